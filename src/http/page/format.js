@@ -1,0 +1,75 @@
+// Turns figures, instants and names of the service into words.
+
+export const number = value => (value === null || value === undefined ? '–' : Number(value).toLocaleString());
+
+/** `1 row`, `2 rows`. */
+export function plural(count, one, many = `${one}s`) {
+  return `${number(count)} ${Number(count) === 1 ? one : many}`;
+}
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+
+export function bytes(count) {
+  let value = Number(count);
+  let unit = 0;
+  while (value >= 1000 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  const maximumFractionDigits = unit === 0 || value >= 100 ? 0 : 1;
+  return `${value.toLocaleString(undefined, { maximumFractionDigits })} ${UNITS[unit]}`;
+}
+
+export function duration(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+/** An instant as a `<time>` in the reader's own zone; its title is the exact UTC. */
+export function instant(value, style = { dateStyle: 'medium', timeStyle: 'short' }) {
+  const date = new Date(value ?? NaN);
+  if (Number.isNaN(date.getTime())) return document.createTextNode('–');
+  const node = document.createElement('time');
+  node.dateTime = date.toISOString();
+  node.title = typeof value === 'string' ? value : date.toISOString();
+  node.textContent = date.toLocaleString(undefined, style);
+  return node;
+}
+
+/** A calendar day as milliseconds at UTC midnight, so that no zone can move it. */
+export const dayToMs = day => Date.parse(`${day}T00:00:00Z`);
+export const msToDay = ms => new Date(ms).toISOString().slice(0, 10);
+export const DAY_MS = 86_400_000;
+
+export function dayLabel(day, options = { day: 'numeric', month: 'short' }) {
+  return new Date(dayToMs(day)).toLocaleDateString(undefined, { ...options, timeZone: 'UTC' });
+}
+
+const NAMES = {
+  ',': 'comma', ';': 'semicolon', '\t': 'tab', '|': 'pipe', '"': 'double quote', "'": 'single quote',
+  lf: 'LF', crlf: 'CRLF',
+};
+
+export const punctuation = value => NAMES[value] ?? String(value ?? '–');
+
+const ROLES = {
+  event_type: 'event type', timestamp: 'timestamp', user_id: 'user id', event_id: 'event id', attribute: 'attribute',
+};
+
+export const role = value => ROLES[value] ?? String(value);
+
+export const fileName = batch => batch.file?.name || 'unnamed file';
+
+/** `only_this` to `Only this`. */
+export function words(name) {
+  const text = String(name).replaceAll(/[_-]+/g, ' ');
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** The text of a fault, which some replies give as an object. */
+export function reason(value) {
+  if (value === null || value === undefined) return '';
+  return typeof value === 'string' ? value : value.message ?? value.detail ?? JSON.stringify(value);
+}

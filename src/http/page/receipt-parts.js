@@ -1,0 +1,60 @@
+// The quieter parts of a receipt: how the file was read, and which batches it overlaps with.
+
+import { el, row, table } from './dom.js';
+import { bytes, instant, number, plural, punctuation, role, words } from './format.js';
+
+/** How the file was read: enough to notice a wrong guess. */
+export function fileFacts(batch) {
+  const { file, dialect, columns, identity, event_time: times } = batch;
+  const facts = [
+    file && ['Size', bytes(file.bytes)],
+    dialect && ['Encoding', `${dialect.encoding}${dialect.bom ? ' with byte order mark' : ''}`],
+    dialect && ['Delimiter', punctuation(dialect.delimiter)],
+    dialect && ['Quote', punctuation(dialect.quote)],
+    dialect && ['Line ending', punctuation(dialect.line_ending)],
+    times?.min && ['First event', instant(times.min)],
+    times?.max && ['Last event', instant(times.max)],
+    identity && ['Same event if', identity.kind === 'none' ? 'never: every row counts' : `same ${words(identity.kind).toLowerCase()}${identity.source ? ` in source “${identity.source}”` : ''}`],
+    ['Batch', el('code', {}, batch.batch_id)],
+    file?.sha256 && ['SHA-256', el('code', {}, file.sha256)],
+  ].filter(Boolean);
+  return el('details', { class: 'file-facts' },
+    el('summary', {}, 'How the file was read'),
+    identity?.hint ? el('p', {}, identity.hint) : null,
+    el('dl', { class: 'facts' }, facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))),
+    columns?.length ? columnTable(columns) : null);
+}
+
+function columnTable(columns) {
+  const heads = [{ label: 'Column', kind: 'head' }, { label: 'Used as' }, { label: 'Stored as' }];
+  const { node, body } = table('columns-table', 'Columns of the file', heads);
+  body.append(...columns.map(column => row(heads, [
+    column.name, role(column.role), column.stored_as ? el('code', {}, column.stored_as) : '–',
+  ])));
+  return node;
+}
+
+/** Rows that were kept out of the figures, and the batches that hold the originals. */
+export function overlaps({ overlaps: list = [] }) {
+  if (!list.length) return null;
+  return el('section', { 'aria-label': 'Overlaps' },
+    el('h3', {}, 'Rows kept out of the figures'),
+    el('ul', { class: 'plain' }, list.map(overlap => el('li', {},
+      said(overlap), ' ',
+      el('a', { href: `#batch/${encodeURIComponent(overlap.batch_id)}` }, 'Open that batch'),
+      overlap.samples?.length ? samples(overlap.samples) : null))));
+}
+
+function said({ duplicates, conflicts, status }) {
+  const parts = [];
+  if (duplicates) parts.push(`${plural(duplicates, 'row')} already counted`);
+  if (conflicts) parts.push(`${plural(conflicts, 'row')} with the same id and other content`);
+  return `${parts.join(', ')} from another batch${status && status !== 'completed' ? ` (${status})` : ''}.`;
+}
+
+function samples(rows) {
+  return el('details', {},
+    el('summary', {}, 'Examples'),
+    el('ul', {}, rows.map(({ row: ours, original_row: theirs, kind }) => el('li', {},
+      `Row ${number(ours)} is row ${number(theirs)} there${kind ? ` (${words(kind).toLowerCase()})` : ''}`))));
+}

@@ -1,0 +1,149 @@
+//! What people ask of jobs: process, undo, retry, discard. Ledger first, reply second, queue last.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Clock,
+    job::Dispatch,
+    model::{BatchChange, BatchId, BatchStatus, Job, JobChange, JobId, JobState, Refused},
+    store::{Changed, Result, Store},
+};
+
+/// Takes wishes.
+#[derive(Clone)]
+pub struct Desk {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    dispatch: Arc<dyn Dispatch>,
+}
+
+/// What became of an undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undone {
+    /// It is being taken away.
+    Started(JobId),
+    /// It has been taken away, or is being so, already.
+    Gone,
+    /// There is none, or it is still being received.
+    Missing,
+}
+
+impl Desk {
+    /// A desk at this ledger.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, dispatch: Arc<dyn Dispatch>) -> Self {
+        Self {
+            store,
+            clock,
+            dispatch,
+        }
+    }
+
+    /// Asks for a batch's figures. Asked again while they are under way or there, it changes nothing unless forced.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if the ledger is away: then nothing was asked.
+    pub async fn process(&self, id: BatchId, force: bool) -> Result<Changed<JobId>> {
+        let job = JobId::Process(id);
+        let status = match self
+            .store
+            .change_batch(id, &BatchChange::Process { force })
+            .await?
+        {
+            Changed::Done(batch) => batch.status,
+            Changed::Missing => return Ok(Changed::Missing),
+            Changed::Refused(refused) => match self.store.batch(id).await?.map(|b| b.status) {
+                Some(
+                    status @ (BatchStatus::Queued
+                    | BatchStatus::Processing
+                    | BatchStatus::Completed),
+                ) => status,
+                None | Some(BatchStatus::Receiving) => return Ok(Changed::Missing),
+                Some(
+                    BatchStatus::Uploaded
+                    | BatchStatus::Failed
+                    | BatchStatus::Deleting
+                    | BatchStatus::Deleted,
+                ) => {
+                    return Ok(Changed::Refused(refused));
+                }
+            },
+        };
+        if status != BatchStatus::Completed {
+            self.arm(job).await?;
+        }
+        Ok(Changed::Done(job))
+    }
+
+    /// Takes a batch back.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if the ledger is away: then nothing was asked.
+    pub async fn undo(&self, id: BatchId) -> Result<Undone> {
+        match self.store.change_batch(id, &BatchChange::Undo).await? {
+            Changed::Done(_) => {
+                let job = JobId::Undo(id);
+                self.arm(job).await?;
+                Ok(Undone::Started(job))
+            }
+            Changed::Missing => Ok(Undone::Missing),
+            Changed::Refused(Refused { state, .. }) if state == BatchStatus::Receiving.as_str() => {
+                Ok(Undone::Missing)
+            }
+            Changed::Refused(_) => Ok(Undone::Gone),
+        }
+    }
+
+    /// Gives a dead job another try.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if the ledger is away.
+    pub async fn retry(&self, job: JobId) -> Result<Changed<Job>> {
+        let state = self.store.job(job).await?.map(|j| j.state);
+        // The batch first: a job that runs before its batch is queued again would settle at once.
+        if let (Some(JobState::Dead), JobId::Process(id)) = (state, job) {
+            self.store.change_batch(id, &BatchChange::Revive).await?;
+        }
+        let changed = self
+            .store
+            .change_job(job, &JobChange::Retry, self.clock.now())
+            .await?;
+        if matches!(changed, Changed::Done(_)) {
+            self.nudge(job).await;
+        }
+        Ok(changed)
+    }
+
+    /// Gives a dead job up.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if the ledger is away.
+    pub async fn discard(&self, job: JobId) -> Result<Changed<Job>> {
+        self.store
+            .change_job(job, &JobChange::Discard, self.clock.now())
+            .await
+    }
+
+    /// Arms a scheduled job unless its slot was armed before, by whomever.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if the ledger is away.
+    pub async fn arm_slot(&self, job: JobId) -> Result<()> {
+        if self.store.job(job).await?.is_none() {
+            self.arm(job).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn arm(&self, job: JobId) -> Result<()> {
+        self.store.arm(job, self.clock.now()).await?;
+        self.nudge(job).await;
+        Ok(())
+    }
+
+    pub(crate) async fn nudge(&self, job: JobId) {
+        if let Err(why) = self.dispatch.nudge(job).await {
+            tracing::warn!(job.id = %job, "{why}: the sweep will try again");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Names of things: batches, days, slots and jobs, each with one text form that parses back.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A text that is not the name of anything.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {expected}")]
+pub struct BadId {
+    /// The text as it came, clipped.
+    pub text: String,
+    /// What would have been accepted.
+    pub expected: &'static str,
+}
+
+impl BadId {
+    fn new(text: &str, expected: &'static str) -> Self {
+        Self {
+            text: text.chars().take(80).collect(),
+            expected,
+        }
+    }
+}
+
+/// One uploaded file and everything that came of it; a `UUIDv7`, so ids sort by time of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BatchId(Uuid);
+
+impl BatchId {
+    /// A new id that carries `now`; the rest is random.
+    #[must_use]
+    pub fn at(now: super::Instant) -> Self {
+        let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
+        Self(Uuid::new_v7(uuid::Timestamp::from_unix(
+            uuid::NoContext,
+            seconds,
+            now.timestamp_subsec_nanos(),
+        )))
+    }
+
+    /// An id made of 16 given bytes, for seeded tests.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(
+            uuid::Builder::from_bytes(bytes)
+                .with_version(uuid::Version::SortRand)
+                .into_uuid(),
+        )
+    }
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for BatchId {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        // Only the hyphenated form, so that one batch has one name in links and logs.
+        (text.len() == 36)
+            .then(|| Uuid::try_parse(text).ok())
+            .flatten()
+            .map(Self)
+            .ok_or_else(|| BadId::new(text, "a batch id (a UUID in its 36-character form)"))
+    }
+}
+
+/// A calendar day in the store's time zone, as days since 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Day(pub i32);
+
+impl Day {
+    /// The day of a calendar date.
+    #[must_use]
+    pub fn from_date(date: NaiveDate) -> Self {
+        Self(i32::try_from((date - NaiveDate::default()).num_days()).unwrap_or(i32::MAX))
+    }
+
+    /// The calendar date of this day.
+    #[must_use]
+    pub fn date(self) -> NaiveDate {
+        NaiveDate::default()
+            .checked_add_signed(TimeDelta::days(i64::from(self.0)))
+            .unwrap_or(NaiveDate::MAX)
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.date().format("%Y-%m-%d"))
+    }
+}
+
+impl FromStr for Day {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let shape = text.len() == 10
+            && text.bytes().enumerate().all(|(i, b)| {
+                if i == 4 || i == 7 {
+                    b == b'-'
+                } else {
+                    b.is_ascii_digit()
+                }
+            });
+        shape
+            .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
+            .flatten()
+            .map(Self::from_date)
+            .ok_or_else(|| BadId::new(text, "a date (YYYY-MM-DD)"))
+    }
+}
+
+/// The instant a scheduled job stands for, in whole seconds: one slot, one job, however many processes fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub i64);
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at: DateTime<Utc> = DateTime::from_timestamp(self.0, 0).unwrap_or_default();
+        write!(f, "{}", at.format("%Y-%m-%dT%H:%M:%SZ"))
+    }
+}
+
+impl FromStr for Slot {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        DateTime::parse_from_rfc3339(text)
+            .map(|at| Self(at.timestamp()))
+            .map_err(|_| BadId::new(text, "an instant (RFC 3339)"))
+    }
+}
+
+/// What a job is about; the names are stored, so they never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobKind {
+    /// Counts a batch.
+    Process,
+    /// Takes a batch away.
+    Undo,
+    /// Recomputes one day from the published partials.
+    Rollup,
+    /// Checks published batches against their events.
+    Reprocess,
+    /// Removes what has expired.
+    Cleanup,
+}
+
+impl JobKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Process,
+        Self::Undo,
+        Self::Rollup,
+        Self::Reprocess,
+        Self::Cleanup,
+    ];
+
+    /// The stored name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Undo => "undo",
+            Self::Rollup => "rollup",
+            Self::Reprocess => "reprocess",
+            Self::Cleanup => "cleanup",
+        }
+    }
+}
+
+/// One job of the ledger: a kind and its subject, so the same work is never there twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobId {
+    /// See [`JobKind::Process`].
+    Process(BatchId),
+    /// See [`JobKind::Undo`].
+    Undo(BatchId),
+    /// See [`JobKind::Rollup`].
+    Rollup(Day),
+    /// See [`JobKind::Reprocess`].
+    Reprocess(Slot),
+    /// See [`JobKind::Cleanup`].
+    Cleanup(Slot),
+}
+
+impl JobId {
+    /// What the job is about.
+    #[must_use]
+    pub fn kind(self) -> JobKind {
+        match self {
+            Self::Process(_) => JobKind::Process,
+            Self::Undo(_) => JobKind::Undo,
+            Self::Rollup(_) => JobKind::Rollup,
+            Self::Reprocess(_) => JobKind::Reprocess,
+            Self::Cleanup(_) => JobKind::Cleanup,
+        }
+    }
+
+    /// The batch it is about, if it is about one.
+    #[must_use]
+    pub fn batch(self) -> Option<BatchId> {
+        match self {
+            Self::Process(id) | Self::Undo(id) => Some(id),
+            Self::Rollup(_) | Self::Reprocess(_) | Self::Cleanup(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind().as_str())?;
+        f.write_str(":")?;
+        match self {
+            Self::Process(id) | Self::Undo(id) => id.fmt(f),
+            Self::Rollup(day) => day.fmt(f),
+            Self::Reprocess(slot) | Self::Cleanup(slot) => slot.fmt(f),
+        }
+    }
+}
+
+impl FromStr for JobId {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let bad = || BadId::new(text, "a job id (`kind:subject`)");
+        let (kind, subject) = text.split_once(':').ok_or_else(bad)?;
+        let kind = JobKind::ALL
+            .into_iter()
+            .find(|k| k.as_str() == kind)
+            .ok_or_else(bad)?;
+        Ok(match kind {
+            JobKind::Process => Self::Process(subject.parse().map_err(|_| bad())?),
+            JobKind::Undo => Self::Undo(subject.parse().map_err(|_| bad())?),
+            JobKind::Rollup => Self::Rollup(subject.parse().map_err(|_| bad())?),
+            JobKind::Reprocess => Self::Reprocess(subject.parse().map_err(|_| bad())?),
+            JobKind::Cleanup => Self::Cleanup(subject.parse().map_err(|_| bad())?),
+        })
+    }
+}
+
+macro_rules! text_serde {
+    ($($name:ty),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+text_serde!(Slot, JobId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_parses_back_from_its_text() {
+        let batch = BatchId::from_bytes([7; 16]);
+        for id in [
+            JobId::Process(batch),
+            JobId::Undo(batch),
+            JobId::Rollup(Day(20_401)),
+            JobId::Reprocess(Slot(1_762_732_800)),
+            JobId::Cleanup(Slot(0)),
+        ] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+    }
+
+    #[test]
+    fn job_kinds_keep_their_stored_names() {
+        let names: Vec<_> = JobKind::ALL.iter().map(|k| k.as_str()).collect();
+        assert_eq!(names, ["process", "undo", "rollup", "reprocess", "cleanup"]);
+    }
+
+    #[test]
+    fn what_is_not_a_name_is_refused() {
+        for text in [
+            "",
+            "process",
+            "process:1",
+            "nap:2025-01-01",
+            "rollup:2025-02-30",
+            "rollup:25-1-1",
+            "cleanup:noon",
+        ] {
+            assert!(text.parse::<JobId>().is_err(), "{text}");
+        }
+        assert!("2025-2-03".parse::<Day>().is_err());
+        assert!(
+            "0190163d8694739bb1b5000000000000"
+                .parse::<BatchId>()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn days_count_from_the_epoch() {
+        assert_eq!("1970-01-01".parse(), Ok(Day(0)));
+        assert_eq!(
+            "2025-11-10".parse::<Day>().map(|d| d.to_string()),
+            Ok("2025-11-10".into())
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! The nouns of the service: plain values and the two transition functions.
+//! No IO, no async, no clock: everything here can be checked by reading it.
+
+pub mod batch;
+pub mod event;
+pub mod id;
+pub mod job;
+pub mod receipt;
+pub mod rejection;
+
+pub use batch::{Batch, BatchChange, BatchStatus, Counts, Published};
+pub use event::{Content, EventBlock, Identity, IdentityKey, TextColumn};
+pub use id::{BatchId, Day, JobId, JobKind, Slot};
+pub use job::{Job, JobChange, JobState, Outcome};
+pub use receipt::{ColumnRole, Columns, Receipt};
+pub use rejection::{Fault, FaultCode, Rejection};
+
+/// A wall-clock instant as documents carry it.
+pub type Instant = chrono::DateTime<chrono::Utc>;
+
+/// Why a document did not change: the state it was found in does not allow it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{change}` does not apply to {subject} which is {state}")]
+pub struct Refused {
+    /// What was asked for.
+    pub change: &'static str,
+    /// What it was asked of.
+    pub subject: String,
+    /// The state that refused it.
+    pub state: String,
+}

@@ -1,0 +1,146 @@
+//! What an upload turned out to be: counts, file, dialect and the columns as they were understood.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{FaultCode, Instant};
+
+/// What a column of the file is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnRole {
+    /// The event's type.
+    EventType,
+    /// The event's instant.
+    Timestamp,
+    /// The event's user.
+    UserId,
+    /// The event's own id.
+    EventId,
+    /// Kept as text.
+    Attribute,
+}
+
+/// Names of the stored columns that every batch has.
+pub const FIXED_COLUMNS: [&str; 6] = [
+    "row",
+    "line",
+    "event_id",
+    "user_id",
+    "event_type",
+    "timestamp",
+];
+
+/// The columns of one file, in header order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Columns {
+    /// Labels as the file has them, trimmed; blank ones as `column_N`.
+    pub labels: Vec<String>,
+    /// What each is used for.
+    pub roles: Vec<ColumnRole>,
+    /// A sentence for the person who made the file, such as a column that could serve as identity.
+    pub hint: Option<String>,
+}
+
+impl Columns {
+    /// The labels of the attribute columns, in header order.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.labels
+            .iter()
+            .zip(&self.roles)
+            .filter(|(_, role)| **role == ColumnRole::Attribute)
+            .map(|(label, _)| label.as_str())
+    }
+
+    /// The names under which the attributes are stored, in header order: a label that equals one of the
+    /// fixed columns in any case, or a name taken before, gets `_2`, `_3`, ….
+    #[must_use]
+    pub fn stored_attributes(&self) -> Vec<String> {
+        let mut taken: HashSet<String> = FIXED_COLUMNS
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect();
+        let mut name_of = |label: &str| {
+            let numbered = (2..).map(|n: u32| format!("{label}_{n}"));
+            let free = std::iter::once(label.to_owned())
+                .chain(numbered)
+                .find(|name| taken.insert(name.to_lowercase()));
+            free.expect("some number is free")
+        };
+        self.attributes().map(&mut name_of).collect()
+    }
+
+    /// Whether the file has an event id column.
+    #[must_use]
+    pub fn has_event_id(&self) -> bool {
+        self.roles.contains(&ColumnRole::EventId)
+    }
+}
+
+/// The sums of invariant I1: `received = inserted + failed + blank`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCounts {
+    /// All data lines.
+    pub received: u64,
+    /// Stored events.
+    pub inserted: u64,
+    /// Rejected rows.
+    pub failed: u64,
+    /// Lines with nothing on them.
+    pub blank: u64,
+}
+
+/// Everything about a sealed upload but its rejections, which are kept apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Row counts.
+    pub rows: RowCounts,
+    /// Rejected rows by fault, one row counting once for each different fault.
+    pub errors_by_code: BTreeMap<FaultCode, u64>,
+    /// Rejections kept; fewer than `rows.failed` once the cap is reached.
+    pub rejections_kept: u64,
+    /// File name as it was given.
+    pub file_name: Option<String>,
+    /// Decoded bytes.
+    pub bytes: u64,
+    /// SHA-256 of the decoded bytes, in hex.
+    pub sha256: String,
+    /// Whether the file began with a byte order mark.
+    pub bom: bool,
+    /// `lf`, `crlf` or `mixed`.
+    pub line_ending: String,
+    /// The columns.
+    pub columns: Columns,
+    /// First and last event instant, microseconds since 1970 (UTC).
+    pub event_time: (i64, i64),
+    /// Different event types in the file.
+    pub event_types: u32,
+    /// Different days (UTC) in the file.
+    pub days: u32,
+    /// Whether any event carries an identity to claim.
+    pub claims: bool,
+    /// When an unprocessed batch is removed; none if never.
+    pub expires_at: Option<Instant>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_never_hide_a_fixed_column_or_each_other() {
+        let labels = ["Timestamp", "row", "row_2", "city"]
+            .map(str::to_owned)
+            .to_vec();
+        let columns = Columns {
+            roles: vec![ColumnRole::Attribute; labels.len()],
+            labels,
+            hint: None,
+        };
+        assert_eq!(
+            columns.stored_attributes(),
+            ["Timestamp_2", "row_2", "row_2_2", "city"]
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! The columns a row must have, and what their values have to keep to.
+
+use std::fmt;
+
+use super::Limits;
+
+/// A column with a meaning of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Required {
+    /// What happened.
+    EventType,
+    /// When.
+    Timestamp,
+    /// To whom.
+    UserId,
+    /// The event's own id; the only one a file may lack.
+    EventId,
+}
+
+impl Required {
+    /// Every one, in the order in which they are reported.
+    pub const ALL: [Self; 4] = [
+        Self::EventType,
+        Self::Timestamp,
+        Self::UserId,
+        Self::EventId,
+    ];
+
+    /// The canonical label.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EventType => "event_type",
+            Self::Timestamp => "timestamp",
+            Self::UserId => "user_id",
+            Self::EventId => "event_id",
+        }
+    }
+
+    /// The other labels that are accepted, by rank.
+    #[must_use]
+    pub fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Self::EventType => &["type", "event", "event_name", "action"],
+            Self::Timestamp => &[
+                "time",
+                "ts",
+                "datetime",
+                "date_time",
+                "occurred_at",
+                "event_time",
+                "created_at",
+            ],
+            Self::UserId => &["user", "candidate_id", "userid", "uid", "actor"],
+            Self::EventId => &["uuid", "insert_id"],
+        }
+    }
+
+    /// Every label that is accepted, the first found wins.
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name()).chain(self.aliases().iter().copied())
+    }
+
+    /// Whether a file may lack it.
+    #[must_use]
+    pub fn is_optional(self) -> bool {
+        self == Self::EventId
+    }
+
+    /// The longest value; a timestamp is bounded by its forms.
+    pub(super) fn limit(self, limits: &Limits) -> usize {
+        match self {
+            Self::EventType => limits.event_type_bytes,
+            Self::UserId => limits.user_id_bytes,
+            Self::EventId => limits.event_id_bytes,
+            Self::Timestamp => limits.cell_bytes,
+        }
+    }
+}
+
+impl fmt::Display for Required {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ValueFault {
+    /// Nothing but white space.
+    Missing,
+    /// Over its limit.
+    TooLong,
+}
+
+/// The cell without white space around it.
+#[inline]
+pub(super) fn trim(cell: &[u8]) -> &[u8] {
+    let visible = |byte: &u8| (0x21..0x7f).contains(byte);
+    match (cell.first(), cell.last()) {
+        (Some(first), Some(last)) if visible(first) && visible(last) => cell,
+        _ => trim_slow(cell),
+    }
+}
+
+#[cold]
+fn trim_slow(cell: &[u8]) -> &[u8] {
+    match std::str::from_utf8(cell) {
+        Ok(text) => text.trim().as_bytes(),
+        Err(_) => cell.trim_ascii(),
+    }
+}
+
+/// The value of a cell that must have one.
+#[inline]
+pub(super) fn value(cell: &[u8], limit: usize) -> Result<&[u8], ValueFault> {
+    let value = trim(cell);
+    match value.len() {
+        0 => Err(ValueFault::Missing),
+        length if length > limit => Err(ValueFault::TooLong),
+        _ => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_around_a_value_is_no_part_of_it() {
+        for (cell, trimmed) in [
+            ("a b", "a b"),
+            (" a", "a"),
+            ("a\t", "a"),
+            ("\u{a0}é\u{2003}", "é"),
+            ("é", "é"),
+            (" \n", ""),
+            ("", ""),
+        ] {
+            assert_eq!(trim(cell.as_bytes()), trimmed.as_bytes(), "{cell:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_neither_empty_nor_over_its_limit() {
+        assert_eq!(value(b" abc ", 3), Ok(&b"abc"[..]));
+        assert_eq!(value(b"abcd", 3), Err(ValueFault::TooLong));
+        assert_eq!(value(b"  ", 3), Err(ValueFault::Missing));
+    }
+
+    #[test]
+    fn no_label_means_two_columns() {
+        let mut labels: Vec<_> = Required::ALL.iter().flat_map(|r| r.names()).collect();
+        let all = labels.len();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), all);
+    }
+}

@@ -1,0 +1,312 @@
+//! The frame and csv-async together against a reader that looks at one byte at a time and holds the whole text.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::parse::{cells::Cells, dialect::Dialect};
+
+/// What became of one record: where it is, and its cells if it has any.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    line: u32,
+    last_line: u32,
+    kind: Kind,
+    cells: Vec<Vec<u8>>,
+}
+
+fn rules(fields: usize, record_bytes: usize, record_lines: u32) -> Rules {
+    Rules {
+        dialect: Dialect::default(),
+        record_bytes,
+        record_lines,
+        fields: Some(fields),
+    }
+}
+
+/// Reads `text` in pieces of the given sizes, in turn.
+fn read(text: &[u8], rules: Rules, sizes: &[usize]) -> (Vec<Outcome>, u64) {
+    let (mut frame, mut block) = (Frame::new(rules), Block::default());
+    let mut cells = Cells::new(rules.dialect);
+    let mut outcomes = Vec::new();
+    let mut sizes = sizes.iter().cycle();
+    let mut rest = text;
+    loop {
+        if rest.is_empty() {
+            frame.end();
+        }
+        let size = sizes
+            .next()
+            .map_or(rest.len(), |size| (*size).min(rest.len()));
+        let taken = frame.push(&rest[..size]);
+        rest = &rest[taken..];
+        while frame.cut(&mut block) {
+            take(&mut block, &mut cells, &mut outcomes);
+        }
+        if frame.ended {
+            return (outcomes, frame.tally().blank);
+        }
+    }
+}
+
+fn take(block: &mut Block, cells: &mut Cells, outcomes: &mut Vec<Outcome>) {
+    cells.load(&mut block.text);
+    let mut bad = block.bad.iter();
+    for meta in &block.metas {
+        let (last_line, row) = if meta.kind == Kind::Bad {
+            (bad.next().expect("one a meta").last_line, Vec::new())
+        } else {
+            let row = cells.next().expect("one a meta");
+            let row = if meta.crlf { row.without_cr() } else { row };
+            (meta.line, row.iter().map(<[u8]>::to_vec).collect())
+        };
+        outcomes.push(Outcome {
+            line: meta.line,
+            last_line,
+            kind: meta.kind,
+            cells: row,
+        });
+    }
+    assert!(bad.next().is_none());
+}
+
+/// One record as the plain rules have it.
+struct Naive {
+    cells: Vec<Vec<u8>>,
+    /// Bytes, line end excluded and included.
+    content: usize,
+    length: usize,
+    breaks: u32,
+    stray: bool,
+    closed: bool,
+}
+
+fn naive_record(text: &[u8]) -> Naive {
+    let (mut cells, mut cell) = (Vec::new(), Vec::new());
+    let (mut quoted, mut start, mut after) = (false, true, false);
+    let (mut breaks, mut stray, mut at) = (0, false, 0);
+    while at < text.len() && (quoted || text[at] != b'\n') {
+        let byte = text[at];
+        let ends_line = byte == b'\r' && matches!(text[at + 1..], [] | [b'\n', ..]);
+        match byte {
+            b'"' if quoted && text.get(at + 1) == Some(&b'"') => {
+                cell.push(b'"');
+                at += 1;
+            }
+            b'"' if quoted => (quoted, after) = (false, true),
+            b'"' if start => quoted = true,
+            b',' if !quoted => {
+                cells.push(std::mem::take(&mut cell));
+                (start, after) = (true, false);
+                at += 1;
+                continue;
+            }
+            byte => {
+                stray |= after && !quoted && !ends_line;
+                breaks += u32::from(byte == b'\n');
+                cell.push(byte);
+                after = false;
+            }
+        }
+        start = false;
+        at += 1;
+    }
+    if text[..at].ends_with(b"\r") && !quoted {
+        cell.pop();
+    }
+    cells.push(cell);
+    let length = (at + 1).min(text.len());
+    Naive {
+        cells,
+        content: at,
+        length,
+        breaks,
+        stray,
+        closed: !quoted,
+    }
+}
+
+/// What a record is found to be: whole, over the limit, or with a quote not closed.
+fn naive_judge(text: &[u8], rules: &Rules) -> (Naive, Option<Damage>) {
+    let record = naive_record(text);
+    let first = text
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(text.len());
+    let many = record.breaks > 0 && (record.stray || Some(record.cells.len()) != rules.fields);
+    let long = record.content > rules.record_bytes || record.breaks >= rules.record_lines;
+    let damage = if first > rules.record_bytes {
+        Some(Damage::TooLong)
+    } else if !record.closed || many || (record.breaks > 0 && long) {
+        Some(Damage::Unclosed(Cause::EndOfFile))
+    } else {
+        None
+    };
+    (record, damage)
+}
+
+fn naive(text: &[u8], rules: &Rules) -> (Vec<Outcome>, u64) {
+    let (mut outcomes, mut blank) = (Vec::new(), 0);
+    let (mut at, mut line) = (0, 1);
+    let mut open: Option<(Outcome, u64)> = None;
+    while at < text.len() {
+        let rest = &text[at..];
+        let first = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        if matches!(&rest[..first], b"\n" | b"\r\n" | b"\r") {
+            *open.as_mut().map_or(&mut blank, |(_, blanks)| blanks) += 1;
+            (at, line) = (at + first, line + 1);
+            continue;
+        }
+        let (record, damage) = naive_judge(rest, rules);
+        let fits = damage.is_none() && !record.stray && Some(record.cells.len()) == rules.fields;
+        match open.take() {
+            Some((mut outcome, _)) if !fits => {
+                outcome.last_line = line;
+                open = Some((outcome, 0));
+                (at, line) = (at + first, line + 1);
+                continue;
+            }
+            Some((outcome, blanks)) => {
+                outcomes.push(outcome);
+                blank += blanks;
+            }
+            None => {}
+        }
+        let kind = match (damage, record.stray) {
+            (Some(_), _) => Kind::Bad,
+            (None, true) => Kind::Stray,
+            (None, false) => Kind::Clean,
+        };
+        let cells = if damage.is_none() {
+            record.cells
+        } else {
+            Vec::new()
+        };
+        let outcome = Outcome {
+            line,
+            last_line: line,
+            kind,
+            cells,
+        };
+        match damage {
+            Some(Damage::Unclosed(_)) => open = Some((outcome, 0)),
+            Some(Damage::TooLong) | None => outcomes.push(outcome),
+        }
+        if damage.is_none() {
+            (at, line) = (at + record.length, line + record.breaks + 1);
+        } else {
+            (at, line) = (at + first, line + 1);
+        }
+    }
+    if let Some((outcome, blanks)) = open {
+        outcomes.push(outcome);
+        blank += blanks;
+    }
+    (outcomes, blank)
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        4 => Just(b'a'), 3 => Just(b','), 3 => Just(b'"'), 3 => Just(b'\n'), 1 => Just(b'\r'),
+    ];
+    prop::collection::vec(byte, 0..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn every_text_is_cut_as_by_the_plain_rules(
+        text in text(),
+        sizes in prop::collection::vec(1_usize..9, 1..5),
+        (fields, bytes, lines) in (1_usize..4, prop_oneof![Just(1000_usize), 1_usize..20], 1_u32..6),
+    ) {
+        let rules = rules(fields, bytes, lines);
+        let expected = naive(&text, &rules);
+        prop_assert_eq!(&read(&text, rules, &sizes), &expected);
+        prop_assert_eq!(&read(&text, rules, &[]), &expected);
+    }
+}
+
+/// Feeds `repeat` copies of `piece` and says how much the frame reserved at most.
+fn reserve(head: &[u8], piece: &[u8], repeat: usize) -> (usize, Vec<Bad>, u64) {
+    let (mut frame, mut block) = (Frame::new(rules(3, 1024 * 1024, 10_000)), Block::default());
+    let (mut most, mut bad, mut clean) = (0, Vec::new(), 0);
+    let pieces = std::iter::once(head).chain(std::iter::repeat_n(piece, repeat));
+    for (at, mut piece) in pieces.enumerate() {
+        while !piece.is_empty() {
+            let taken = frame.push(piece);
+            piece = &piece[taken..];
+            if at == repeat && piece.is_empty() {
+                frame.end();
+            }
+            while frame.cut(&mut block) {
+                clean += (block.metas.len() - block.bad.len()) as u64;
+                bad.append(&mut block.bad);
+            }
+            most = most.max(frame.capacity() + block.text.capacity());
+        }
+    }
+    (most, bad, clean)
+}
+
+const FLAT: usize = 4 * 1024 * 1024;
+
+#[test]
+fn a_long_open_quote_is_read_at_flat_memory() {
+    let line = [vec![b'x'; 199], b"\n".to_vec()].concat().repeat(320);
+    let (most, bad, clean) = reserve(b"a,\"b,c\n", &line, 1024);
+    assert!(most <= FLAT, "{most}");
+    assert_eq!((bad.len(), clean), (1, 0));
+    assert_eq!((bad[0].line, bad[0].last_line), (1, 327_681));
+    assert_eq!(bad[0].damage, Damage::Unclosed(Cause::TooManyBytes));
+}
+
+#[test]
+fn a_long_line_is_skipped_at_flat_memory() {
+    let (most, bad, _) = reserve(b"a,\"b", &vec![b'x'; 64 * 1024], 1024);
+    assert!(most <= FLAT, "{most}");
+    assert_eq!(bad.len(), 1);
+    assert_eq!(bad[0].damage, Damage::TooLong);
+    assert!(bad[0].clipped);
+    assert_eq!(bad[0].text.len(), Rejection::CELLS_BYTES);
+}
+
+#[test]
+fn open_quotes_on_every_line_are_read_in_linear_time() {
+    // Each line opens a quote, and closes one that is open only to open the next: every look ahead goes far.
+    let rules = Rules {
+        fields: Some(512),
+        ..rules(3, 1024 * 1024, 10_000)
+    };
+    let (mut frame, mut block) = (Frame::new(rules), Block::default());
+    let line = b"a\",\"bbbbbbbb\n".repeat(8192);
+    let mut bad = 0;
+    for at in 0..320 {
+        let mut rest = line.as_slice();
+        while !rest.is_empty() {
+            rest = &rest[frame.push(rest)..];
+            if at == 319 && rest.is_empty() {
+                frame.end();
+            }
+            while frame.cut(&mut block) {
+                bad += block.bad.len();
+            }
+        }
+    }
+    let total = (line.len() * 320) as u64;
+    assert!(frame.repeated > REPEATED_BYTES);
+    assert!(frame.repeated <= REPEATED_BYTES + REPEATED_TIMES * total + 2 * 1024 * 1024);
+    assert_eq!(bad, 1);
+}
+
+#[test]
+fn a_byte_order_mark_inside_the_file_is_text() {
+    let mark = b"\xef\xbb\xbfa\n".repeat(3);
+    let (outcomes, _) = read(&mark, rules(1, 100, 10), &[5]);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome.cells == [b"\xef\xbb\xbfa"])
+    );
+    assert_eq!(outcomes.len(), 3);
+}

@@ -1,0 +1,329 @@
+//! From the labels of the first record to the meaning of each column.
+//! Canonical names win over aliases, `columns=` over both; all other columns are attributes.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Limits, error::ParseError, field::Required};
+
+/// How alike a label and a name must be for the label to be offered (Jaro-Winkler, 1 = equal).
+const NEAREST: f64 = 0.75;
+
+/// Separators to look for in the label of a file that seems to have one column.
+const SEPARATORS: [char; 4] = [';', '\t', '|', ','];
+
+/// What the columns of a file mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The labels as in the file, without space around them, made up where blank.
+    pub labels: Vec<String>,
+    /// Column of the event type.
+    pub event_type: usize,
+    /// Column of the timestamp.
+    pub timestamp: usize,
+    /// Column of the user id.
+    pub user_id: usize,
+    /// Column of the event id, if there is one.
+    pub event_id: Option<usize>,
+    /// All other columns.
+    pub attributes: Vec<usize>,
+    /// Whether there is no event id but a column `id`, which may be meant as one.
+    pub hint_id_column: bool,
+}
+
+impl Header {
+    /// Reads the cells of the header record; `mapped` is what `columns=` says.
+    pub(super) fn read(
+        cells: &[&str],
+        mapped: &[(Required, String)],
+        limits: &Limits,
+    ) -> Result<Self, ParseError> {
+        if cells.len() > limits.columns {
+            return Err(ParseError::TooManyColumns {
+                found: cells.len(),
+                limit: limits.columns,
+            });
+        }
+        let labels = name_all(cells)?;
+        let folded: Vec<_> = labels.iter().map(|label| fold(label)).collect();
+        let chosen = choose(&labels, &folded, mapped)?;
+        let of = |column| chosen.get(&column).copied();
+        let (Some(event_type), Some(timestamp), Some(user_id)) = (
+            of(Required::EventType),
+            of(Required::Timestamp),
+            of(Required::UserId),
+        ) else {
+            return Err(missing(labels, &folded, &chosen));
+        };
+        let taken: HashSet<_> = chosen.values().copied().collect();
+        let event_id = of(Required::EventId);
+        Ok(Self {
+            event_type,
+            timestamp,
+            user_id,
+            event_id,
+            attributes: (0..labels.len()).filter(|at| !taken.contains(at)).collect(),
+            hint_id_column: event_id.is_none() && folded.iter().any(|label| label == "id"),
+            labels,
+        })
+    }
+
+    /// The column of a meaning.
+    #[must_use]
+    pub fn column(&self, column: Required) -> Option<usize> {
+        match column {
+            Required::EventType => Some(self.event_type),
+            Required::Timestamp => Some(self.timestamp),
+            Required::UserId => Some(self.user_id),
+            Required::EventId => self.event_id,
+        }
+    }
+}
+
+/// A label as labels are compared.
+pub(super) fn fold(label: &str) -> String {
+    clean(label).to_lowercase()
+}
+
+fn clean(label: &str) -> &str {
+    label.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
+/// Every column's label: its own, or `column_N` where it is blank.
+fn name_all(cells: &[&str]) -> Result<Vec<String>, ParseError> {
+    let mut seen = HashSet::new();
+    for cell in cells.iter().copied().filter(|cell| !clean(cell).is_empty()) {
+        if !seen.insert(fold(cell)) {
+            let label = clean(cell).to_owned();
+            return Err(ParseError::DuplicateColumn { label });
+        }
+    }
+    let name = |(at, cell): (usize, &&str)| {
+        let label = clean(cell);
+        if !label.is_empty() {
+            return label.to_owned();
+        }
+        let mut made = format!("column_{}", at + 1);
+        while !seen.insert(made.clone()) {
+            made.push('_');
+        }
+        made
+    };
+    Ok(cells.iter().enumerate().map(name).collect())
+}
+
+fn choose(
+    labels: &[String],
+    folded: &[String],
+    mapped: &[(Required, String)],
+) -> Result<HashMap<Required, usize>, ParseError> {
+    let at = |name: &str| folded.iter().position(|label| label == name);
+    let mut chosen = HashMap::new();
+    for (column, label) in mapped {
+        let unknown = || ParseError::UnknownMappedColumn {
+            column: *column,
+            label: label.clone(),
+            found: labels.to_vec(),
+        };
+        chosen.insert(*column, at(&fold(label)).ok_or_else(unknown)?);
+    }
+    for column in Required::ALL {
+        if chosen.contains_key(&column) {
+            continue;
+        }
+        let free = |at: &usize| !chosen.values().any(|taken| taken == at);
+        if let Some(found) = column.names().filter_map(at).find(free) {
+            chosen.insert(column, found);
+        }
+    }
+    Ok(chosen)
+}
+
+fn missing(
+    labels: Vec<String>,
+    folded: &[String],
+    chosen: &HashMap<Required, usize>,
+) -> ParseError {
+    let missing: Vec<_> = Required::ALL
+        .into_iter()
+        .filter(|column| !column.is_optional() && !chosen.contains_key(column))
+        .collect();
+    let mut offered: HashSet<usize> = chosen.values().copied().collect();
+    let mut nearest = Vec::new();
+    for column in &missing {
+        let best = (0..labels.len())
+            .filter(|at| !offered.contains(at))
+            .map(|at| (likeness(&folded[at], *column), at))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .filter(|(likeness, _)| *likeness >= NEAREST);
+        if let Some((_, at)) = best {
+            offered.insert(at);
+            nearest.push((*column, labels[at].clone()));
+        }
+    }
+    let separator = match labels.as_slice() {
+        [only] => SEPARATORS.into_iter().find(|c| only.contains(*c)),
+        _ => None,
+    };
+    ParseError::MissingColumns {
+        missing,
+        found: labels,
+        nearest,
+        separator,
+    }
+}
+
+/// How much a label is like one of the names of a column; a long one is like none, and costs nothing.
+fn likeness(label: &str, column: Required) -> f64 {
+    if label.len() > 64 {
+        return 0.0;
+    }
+    column
+        .names()
+        .map(|name| strsim::jaro_winkler(label, name))
+        .fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(labels: &[&str]) -> Result<Header, ParseError> {
+        Header::read(labels, &[], &Limits::default())
+    }
+
+    #[test]
+    fn names_are_found_in_any_order_case_and_space() {
+        let header = read(&["\u{feff} USER_ID", "plan", "Event_Type ", "TimeStamp"]).expect("ok");
+        assert_eq!((header.event_type, header.timestamp), (2, 3));
+        assert_eq!((header.user_id, header.event_id), (0, None));
+        assert_eq!(header.attributes, [1]);
+        assert_eq!(
+            header.labels,
+            ["USER_ID", "plan", "Event_Type", "TimeStamp"]
+        );
+    }
+
+    #[test]
+    fn every_alias_is_accepted() {
+        for column in Required::ALL {
+            for alias in column.aliases() {
+                let labels =
+                    Required::ALL.map(|other| if other == column { alias } else { other.name() });
+                let header = read(&labels).expect("ok");
+                assert_eq!(header.labels[header.column(column).expect("found")], *alias);
+            }
+        }
+    }
+
+    #[test]
+    fn the_canonical_name_wins_then_the_order_of_the_aliases() {
+        let header = read(&["actor", "uid", "ts", "timestamp", "action", "event"]).expect("ok");
+        assert_eq!(header.user_id, 1);
+        assert_eq!(header.timestamp, 3);
+        assert_eq!(header.event_type, 5);
+        assert_eq!(header.attributes, [0, 2, 4]);
+    }
+
+    #[test]
+    fn a_mapping_wins_over_every_name() {
+        let labels = ["user_id", "action", "timestamp", "type"];
+        let mapped = [(Required::UserId, " Action".to_owned())];
+        let header = Header::read(&labels, &mapped, &Limits::default()).expect("ok");
+        assert_eq!((header.user_id, header.event_type), (1, 3));
+        assert_eq!(header.attributes, [0]);
+        let mapped = [(Required::EventId, "nope".to_owned())];
+        let error = Header::read(&labels, &mapped, &Limits::default()).expect_err("unknown");
+        assert!(
+            matches!(error, ParseError::UnknownMappedColumn { .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_name_taken_by_a_mapping_is_no_alias() {
+        let mapped = [(Required::UserId, "action".to_owned())];
+        let error = Header::read(&["action", "timestamp"], &mapped, &Limits::default());
+        assert!(
+            matches!(error, Err(ParseError::MissingColumns { missing, .. }) if missing == [Required::EventType])
+        );
+    }
+
+    #[test]
+    fn the_same_name_twice_is_refused() {
+        let error = read(&["event_type", "user_id", "timestamp", "Plan", "plan "]);
+        assert_eq!(
+            error,
+            Err(ParseError::DuplicateColumn {
+                label: "plan".to_owned()
+            })
+        );
+    }
+
+    #[test]
+    fn blank_labels_get_names_of_their_own() {
+        let header = read(&["type", "", "time", "user", "column_2", " "]).expect("ok");
+        assert_eq!(
+            header.labels,
+            ["type", "column_2_", "time", "user", "column_2", "column_6"]
+        );
+    }
+
+    #[test]
+    fn a_missing_column_is_told_with_the_nearest_label() {
+        let error = read(&["Event Type", "when", "user-id", "timestamp"]).expect_err("missing");
+        let ParseError::MissingColumns {
+            missing, nearest, ..
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!(missing, &[Required::EventType, Required::UserId]);
+        let near = |column, label: &str| (column, label.to_owned());
+        assert_eq!(
+            nearest,
+            &[
+                near(Required::EventType, "Event Type"),
+                near(Required::UserId, "user-id")
+            ]
+        );
+        assert!(
+            error.to_string().contains("columns=event_type:Event Type"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn another_separator_is_recognised() {
+        let error = read(&["event_type;user_id;timestamp"]).expect_err("one column");
+        assert!(
+            error.to_string().contains("looks separated by `;`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_id_column_is_hinted_at_only_without_an_event_id() {
+        assert!(
+            read(&["id", "type", "time", "user"])
+                .expect("ok")
+                .hint_id_column
+        );
+        assert!(
+            !read(&["id", "uuid", "type", "time", "user"])
+                .expect("ok")
+                .hint_id_column
+        );
+    }
+
+    #[test]
+    fn columns_are_bounded() {
+        let many: Vec<_> = (0..513).map(|_| "").collect();
+        assert_eq!(
+            read(&many),
+            Err(ParseError::TooManyColumns {
+                found: 513,
+                limit: 512
+            })
+        );
+    }
+}

@@ -1,0 +1,340 @@
+//! From cells to events in columns and rejections, cut into blocks of bounded size.
+//! Decides about each row by itself and accounts for every one: inserted, failed or blank.
+
+use std::collections::VecDeque;
+
+use super::{
+    Limits, Parsed,
+    cells::Row,
+    dialect::Dialect,
+    fault,
+    field::{self, Required},
+    frame::{Bad, Kind, Meta},
+    header::Header,
+    timestamp::Timestamps,
+};
+use crate::model::{
+    event::{EventBlock, TextColumn},
+    rejection::{Fault, Rejection},
+};
+
+/// Events of a block.
+const BLOCK_EVENTS: usize = 8192;
+
+/// Text of a block's events, and likewise of its rejections.
+const BLOCK_TEXT: usize = 4 * 1024 * 1024;
+
+/// Rejections of a block.
+const BLOCK_REJECTIONS: usize = 1000;
+
+/// Cells kept with a rejection beyond those of the header.
+const EXTRA_CELLS: usize = 64;
+
+/// How many rows came to what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Events.
+    pub(super) inserted: u64,
+    /// Rejections.
+    pub(super) failed: u64,
+    /// Records of empty cells.
+    pub(super) blank: u64,
+}
+
+/// The values of a row that is an event.
+struct Values<'a> {
+    event_type: &'a [u8],
+    user_id: &'a [u8],
+    event_id: &'a [u8],
+    timestamp: i64,
+}
+
+/// Judges the rows of one file.
+pub(super) struct Rows {
+    header: Header,
+    limits: Limits,
+    dialect: Dialect,
+    times: Timestamps,
+    counts: Counts,
+    block: Parsed,
+    /// Text of the block's events.
+    inserted: usize,
+    /// Text kept with the block's rejections.
+    rejected: usize,
+    ready: VecDeque<Parsed>,
+}
+
+impl Rows {
+    /// Before the first row under `header`.
+    pub(super) fn new(header: Header, limits: Limits, dialect: Dialect, times: Timestamps) -> Self {
+        let block = EventBlock::new(header.attributes.len());
+        Self {
+            header,
+            limits,
+            dialect,
+            times,
+            counts: Counts::default(),
+            block: Parsed {
+                events: block,
+                rejections: Vec::new(),
+            },
+            inserted: 0,
+            rejected: 0,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The meaning of the columns.
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What the rows so far came to.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The next block that is full, or the last one after [`Rows::close`].
+    pub(super) fn take(&mut self) -> Option<Parsed> {
+        self.ready.pop_front()
+    }
+
+    /// Hands on the last block.
+    pub(super) fn close(&mut self) {
+        if !self.block.events.is_empty() || !self.block.rejections.is_empty() {
+            self.cut();
+        }
+    }
+
+    /// Judges one record; `text` = its cells are known to be UTF-8 without NUL.
+    #[inline]
+    pub(super) fn record(&mut self, row: Row<'_>, meta: Meta, text: bool) {
+        let sound = meta.kind == Kind::Clean && (text || row.is_text());
+        let Some(values) = self.values(row).filter(|_| sound) else {
+            return self.refuse(row, meta);
+        };
+        let at = (number(self.counts), meta.line);
+        Self::insert(&mut self.block.events, &self.header, row, &values, at);
+        self.counts.inserted += 1;
+        self.inserted += row.text_bytes();
+        if self.block.events.len() >= BLOCK_EVENTS || self.inserted >= BLOCK_TEXT {
+            self.cut();
+        }
+    }
+
+    #[inline]
+    fn values<'a>(&self, row: Row<'a>) -> Option<Values<'a>> {
+        let Self { header, limits, .. } = self;
+        let cells_fit = row.text_bytes() <= limits.cell_bytes
+            || row.iter().all(|cell| cell.len() <= limits.cell_bytes);
+        if row.len() != header.labels.len() || !cells_fit {
+            return None;
+        }
+        let event_id = header
+            .event_id
+            .map_or(&b""[..], |at| field::trim(row.cell(at)));
+        if event_id.len() > limits.event_id_bytes {
+            return None;
+        }
+        Some(Values {
+            event_type: field::value(row.cell(header.event_type), limits.event_type_bytes).ok()?,
+            user_id: field::value(row.cell(header.user_id), limits.user_id_bytes).ok()?,
+            event_id,
+            timestamp: self
+                .times
+                .read(field::trim(row.cell(header.timestamp)))
+                .ok()?,
+        })
+    }
+
+    #[inline]
+    fn insert(
+        events: &mut EventBlock,
+        header: &Header,
+        row: Row<'_>,
+        values: &Values<'_>,
+        (number, line): (u32, u32),
+    ) {
+        events.rows.push(number);
+        events.lines.push(line);
+        events.event_id.push(values.event_id);
+        events.user_id.push(values.user_id);
+        events.event_type.push(values.event_type);
+        events.timestamp.push(values.timestamp);
+        for (column, at) in events.attributes.iter_mut().zip(&header.attributes) {
+            column.push(row.cell(*at));
+        }
+    }
+
+    /// Takes in a row that is no event: a blank one is counted, any other is rejected with all its faults.
+    #[cold]
+    fn refuse(&mut self, row: Row<'_>, meta: Meta) {
+        if row.iter().all(|cell| field::trim(cell).is_empty()) {
+            self.counts.blank += 1;
+            return;
+        }
+        let faults = self.faults(row, meta.kind);
+        let (cells, clipped) = keep(row.iter(), self.header.labels.len() + EXTRA_CELLS);
+        self.reject(Rejection {
+            row: number(self.counts),
+            line: meta.line,
+            last_line: meta.line,
+            cells,
+            clipped,
+            faults,
+        });
+    }
+
+    fn faults(&self, row: Row<'_>, kind: Kind) -> Vec<Fault> {
+        let header = &self.header;
+        let (wanted, found) = (header.labels.len(), row.len());
+        let mut faults = Vec::new();
+        if found < wanted {
+            faults.push(fault::missing_cell(header, found));
+        } else if found > wanted {
+            faults.push(fault::extra_cell(header, found, row.cell(wanted)));
+        }
+        if kind == Kind::Stray {
+            faults.push(fault::stray_quote());
+        }
+        let cell = |(label, cell)| fault::cell(label, cell, self.limits.cell_bytes);
+        let labels = header.labels.iter().map(String::as_str);
+        faults.extend(labels.zip(row.iter()).filter_map(cell));
+        // With cells missing or moved, the values stand under wrong labels.
+        if found == wanted && kind != Kind::Stray {
+            let values = Required::ALL
+                .into_iter()
+                .filter_map(|column| self.value_fault(row, column));
+            let known = |fault: &Fault| faults.iter().any(|other| other.column == fault.column);
+            let values: Vec<_> = values.filter(|fault| !known(fault)).collect();
+            faults.extend(values);
+        }
+        faults
+    }
+
+    fn value_fault(&self, row: Row<'_>, column: Required) -> Option<Fault> {
+        let cell = row.cell(self.header.column(column)?);
+        let label = fault::label(&self.header, column);
+        let limit = column.limit(&self.limits);
+        match (column, field::value(cell, limit)) {
+            (Required::EventId, Err(field::ValueFault::Missing)) => None,
+            (_, Err(found)) => Some(fault::value(label, cell, limit, found)),
+            (Required::Timestamp, Ok(value)) => {
+                let found = self.times.read(value).err()?;
+                Some(fault::time(label, value, found, &self.times))
+            }
+            (Required::EventType | Required::UserId | Required::EventId, Ok(_)) => None,
+        }
+    }
+
+    /// Takes in a record that could not be handed on as cells.
+    pub(super) fn bad(&mut self, bad: &Bad) {
+        let split = split(&bad.text, self.dialect);
+        let limits = (self.limits.record_bytes, self.limits.record_lines);
+        let fault = fault::damage(bad, &self.header, split.len(), limits);
+        let cells = split.iter().map(Vec::as_slice);
+        let (cells, clipped) = keep(cells, self.header.labels.len() + EXTRA_CELLS);
+        self.reject(Rejection {
+            row: number(self.counts),
+            line: bad.line,
+            last_line: bad.last_line,
+            cells,
+            clipped: clipped || bad.clipped || bad.last_line > bad.line,
+            faults: vec![fault],
+        });
+    }
+
+    fn reject(&mut self, rejection: Rejection) {
+        let cells = rejection.cells.iter();
+        self.rejected += cells
+            .map(|cell| cell.len() + size_of::<String>())
+            .sum::<usize>();
+        self.counts.failed += 1;
+        self.block.rejections.push(rejection);
+        if self.block.rejections.len() >= BLOCK_REJECTIONS || self.rejected >= BLOCK_TEXT {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        let fresh = like(&self.block.events);
+        let events = std::mem::replace(&mut self.block.events, fresh);
+        let rejections = std::mem::take(&mut self.block.rejections);
+        (self.inserted, self.rejected) = (0, 0);
+        self.ready.push_back(Parsed { events, rejections });
+    }
+}
+
+/// The number of the row after these; blank ones have none.
+#[inline]
+fn number(counts: Counts) -> u32 {
+    u32::try_from(counts.inserted + counts.failed + 1).unwrap_or(u32::MAX)
+}
+
+/// An empty block with room for as much as `last` held.
+fn like(last: &EventBlock) -> EventBlock {
+    let column = |last: &TextColumn| {
+        let mut fresh = TextColumn {
+            offsets: Vec::with_capacity(last.offsets.len()),
+            bytes: Vec::with_capacity(last.bytes.len()),
+        };
+        fresh.offsets.push(0);
+        fresh
+    };
+    EventBlock {
+        rows: Vec::with_capacity(last.len()),
+        lines: Vec::with_capacity(last.len()),
+        event_id: column(&last.event_id),
+        user_id: column(&last.user_id),
+        event_type: column(&last.event_type),
+        timestamp: Vec::with_capacity(last.len()),
+        attributes: last.attributes.iter().map(column).collect(),
+    }
+}
+
+/// The cells as a rejection keeps them, and whether that is less than all.
+fn keep<'a>(cells: impl Iterator<Item = &'a [u8]>, most: usize) -> (Vec<String>, bool) {
+    let mut kept = Vec::new();
+    let mut room = Rejection::CELLS_BYTES;
+    for cell in cells {
+        if kept.len() == most {
+            return (kept, true);
+        }
+        // A byte that is not text takes three as a replacement character, so the room is measured twice.
+        let text = String::from_utf8_lossy(&cell[..cell.len().min(room)]);
+        let end = text.floor_char_boundary(room);
+        let whole = cell.len() <= room && end == text.len();
+        room -= end;
+        kept.push(text[..end].to_owned());
+        if !whole {
+            return (kept, true);
+        }
+    }
+    (kept, false)
+}
+
+/// The cells of a line whose last quote may be open: what a person would see in it.
+fn split(line: &[u8], dialect: Dialect) -> Vec<Vec<u8>> {
+    let Dialect { delimiter, quote } = dialect;
+    let (mut cells, mut cell) = (Vec::new(), Vec::new());
+    let (mut quoted, mut start) = (false, true);
+    let mut rest = line.iter().copied().peekable();
+    while let Some(byte) = rest.next() {
+        match byte {
+            byte if quoted && byte == quote => {
+                quoted = rest.next_if_eq(&quote).is_some();
+                cell.extend(quoted.then_some(quote));
+            }
+            byte if !quoted && start && byte == quote => quoted = true,
+            byte if !quoted && byte == delimiter => {
+                cells.push(std::mem::take(&mut cell));
+                start = true;
+                continue;
+            }
+            byte => cell.push(byte),
+        }
+        start = false;
+    }
+    cells.push(cell);
+    cells
+}

@@ -1,0 +1,192 @@
+//! What rejects a row, a file or an option, and what it says.
+
+use super::*;
+
+#[test]
+fn rows_of_the_wrong_shape_are_rejected_alone() {
+    let long = "x".repeat(300_000);
+    for (bad, code, value) in [
+        ("e,u,login\n", FaultCode::MissingCell, None),
+        (
+            "e,u,login,2025-11-10,n,p,q\n",
+            FaultCode::ExtraCell,
+            Some("q"),
+        ),
+        (
+            "e,u\0,login,2025-11-10,n,p\n",
+            FaultCode::NulByte,
+            Some("u\0"),
+        ),
+        (
+            "e,u,login,2025-11-10,\"n\"x,p\n",
+            FaultCode::StrayQuote,
+            None,
+        ),
+        ("e,u,,2025-11-10,n,p\n", FaultCode::MissingValue, Some("")),
+        (
+            "e,u,login,yesterday,n,p\n",
+            FaultCode::InvalidTimestamp,
+            Some("yesterday"),
+        ),
+        (
+            "e,u,login,03/04/2025,n,p\n",
+            FaultCode::AmbiguousTimestamp,
+            Some("03/04/2025"),
+        ),
+        (
+            "e,u,login,1925-01-01,n,p\n",
+            FaultCode::TimestampOutOfRange,
+            Some("1925-01-01"),
+        ),
+    ] {
+        let whole = whole(&file(3, 2, bad));
+        assert_eq!(whole.summary.inserted, 2, "{bad}");
+        assert_eq!(codes(&whole.rejections[0]), [code], "{bad}");
+        let fault = &whole.rejections[0].faults[0];
+        assert_eq!(fault.value.as_deref(), value, "{bad}");
+        assert!(fault.hint.is_some());
+    }
+    for (bad, code) in [
+        (
+            format!("e,u,login,2025-11-10,{long},p\n"),
+            FaultCode::CellTooLong,
+        ),
+        (
+            format!("e,{},login,2025-11-10,n,p\n", &long[..257]),
+            FaultCode::ValueTooLong,
+        ),
+        (
+            format!("{},u,login,2025-11-10,n,p\n", &long[..257]),
+            FaultCode::ValueTooLong,
+        ),
+        (
+            format!("e,u,login,2025-11-10,{},p\n", long.repeat(4)),
+            FaultCode::RecordTooLong,
+        ),
+    ] {
+        let whole = whole(&file(3, 2, &bad));
+        assert_eq!(
+            (whole.summary.inserted, codes(&whole.rejections[0])),
+            (2, vec![code])
+        );
+        let kept: usize = whole.rejections[0].cells.iter().map(String::len).sum();
+        assert!(kept <= Rejection::CELLS_BYTES);
+        assert_eq!(whole.rejections[0].clipped, bad.len() > 20_000);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_cost_their_row_only() {
+    // The halves of a character in two cells: together they would pass.
+    let bad = b"e,u\xc3,\xa9login,2025-11-10,n,p\n";
+    let text = [file(3, 0, "").as_bytes(), bad, row(5).as_bytes()].concat();
+    let whole =
+        parse_with(&text, usize::MAX, Options::default(), Limits::default()).expect("parses");
+    assert_eq!((whole.summary.inserted, whole.summary.failed), (4, 1));
+    assert_eq!(codes(&whole.rejections[0]), [FaultCode::EncodingError; 2]);
+    assert_eq!(
+        whole.rejections[0].faults[0].column.as_deref(),
+        Some("user_id")
+    );
+}
+
+#[test]
+fn three_faults_in_one_row_are_one_rejection() {
+    let whole = whole(&format!(
+        "{HEADER}e,  ,{},25/11/2025 14:30,n,p\n",
+        "t".repeat(129)
+    ));
+    let rejection = &whole.rejections[0];
+    let expected = [
+        FaultCode::ValueTooLong,
+        FaultCode::AmbiguousTimestamp,
+        FaultCode::MissingValue,
+    ];
+    assert_eq!(codes(rejection), expected);
+    let hint = rejection.faults[1].hint.as_deref().expect("a hint");
+    assert!(hint.ends_with("timestamp_format=%d/%m/%Y %H:%M"), "{hint}");
+    assert_eq!((rejection.row, rejection.line), (1, 2));
+}
+
+#[test]
+fn file_faults() {
+    let error = |text: &str| parse(text).expect_err("a file fault");
+    assert_eq!(error(""), ParseError::Empty);
+    assert_eq!(error("\n \r\n,,\n"), ParseError::Empty);
+    assert_eq!(error(HEADER), ParseError::HeaderOnly);
+    assert_eq!(error(&format!("{HEADER}\n,,,,,\n")), ParseError::HeaderOnly);
+    assert_eq!(
+        error("a,\"b\n1,2\n"),
+        ParseError::HeaderUnclosedQuote { line: 1 }
+    );
+    assert_eq!(error("\na\0,b\n"), ParseError::HeaderNotText { line: 2 });
+    assert_eq!(
+        error("type,user,time\rlogin,u,2025-11-10\r"),
+        ParseError::CarriageReturnOnly { line: 1 }
+    );
+    let (line, limit) = (1, 1024 * 1024);
+    assert_eq!(
+        error(&"x".repeat(2_000_000)),
+        ParseError::HeaderTooLong { line, limit }
+    );
+    assert_eq!(
+        error(&"x,y\r".repeat(500_000)),
+        ParseError::CarriageReturnOnly { line }
+    );
+    assert!(matches!(
+        error("a,b\n1,2\n"),
+        ParseError::MissingColumns { .. }
+    ));
+    assert_eq!(
+        error(&",x".repeat(600)),
+        ParseError::TooManyColumns {
+            found: 601,
+            limit: 512
+        }
+    );
+    assert!(matches!(
+        parse_with(b"a,\xff\n", 1, Options::default(), Limits::default()),
+        Err(ParseError::HeaderNotText { line: 1 })
+    ));
+}
+
+#[test]
+fn options_are_checked_before_any_text() {
+    let refused = |options| Parser::new(options, Limits::default()).err();
+    let columns = |columns: &[(Required, &str)]| Options {
+        columns: columns
+            .iter()
+            .map(|(column, label)| (*column, (*label).to_owned()))
+            .collect(),
+        ..Options::default()
+    };
+    let twice = columns(&[(Required::UserId, "a"), (Required::UserId, "b")]);
+    assert!(matches!(
+        refused(twice),
+        Some(ParseOptionError::ColumnMappedTwice { .. })
+    ));
+    let shared = columns(&[(Required::UserId, "a"), (Required::EventId, " A")]);
+    assert!(matches!(
+        refused(shared),
+        Some(ParseOptionError::LabelMappedTwice { .. })
+    ));
+    let format = Options {
+        timestamp_format: Some("%H:%M".to_owned()),
+        ..Options::default()
+    };
+    assert!(matches!(
+        refused(format),
+        Some(ParseOptionError::TimestampFormatIncomplete { .. })
+    ));
+    let dialect = Dialect {
+        delimiter: b'"',
+        quote: b'"',
+    };
+    assert_eq!(
+        refused(Options {
+            dialect,
+            ..Options::default()
+        }),
+        Some(ParseOptionError::Dialect)
+    );
+}

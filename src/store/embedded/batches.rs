@@ -1,0 +1,184 @@
+//! Batches: a JSON document each, with the columns that are searched by beside it.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
+
+use super::{EmbeddedStore, from_json, millis, to_json};
+use crate::{
+    model::{Batch, BatchChange, BatchId, BatchStatus, Instant, Receipt},
+    store::{BatchFilter, BatchStore, Changed, Result, Sealed},
+};
+
+/// Tombstones are purged this often: at once, and once more for what a late writer left.
+const PURGES: u32 = 2;
+
+#[async_trait]
+impl BatchStore for EmbeddedStore {
+    async fn create_batch(&self, batch: &Batch) -> Result<()> {
+        let batch = batch.clone();
+        self.db
+            .write(move |change| {
+                change.execute(
+                    "INSERT INTO batches (id, status, fence, published_token, checked_at, deleted_at, purges, doc)
+                     VALUES (?1, ?2, ?3, NULL, 0, NULL, 0, ?4) ON CONFLICT (id) DO NOTHING",
+                    params![batch.id.to_string(), batch.status.as_str(), batch.fence, to_json(&batch)?],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn batch(&self, id: BatchId) -> Result<Option<Batch>> {
+        self.db.read(move |db| read(db, id)).await
+    }
+
+    async fn change_batch(&self, id: BatchId, change: &BatchChange) -> Result<Changed<Batch>> {
+        let change = change.clone();
+        self.db.write(move |db| apply(db, id, &change)).await
+    }
+
+    async fn seal(&self, id: BatchId, receipt: Receipt, content: [u8; 32]) -> Result<Sealed> {
+        self.db
+            .write(move |db| {
+                if let Some(first) = holder(db, &content)?.filter(|first| *first != id) {
+                    return Ok(Sealed::DuplicateOf(first));
+                }
+                let Changed::Done(batch) = apply(db, id, &BatchChange::Seal(Box::new(receipt)))? else {
+                    return Ok(Sealed::Gone);
+                };
+                db.execute(
+                    "INSERT INTO contents (digest, batch) VALUES (?1, (SELECT seq FROM batches WHERE id = ?2))
+                     ON CONFLICT (digest) DO UPDATE SET batch = excluded.batch",
+                    params![content, id.to_string()],
+                )?;
+                Ok(Sealed::Batch(Box::new(batch)))
+            })
+            .await
+    }
+
+    async fn list_batches(&self, filter: &BatchFilter, limit: usize) -> Result<Vec<Batch>> {
+        let BatchFilter { statuses, before } = filter.clone();
+        let visible = |status: &BatchStatus| *status != BatchStatus::Receiving;
+        let statuses = if statuses.is_empty() {
+            BatchStatus::ALL.into_iter().filter(visible).collect()
+        } else {
+            statuses
+        };
+        // Ids sort by time, and no id is above this one.
+        let before = before.map_or_else(|| "g".to_owned(), |id| id.to_string());
+        self.db
+            .read(move |db| {
+                let mut newest = Vec::new();
+                for status in statuses {
+                    let mut page = db.prepare_cached("SELECT doc FROM batches WHERE status = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3")?;
+                    let found = page.query_map(params![status.as_str(), before, limit], |row| row.get::<_, String>(0))?;
+                    for doc in found {
+                        newest.push(from_json::<Batch>("a batch", &doc?)?);
+                    }
+                }
+                newest.sort_unstable_by_key(|batch| std::cmp::Reverse(batch.id));
+                newest.truncate(limit);
+                Ok(newest)
+            })
+            .await
+    }
+
+    async fn unchecked_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>> {
+        let sql = "SELECT id FROM batches WHERE published_token IS NOT NULL AND checked_at < ?1 ORDER BY checked_at, id LIMIT ?2";
+        self.ids(sql, vec![Box::new(millis(before)), Box::new(limit)])
+            .await
+    }
+
+    async fn unpurged_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>> {
+        let sql = "SELECT id FROM batches WHERE deleted_at IS NOT NULL AND purges < ?1 AND (purges = 0 OR deleted_at < ?2)
+                   ORDER BY deleted_at LIMIT ?3";
+        self.ids(
+            sql,
+            vec![Box::new(PURGES), Box::new(millis(before)), Box::new(limit)],
+        )
+        .await
+    }
+}
+
+impl EmbeddedStore {
+    async fn ids(
+        &self,
+        sql: &'static str,
+        values: Vec<Box<dyn ToSql + Send>>,
+    ) -> Result<Vec<BatchId>> {
+        self.db
+            .read(move |db| {
+                let mut query = db.prepare_cached(sql)?;
+                let values = values
+                    .iter()
+                    .map(|value| value as &dyn ToSql)
+                    .collect::<Vec<_>>();
+                let ids = query
+                    .query_map(values.as_slice(), id_of)?
+                    .collect::<rusqlite::Result<_>>()?;
+                Ok(ids)
+            })
+            .await
+    }
+}
+
+/// Reads the id in the first column.
+pub(super) fn id_of(row: &Row<'_>) -> rusqlite::Result<BatchId> {
+    let text: String = row.get(0)?;
+    text.parse().map_err(|why| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(why))
+    })
+}
+
+/// The small name of a batch in the large tables.
+pub(super) fn seq_of(db: &Connection, id: BatchId) -> Result<i64> {
+    Ok(db
+        .prepare_cached("SELECT seq FROM batches WHERE id = ?1")?
+        .query_row([id.to_string()], |row| row.get(0))?)
+}
+
+/// The full name of a small one.
+pub(super) fn id_of_seq(db: &Connection, seq: i64) -> Result<BatchId> {
+    Ok(db
+        .prepare_cached("SELECT id FROM batches WHERE seq = ?1")?
+        .query_row([seq], id_of)?)
+}
+
+fn read(db: &Connection, id: BatchId) -> Result<Option<Batch>> {
+    let mut query = db.prepare_cached("SELECT doc FROM batches WHERE id = ?1")?;
+    let doc: Option<String> = query
+        .query_row([id.to_string()], |row| row.get(0))
+        .optional()?;
+    doc.map(|doc| from_json("a batch", &doc)).transpose()
+}
+
+fn apply(db: &Transaction<'_>, id: BatchId, change: &BatchChange) -> Result<Changed<Batch>> {
+    let Some(batch) = read(db, id)? else {
+        return Ok(Changed::Missing);
+    };
+    let next = match batch.after(change) {
+        Ok(next) => next,
+        Err(refused) => return Ok(Changed::Refused(refused)),
+    };
+    db.prepare_cached(
+        "UPDATE batches SET status = ?2, fence = ?3, published_token = ?4, checked_at = ?5, deleted_at = ?6, purges = ?7, doc = ?8 WHERE id = ?1",
+    )?
+    .execute(params![
+        id.to_string(),
+        next.status.as_str(),
+        next.fence,
+        next.published.as_ref().map(|p| p.token),
+        next.checked_at.map_or(0, millis),
+        next.deleted_at.map(millis),
+        next.purges,
+        to_json(&next)?,
+    ])?;
+    Ok(Changed::Done(next))
+}
+
+/// The live batch that has these bytes, if there is one.
+fn holder(db: &Connection, content: &[u8; 32]) -> Result<Option<BatchId>> {
+    let mut query =
+        db.prepare_cached("SELECT id FROM contents JOIN batches ON seq = batch WHERE digest = ?1 AND status NOT IN ('deleting', 'deleted')")?;
+    Ok(query.query_row([content.as_slice()], id_of).optional()?)
+}

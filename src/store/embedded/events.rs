@@ -1,0 +1,228 @@
+//! Events of a batch: encoded and decoded on a thread of their own, a bounded channel between.
+//! A file has its name only when it is whole and durable.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    EmbeddedStore, Mode, io,
+    parquet_file::{BlockReader, BlockWriter},
+};
+use crate::{
+    model::{BatchId, Columns, EventBlock, Rejection},
+    store::{EventScan, EventStore, EventWriter, Projection, Result, StoreError},
+};
+
+/// Blocks that wait between two stages: enough to keep both busy, little to hold.
+const WAITING_BLOCKS: usize = 4;
+
+#[async_trait]
+impl EventStore for EmbeddedStore {
+    async fn write_events(&self, id: BatchId, columns: &Columns) -> Result<Box<dyn EventWriter>> {
+        let place = Place {
+            unfinished: self.dir.join("tmp").join(format!("{id}.parquet")),
+            whole: self.events_file(id),
+            mode: self.mode,
+        };
+        let file = BlockWriter::create(&place.unfinished, columns)?;
+        Ok(match self.mode {
+            Mode::Simulated => Box::new(InlineWriter { file, place }),
+            Mode::Durable => Box::new(ThreadWriter::start(file, place)?),
+        })
+    }
+
+    async fn scan_events(&self, id: BatchId, projection: Projection) -> Result<Box<dyn EventScan>> {
+        let path = self.events_file(id);
+        Ok(match self.mode {
+            Mode::Simulated => Box::new(InlineScan(BlockReader::open(&path, projection)?)),
+            Mode::Durable => Box::new(ThreadScan::start(path, projection)?),
+        })
+    }
+
+    async fn append_rejections(&self, id: BatchId, rejections: &[Rejection]) -> Result<()> {
+        self.put_rejections(id, rejections).await
+    }
+
+    async fn rejections(&self, id: BatchId, after: u32, limit: usize) -> Result<Vec<Rejection>> {
+        self.list_rejections(id, after, limit).await
+    }
+
+    async fn drop_rejections(&self, id: BatchId) -> Result<bool> {
+        self.remove_rejections(id).await
+    }
+
+    async fn drop_events(&self, id: BatchId) -> Result<()> {
+        match fs::remove_file(self.events_file(id)) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+                Err(io("removing an event file", why))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Where a file is made, and where it is put when it is whole.
+struct Place {
+    unfinished: PathBuf,
+    whole: PathBuf,
+    mode: Mode,
+}
+
+impl Place {
+    fn finish(&self, file: BlockWriter) -> Result<()> {
+        let sync = self.mode == Mode::Durable;
+        file.finish(sync)?;
+        fs::rename(&self.unfinished, &self.whole)
+            .map_err(|why| io("renaming an event file", why))?;
+        if sync {
+            sync_directory(self.whole.parent().unwrap_or(Path::new(".")))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // After a finish there is nothing of this name; else the upload was given up.
+        let _ = fs::remove_file(&self.unfinished);
+    }
+}
+
+/// A rename is durable only when the directory is.
+fn sync_directory(dir: &Path) -> Result<()> {
+    fs::File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|why| io("the batches directory", why))
+}
+
+struct InlineWriter {
+    file: BlockWriter,
+    place: Place,
+}
+
+#[async_trait]
+impl EventWriter for InlineWriter {
+    async fn append(&mut self, block: EventBlock) -> Result<()> {
+        self.file.write(block)
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        self.place.finish(self.file)
+    }
+}
+
+/// What the encoder is told.
+enum Order {
+    Write(Box<EventBlock>),
+    Finish,
+}
+
+struct ThreadWriter {
+    orders: mpsc::Sender<Order>,
+    outcome: oneshot::Receiver<Result<()>>,
+}
+
+impl ThreadWriter {
+    fn start(file: BlockWriter, place: Place) -> Result<Self> {
+        let (orders, waiting) = mpsc::channel(WAITING_BLOCKS);
+        let (done, outcome) = oneshot::channel();
+        thread("parquet-writer", move || {
+            // Nobody listens if the upload was given up.
+            let _ = done.send(encode(waiting, file, &place));
+        })?;
+        Ok(Self { orders, outcome })
+    }
+
+    async fn outcome(&mut self) -> StoreError {
+        match (&mut self.outcome).await {
+            Ok(Err(why)) => why,
+            Ok(Ok(())) | Err(_) => lost(),
+        }
+    }
+}
+
+/// Writes until told to finish; without that word the upload was given up, and the file with it.
+fn encode(mut orders: mpsc::Receiver<Order>, mut file: BlockWriter, place: &Place) -> Result<()> {
+    while let Some(order) = orders.blocking_recv() {
+        match order {
+            Order::Write(block) => file.write(*block)?,
+            Order::Finish => return place.finish(file),
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl EventWriter for ThreadWriter {
+    async fn append(&mut self, block: EventBlock) -> Result<()> {
+        match self.orders.send(Order::Write(Box::new(block))).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.outcome().await),
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<()> {
+        if self.orders.send(Order::Finish).await.is_err() {
+            return Err(self.outcome().await);
+        }
+        self.outcome.await.unwrap_or_else(|_| Err(lost()))
+    }
+}
+
+struct InlineScan(BlockReader);
+
+#[async_trait]
+impl EventScan for InlineScan {
+    async fn next(&mut self) -> Result<Option<EventBlock>> {
+        self.0.next()
+    }
+}
+
+struct ThreadScan(mpsc::Receiver<Result<EventBlock>>);
+
+impl ThreadScan {
+    fn start(path: PathBuf, projection: Projection) -> Result<Self> {
+        let (blocks, waiting) = mpsc::channel(WAITING_BLOCKS);
+        thread("parquet-reader", move || {
+            let mut reader = match BlockReader::open(&path, projection) {
+                Ok(reader) => reader,
+                Err(why) => return drop(blocks.blocking_send(Err(why))),
+            };
+            // A refused send means that the run has stopped.
+            while let Some(block) = reader.next().transpose() {
+                if blocks.blocking_send(block).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self(waiting))
+    }
+}
+
+#[async_trait]
+impl EventScan for ThreadScan {
+    async fn next(&mut self) -> Result<Option<EventBlock>> {
+        self.0.recv().await.transpose()
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    // It ends by itself when its channel closes, which the owner of the other end does by dropping it.
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map(drop)
+        .map_err(|why| io("a thread for events", why))
+}
+
+fn lost() -> StoreError {
+    StoreError::Unavailable {
+        what: "writing an event file",
+        source: "its thread ended early".into(),
+    }
+}

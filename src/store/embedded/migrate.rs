@@ -1,0 +1,57 @@
+//! Brings a database to the newest schema: numbered steps, each applied once, in one transaction, recorded.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::store::{Result, StoreError};
+
+/// All steps, oldest first; a step that was released is never edited.
+const STEPS: [(&str, &str); 1] = [(
+    "0001_start",
+    include_str!("../../../migrations/sqlite/0001_start.sql"),
+)];
+
+/// Applies what is missing.
+pub(super) fn run(connection: &mut Connection) -> Result<()> {
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    change.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY) WITHOUT ROWID, STRICT",
+    )?;
+    let applied: Vec<String> = change
+        .prepare("SELECT name FROM migrations ORDER BY name")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    if let Some(unknown) = applied
+        .iter()
+        .find(|name| !STEPS.iter().any(|(known, _)| known == name))
+    {
+        return Err(StoreError::Setup(format!(
+            "the database has migration `{unknown}`, which this version does not know: start a version at least as new as the one that wrote it"
+        )));
+    }
+    for (name, sql) in STEPS {
+        if !applied.iter().any(|known| known == name) {
+            change.execute_batch(sql)?;
+            change.execute("INSERT INTO migrations (name) VALUES (?1)", [name])?;
+        }
+    }
+    change.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_run_once_and_a_newer_database_is_refused() {
+        let mut connection = Connection::open_in_memory().expect("memory");
+        run(&mut connection).expect("from nothing");
+        run(&mut connection).expect("again");
+        connection
+            .execute("INSERT INTO migrations VALUES ('9999_later')", [])
+            .expect("insert");
+        assert!(
+            matches!(run(&mut connection), Err(StoreError::Setup(why)) if why.contains("9999_later"))
+        );
+    }
+}

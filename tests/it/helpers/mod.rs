@@ -1,0 +1,3 @@
+//! What several subjects use.
+
+pub(crate) mod staged;
