@@ -6,5 +6,7 @@ pub mod clock;
 pub mod job;
 pub mod metric;
 pub mod model;
+pub mod parse;
+pub mod receive;
 pub mod sort;
 pub mod store;

@@ -195,6 +195,31 @@ fn missing_columns(
                 "{head}; if `{label}` is the {column}, rename it or send `columns={column}:{label}`"
             )
         }
-        None => format!("{head}; rename the columns, or send `columns={}:…`", "name"),
+        None => format!("{head}; rename the columns, or send `columns=` with what they are called"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_headers_are_told_in_short() {
+        let found: Vec<_> = (0..30)
+            .map(|at| format!("{at}{}", "é".repeat(100)))
+            .collect();
+        let error = ParseError::MissingColumns {
+            missing: vec![Required::UserId],
+            found,
+            nearest: Vec::new(),
+            separator: None,
+        };
+        let text = error.to_string();
+        assert!(
+            text.starts_with("missing column `user_id` (or user, "),
+            "{text}"
+        );
+        assert!(text.contains("…` and 10 more;"), "{text}");
+        assert!(text.chars().count() < 1600, "{text}");
     }
 }

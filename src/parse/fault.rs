@@ -218,10 +218,9 @@ fn ambiguous_hint(value: &[u8]) -> String {
 
 /// What is wrong with a record that could not be handed on as cells; `cells` is how many its first line seems to have.
 pub(super) fn damage(bad: &Bad, header: &Header, cells: usize, limits: (usize, u32)) -> Fault {
-    let (bytes, lines) = limits;
     let cause = match bad.damage {
         Damage::TooLong => {
-            let message = format!("the row is longer than {bytes} bytes");
+            let message = format!("the row is longer than {} bytes", limits.0);
             return fault(
                 FaultCode::RecordTooLong,
                 message,
@@ -230,17 +229,7 @@ pub(super) fn damage(bad: &Bad, header: &Header, cells: usize, limits: (usize, u
         }
         Damage::Unclosed(cause) => cause,
     };
-    let why = match cause {
-        Cause::EndOfFile => "is not closed before the end of the file".to_owned(),
-        Cause::TooManyBytes => format!("is not closed within {bytes} bytes"),
-        Cause::TooManyLines => format!("is not closed within {lines} lines"),
-        Cause::TextAfterQuote => "closes on a later line, and text follows it there".to_owned(),
-        Cause::Fields(_) => {
-            let wanted = header.labels.len();
-            format!("runs into other lines, which do not make a row of {wanted} cells with it")
-        }
-        Cause::LinesNotJoined => "is not closed on its line, as so many before it".to_owned(),
-    };
+    let why = never_closed(cause, header, limits);
     let line = bad.line;
     let lost = match bad.last_line - line {
         0 => String::new(),
@@ -261,7 +250,22 @@ pub(super) fn damage(bad: &Bad, header: &Header, cells: usize, limits: (usize, u
     }
 }
 
-/// The label of a timestamp and the like, as it stands in the file.
+/// How it shows that a quote is not closed.
+fn never_closed(cause: Cause, header: &Header, (bytes, lines): (usize, u32)) -> String {
+    match cause {
+        Cause::EndOfFile => "is not closed before the end of the file".to_owned(),
+        Cause::TooManyBytes => format!("is not closed within {bytes} bytes"),
+        Cause::TooManyLines => format!("is not closed within {lines} lines"),
+        Cause::TextAfterQuote => "closes on a later line, and text follows it there".to_owned(),
+        Cause::Fields(_) => {
+            let wanted = header.labels.len();
+            format!("runs into other lines, which do not make a row of {wanted} cells with it")
+        }
+        Cause::LinesNotJoined => "is not closed on its line, as so many before it".to_owned(),
+    }
+}
+
+/// The label of a column as it stands in the file.
 pub(super) fn label(header: &Header, column: Required) -> &str {
     header
         .column(column)

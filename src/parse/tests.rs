@@ -258,3 +258,9 @@ fn blocks_are_bounded_and_keep_the_order() {
         }
     }
 }
+
+#[test]
+fn a_parser_can_move_to_a_thread_of_its_own() {
+    fn movable<T: Send + 'static>() {}
+    movable::<Parser>();
+}

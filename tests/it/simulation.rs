@@ -24,8 +24,8 @@ use tallymill::{
     clock::{Clock, Fixed},
     job::{Desk, Dispatch, DispatchError, Limits, Runner, Sweep},
     model::{
-        Batch, BatchId, BatchStatus, ColumnRole, Columns, Day, EventBlock, JobChange,
-        JobId, JobState, Receipt, Slot, receipt::RowCounts,
+        Batch, BatchId, BatchStatus, ColumnRole, Columns, Day, EventBlock, JobChange, JobId,
+        JobState, Receipt, Slot, receipt::RowCounts,
     },
     store::{
         BatchFilter, BatchStore, JobStore, MetricStore, Result, Store, StoreError,
@@ -74,12 +74,23 @@ struct Turnstile {
 impl Gate for Turnstile {
     async fn pass(&self, verb: &'static str) -> Result<()> {
         let mut stopped = false;
-        std::future::poll_fn(|_| if std::mem::replace(&mut stopped, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+        std::future::poll_fn(|_| {
+            if std::mem::replace(&mut stopped, true) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
         if self.faulty && self.chaos.load(Ordering::Relaxed) {
             let dice = Dice(self.faults.fetch_add(1, Ordering::Relaxed)).next();
             if dice % 100 < 2 {
                 let source = "planned".into();
-                return Err(if dice & 1024 == 0 { StoreError::Failed { what: verb, source } } else { StoreError::Unavailable { what: verb, source } });
+                return Err(if dice & 1024 == 0 {
+                    StoreError::Failed { what: verb, source }
+                } else {
+                    StoreError::Unavailable { what: verb, source }
+                });
             }
         }
         Ok(())
@@ -121,7 +132,10 @@ struct World {
 /// Polls a future that never waits for anything but the store on this thread.
 fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
         Poll::Ready(done) => done,
         Poll::Pending => panic!("a simulated store never waits"),
     }
@@ -129,8 +143,12 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 impl World {
     fn new(seed: u64, dir: &Path, mutant: Option<Mutant>) -> Self {
-        let inner = Arc::new(now(EmbeddedStore::open(dir, Tz::UTC, Mode::Simulated)).expect("opens"));
-        let (chaos, faults) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(seed << 20)));
+        let inner =
+            Arc::new(now(EmbeddedStore::open(dir, Tz::UTC, Mode::Simulated)).expect("opens"));
+        let (chaos, faults) = (
+            Arc::new(AtomicBool::new(true)),
+            Arc::new(AtomicU64::new(seed << 20)),
+        );
         let (clock, nudges) = (Fixed::default(), Arc::new(Nudges::default()));
         let limits = Limits {
             attempts: 2,
@@ -146,31 +164,72 @@ impl World {
             fold_groups: 3,
             claims_at_once: 2,
         };
-        let gate = Arc::new(Turnstile { chaos: Arc::clone(&chaos), faults: Arc::clone(&faults), faulty: true });
+        let gate = Arc::new(Turnstile {
+            chaos: Arc::clone(&chaos),
+            faults: Arc::clone(&faults),
+            faulty: true,
+        });
         let staged = Arc::new(Staged::new(inner.clone(), gate, mutant));
-        let sweep = Sweep::new(staged, Arc::new(clock.clone()), nudges.clone(), limits.clone(), None);
+        let sweep = Sweep::new(
+            staged,
+            Arc::new(clock.clone()),
+            nudges.clone(),
+            limits.clone(),
+            None,
+        );
         let sweep = Arc::new(tokio::sync::Mutex::new(sweep));
-        Self { dice: Dice(seed), inner, clock, nudges, chaos, faults, mutant, limits, actors: vec![], sweep, batches: vec![], workers: 0 }
+        Self {
+            dice: Dice(seed),
+            inner,
+            clock,
+            nudges,
+            chaos,
+            faults,
+            mutant,
+            limits,
+            actors: vec![],
+            sweep,
+            batches: vec![],
+            workers: 0,
+        }
     }
 
     fn store(&self, faulty: bool) -> Arc<dyn Store> {
-        let gate = Turnstile { chaos: Arc::clone(&self.chaos), faults: Arc::clone(&self.faults), faulty };
+        let gate = Turnstile {
+            chaos: Arc::clone(&self.chaos),
+            faults: Arc::clone(&self.faults),
+            faulty,
+        };
         Arc::new(Staged::new(self.inner.clone(), Arc::new(gate), self.mutant))
     }
 
     fn desk(&self) -> Desk {
-        Desk::new(self.store(false), Arc::new(self.clock.clone()), self.nudges.clone())
+        Desk::new(
+            self.store(false),
+            Arc::new(self.clock.clone()),
+            self.nudges.clone(),
+        )
     }
 
     fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
-        self.actors.push(Actor { future: Box::pin(future), sweep: false });
+        self.actors.push(Actor {
+            future: Box::pin(future),
+            sweep: false,
+        });
     }
 
     fn work(&mut self, job: JobId) {
         self.workers += 1;
         let (owner, stop) = (format!("w{}", self.workers), CancellationToken::new());
         let clock = Arc::new(self.clock.clone());
-        let runner = Runner::new(self.store(true), clock, self.nudges.clone(), self.limits.clone(), owner, stop);
+        let runner = Runner::new(
+            self.store(true),
+            clock,
+            self.nudges.clone(),
+            self.limits.clone(),
+            owner,
+            stop,
+        );
         self.spawn(async move { drop(runner.run(job).await) });
     }
 
@@ -178,7 +237,10 @@ impl World {
         if !self.actors.iter().any(|a| a.sweep) {
             let sweep = Arc::clone(&self.sweep);
             let pass = async move { drop(sweep.lock().await.pass().await) };
-            self.actors.push(Actor { future: Box::pin(pass), sweep: true });
+            self.actors.push(Actor {
+                future: Box::pin(pass),
+                sweep: true,
+            });
         }
     }
 
@@ -187,20 +249,31 @@ impl World {
         bytes[..8].copy_from_slice(&(self.batches.len() as u64).to_be_bytes());
         let id = BatchId::from_bytes(bytes);
         let again = self.batches.len() > 1 && self.dice.chance(15);
-        let seed = if again { self.dice.below(self.batches.len() as u64) } else { 1_000 + self.dice.next() };
+        let seed = if again {
+            self.dice.below(self.batches.len() as u64)
+        } else {
+            1_000 + self.dice.next()
+        };
         self.batches.push(id);
         let (store, at) = (self.store(false), self.clock.now());
         self.spawn(async move { drop(upload(store, id, at, seed).await) });
     }
 
     fn disturb(&mut self) {
-        let live = now(self.inner.list_batches(&BatchFilter::default(), 100)).expect("lists").iter().filter(|b| !b.status.is_void()).count();
+        let live = now(self.inner.list_batches(&BatchFilter::default(), 100))
+            .expect("lists")
+            .iter()
+            .filter(|b| !b.status.is_void())
+            .count();
         let pick = self.dice.below(100);
         if self.batches.is_empty() || (pick < 25 && live < 4) {
             return self.upload();
         }
         let id = self.batches[self.dice.below(self.batches.len() as u64) as usize];
-        let (desk, slot) = (self.desk(), Slot(self.clock.now().timestamp() + pick as i64 % 4));
+        let (desk, slot) = (
+            self.desk(),
+            Slot(self.clock.now().timestamp() + pick as i64 % 4),
+        );
         match pick {
             0..55 => self.spawn(async move { drop(desk.process(id, false).await) }),
             55..65 => self.spawn(async move { drop(desk.process(id, true).await) }),
@@ -216,7 +289,11 @@ impl World {
     /// An observer takes a worker for lost that may be alive.
     fn lapse(&self, job: JobId) {
         let found = now(self.inner.job(job)).expect("reads").expect("is there");
-        let lapse = JobChange::Lapse { token: found.token, renewals: found.lease.map_or(0, |l| l.renewals), run_at: self.clock.now() };
+        let lapse = JobChange::Lapse {
+            token: found.token,
+            renewals: found.lease.map_or(0, |l| l.renewals),
+            run_at: self.clock.now(),
+        };
         let _ = now(self.inner.change_job(job, &lapse, self.clock.now())).expect("lapses");
     }
 
@@ -229,7 +306,11 @@ impl World {
             if !nudges.is_empty() {
                 let at = self.dice.below(nudges.len() as u64) as usize;
                 let doubled = chaos && self.dice.chance(10);
-                let job = if doubled { nudges[at] } else { nudges.swap_remove(at) };
+                let job = if doubled {
+                    nudges[at]
+                } else {
+                    nudges.swap_remove(at)
+                };
                 drop(nudges);
                 if !chaos || self.dice.chance(90) {
                     self.work(job);
@@ -249,25 +330,51 @@ impl World {
         let at = self.dice.below(self.actors.len() as u64) as usize;
         if chaos && self.dice.chance(2) {
             drop(self.actors.swap_remove(at));
-        } else if self.actors[at].future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+        } else if self.actors[at]
+            .future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+        {
             drop(self.actors.swap_remove(at));
         }
     }
 
     /// Whether nothing is left to do.
     fn at_rest(&self) -> bool {
-        let idle = [JobState::Queued, JobState::Running].into_iter().all(|s| now(self.inner.count_jobs(s)).expect("counts") == 0);
-        idle && self.actors.is_empty() && self.unfinished().is_empty() && now(self.inner.stale_days(None, 1)).expect("lists").is_empty()
+        let idle = [JobState::Queued, JobState::Running]
+            .into_iter()
+            .all(|s| now(self.inner.count_jobs(s)).expect("counts") == 0);
+        idle && self.actors.is_empty()
+            && self.unfinished().is_empty()
+            && now(self.inner.stale_days(None, 1))
+                .expect("lists")
+                .is_empty()
     }
 
     fn unfinished(&self) -> Vec<(BatchId, BatchStatus)> {
-        let statuses = vec![BatchStatus::Queued, BatchStatus::Processing, BatchStatus::Deleting];
-        let found = now(self.inner.list_batches(&BatchFilter { statuses, before: None }, 100)).expect("lists");
+        let statuses = vec![
+            BatchStatus::Queued,
+            BatchStatus::Processing,
+            BatchStatus::Deleting,
+        ];
+        let found = now(self.inner.list_batches(
+            &BatchFilter {
+                statuses,
+                before: None,
+            },
+            100,
+        ))
+        .expect("lists");
         found.into_iter().map(|b| (b.id, b.status)).collect()
     }
 
     fn dead(&self) -> Vec<JobId> {
-        now(self.inner.jobs_in(JobState::Dead, None, 100)).expect("lists").into_iter().map(|j| j.id).collect()
+        now(self.inner.jobs_in(JobState::Dead, None, 100))
+            .expect("lists")
+            .into_iter()
+            .map(|j| j.id)
+            .collect()
     }
 
     /// Lets everything come to rest: no faults, no crashes; an admin retries what died.
@@ -290,7 +397,11 @@ impl World {
             }
             self.step(false);
         }
-        Err(format!("not at rest: {:?}, {} actors", self.unfinished(), self.actors.len()))
+        Err(format!(
+            "not at rest: {:?}, {} actors",
+            self.unfinished(),
+            self.actors.len()
+        ))
     }
 
     fn run(&mut self) -> std::result::Result<(), String> {
@@ -306,8 +417,12 @@ impl World {
         let mut keyed: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
         let mut expected: BTreeMap<String, u64> = BTreeMap::new();
         for id in &self.batches {
-            let Some(batch) = now(self.inner.batch(*id)).expect("reads") else { continue };
-            let Some(published) = &batch.published else { continue };
+            let Some(batch) = now(self.inner.batch(*id)).expect("reads") else {
+                continue;
+            };
+            let Some(published) = &batch.published else {
+                continue;
+            };
             let counts = published.counts;
             if counts.inserted != counts.counted + counts.duplicate + counts.conflict {
                 return Err(format!("{counts:?} do not add up"));
@@ -316,7 +431,10 @@ impl World {
                 if row.event_id.is_empty() {
                     *expected.entry(row.event_type.clone()).or_default() += 1;
                 } else {
-                    keyed.entry(row.event_type.clone()).or_default().insert(row.at / DAY);
+                    keyed
+                        .entry(row.event_type.clone())
+                        .or_default()
+                        .insert(row.at / DAY);
                     expected.insert(row.event_type, 1);
                 }
             }
@@ -324,13 +442,23 @@ impl World {
         let mut figures: BTreeMap<String, u64> = BTreeMap::new();
         for day in now(self.inner.days(Day(0), Day(100_000), None, 1_000)).expect("reads") {
             for figure in day.types {
-                if keyed.get(&figure.event_type).is_some_and(|days| !days.contains(&i64::from(day.day.0))) {
-                    return Err(format!("{} counts on {}, where no live batch has it", figure.event_type, day.day));
+                if keyed
+                    .get(&figure.event_type)
+                    .is_some_and(|days| !days.contains(&i64::from(day.day.0)))
+                {
+                    return Err(format!(
+                        "{} counts on {}, where no live batch has it",
+                        figure.event_type, day.day
+                    ));
                 }
                 *figures.entry(figure.event_type).or_default() += figure.count;
             }
         }
-        if figures == expected { Ok(()) } else { Err(format!("figures {figures:?}, expected {expected:?}")) }
+        if figures == expected {
+            Ok(())
+        } else {
+            Err(format!("figures {figures:?}, expected {expected:?}"))
+        }
     }
 }
 
@@ -350,19 +478,49 @@ fn rows(seed: u64) -> Vec<Row> {
             let key = dice.below(KEYS + 1);
             let version = i64::from(dice.chance(15));
             if key == KEYS {
-                return Row { event_id: String::new(), event_type: "plain".into(), user_id: "u".into(), at: dice.below(3) as i64 * DAY };
+                return Row {
+                    event_id: String::new(),
+                    event_type: "plain".into(),
+                    user_id: "u".into(),
+                    at: dice.below(3) as i64 * DAY,
+                };
             }
             let at = (key as i64 % 2 + 2 * version) * DAY;
-            Row { event_id: format!("e{key}"), event_type: format!("t{key}"), user_id: format!("u{version}"), at }
+            Row {
+                event_id: format!("e{key}"),
+                event_type: format!("t{key}"),
+                user_id: format!("u{version}"),
+                at,
+            }
         })
         .collect()
 }
 
-async fn upload(store: Arc<dyn Store>, id: BatchId, at: tallymill::model::Instant, seed: u64) -> Result<()> {
-    store.create_batch(&Batch::receiving(id, String::new(), true, "uploader".into(), at)).await?;
+async fn upload(
+    store: Arc<dyn Store>,
+    id: BatchId,
+    at: tallymill::model::Instant,
+    seed: u64,
+) -> Result<()> {
+    store
+        .create_batch(&Batch::receiving(
+            id,
+            String::new(),
+            true,
+            "uploader".into(),
+            at,
+        ))
+        .await?;
     let columns = Columns {
-        labels: ["event_id", "user_id", "event_type", "timestamp"].map(str::to_owned).to_vec(),
-        roles: vec![ColumnRole::EventId, ColumnRole::UserId, ColumnRole::EventType, ColumnRole::Timestamp],
+        labels: ["event_id", "user_id", "event_type", "timestamp"]
+            .map(str::to_owned)
+            .to_vec(),
+        roles: vec![
+            ColumnRole::EventId,
+            ColumnRole::UserId,
+            ColumnRole::EventType,
+            ColumnRole::Timestamp,
+        ],
         hint: None,
     };
     let mut writer = store.write_events(id, &columns).await?;
@@ -379,7 +537,12 @@ async fn upload(store: Arc<dyn Store>, id: BatchId, at: tallymill::model::Instan
     writer.append(block).await?;
     writer.finish().await?;
     let receipt = Receipt {
-        rows: RowCounts { received: inserted, inserted, failed: 0, blank: 0 },
+        rows: RowCounts {
+            received: inserted,
+            inserted,
+            failed: 0,
+            blank: 0,
+        },
         errors_by_code: BTreeMap::new(),
         rejections_kept: 0,
         file_name: None,
@@ -401,13 +564,22 @@ async fn upload(store: Arc<dyn Store>, id: BatchId, at: tallymill::model::Instan
 
 /// What one seed comes to: none if every invariant holds.
 fn simulate(seed: u64, mutant: Option<Mutant>) -> Option<String> {
-    let root = if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm").into() } else { std::env::temp_dir() };
+    let root = if Path::new("/dev/shm").is_dir() {
+        Path::new("/dev/shm").into()
+    } else {
+        std::env::temp_dir()
+    };
     let dir = tempfile::tempdir_in(root).expect("temporary directory");
-    std::panic::catch_unwind(AssertUnwindSafe(|| World::new(seed, dir.path(), mutant).run().err())).unwrap_or_else(|_| Some("panicked".into()))
+    std::panic::catch_unwind(AssertUnwindSafe(|| {
+        World::new(seed, dir.path(), mutant).run().err()
+    }))
+    .unwrap_or_else(|_| Some("panicked".into()))
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::vars().find(|(key, _)| key == name).map(|(_, value)| value.parse().expect("a number"))
+    std::env::vars()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.parse().expect("a number"))
 }
 
 /// Runs seeds on all cores; the first that breaks, if one does.
@@ -452,5 +624,8 @@ fn each_rule_of_the_protocol_is_needed() {
             None => survivors.push(mutant),
         }
     }
-    assert!(survivors.is_empty(), "not caught within {seeds} seeds: {survivors:?}");
+    assert!(
+        survivors.is_empty(),
+        "not caught within {seeds} seeds: {survivors:?}"
+    );
 }

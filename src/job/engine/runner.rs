@@ -119,7 +119,8 @@ impl Runner {
 
     async fn body(&self, job: &Job, claimed: &Claimed<'_>) -> std::result::Result<Done, WorkError> {
         if job.crashes >= self.limits.crashes {
-            return self.bury(job).await;
+            // A job whose runs only ever crash is not run again.
+            return Ok(Done::GivenUp);
         }
         match job.id {
             JobId::Process(id) => work::process::run(self, claimed, id).await,
@@ -128,16 +129,6 @@ impl Runner {
             JobId::Reprocess(slot) => work::reprocess::run(self, claimed, slot).await,
             JobId::Cleanup(_) => work::cleanup::run(self, claimed).await,
         }
-    }
-
-    /// A job whose runs only ever crash is not run again; its batch is given up under this claim's token.
-    async fn bury(&self, job: &Job) -> std::result::Result<Done, WorkError> {
-        if let JobId::Process(id) = job.id {
-            self.store
-                .change_batch(id, &BatchChange::Begin { token: job.token })
-                .await?;
-        }
-        Ok(Done::GivenUp)
     }
 
     /// Renews the lease; returns when it is lost.
@@ -241,6 +232,10 @@ impl Runner {
 
     async fn write_outcome(&self, job: &Job, outcome: &Outcome) -> Result<Changed<Job>> {
         if let (Outcome::Dead { error, .. }, JobId::Process(id)) = (outcome, job.id) {
+            // A run that failed before it began has no fence to fail under.
+            self.store
+                .change_batch(id, &BatchChange::Begin { token: job.token })
+                .await?;
             let fail = BatchChange::Fail {
                 token: job.token,
                 reason: error.clone(),

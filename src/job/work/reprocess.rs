@@ -35,7 +35,9 @@ pub(crate) async fn run(
     let until = runner.clock.elapsed() + runner.limits.reprocess_budget;
     revive_dead(runner).await?;
     // A slot ahead of the clock (it was set back) must not check the same batch for ever.
-    let since = Instant::from_timestamp(slot.0, 0).unwrap_or_default().min(runner.clock.now());
+    let since = Instant::from_timestamp(slot.0, 0)
+        .unwrap_or_default()
+        .min(runner.clock.now());
     let mut checked = 0;
     loop {
         let page = runner.store.unchecked_batches(since, PAGE).await?;

@@ -84,7 +84,12 @@ pub(crate) struct Staged {
 
 impl Staged {
     pub(crate) fn new(inner: Arc<dyn Store>, gate: Arc<dyn Gate>, mutant: Option<Mutant>) -> Self {
-        Self { inner, gate, mutant, edges_written: AtomicBool::new(false) }
+        Self {
+            inner,
+            gate,
+            mutant,
+            edges_written: AtomicBool::new(false),
+        }
     }
 
     fn broken(&self, mutant: Mutant) -> bool {
@@ -92,7 +97,8 @@ impl Staged {
     }
 
     async fn publish_stale(&self, id: BatchId, change: &BatchChange) -> Result<Changed<Batch>> {
-        let (Some(batch), BatchChange::Publish(published)) = (self.inner.batch(id).await?, change) else {
+        let (Some(batch), BatchChange::Publish(published)) = (self.inner.batch(id).await?, change)
+        else {
             return self.inner.change_batch(id, change).await;
         };
         let stale = self.inner.partials(id, published.token).await?;
@@ -101,7 +107,9 @@ impl Staged {
         if batch.status == BatchStatus::Processing {
             self.inner.put_partials(id, batch.fence, &stale).await?;
         }
-        self.inner.change_batch(id, &BatchChange::Publish(published)).await
+        self.inner
+            .change_batch(id, &BatchChange::Publish(published))
+            .await
     }
 }
 
@@ -118,7 +126,8 @@ impl BatchStore for Staged {
         let looking_again = self.edges_written.load(Ordering::Relaxed);
         if let Some(batch) = &mut found
             && batch.status.is_void()
-            && ((self.broken(Mutant::NoRecheck) && looking_again) || (self.broken(Mutant::NoTakeOver) && !looking_again))
+            && ((self.broken(Mutant::NoRecheck) && looking_again)
+                || (self.broken(Mutant::NoTakeOver) && !looking_again))
         {
             batch.status = BatchStatus::Completed;
         }
@@ -129,8 +138,12 @@ impl BatchStore for Staged {
         self.gate.pass("change_batch").await?;
         let mut change = change.clone();
         match (&mut change, self.mutant) {
-            (BatchChange::Publish(_), Some(Mutant::NoFence)) => return self.publish_stale(id, &change).await,
-            (BatchChange::Publish(published), Some(Mutant::NoPrevDays)) => published.prev_days.clear(),
+            (BatchChange::Publish(_), Some(Mutant::NoFence)) => {
+                return self.publish_stale(id, &change).await;
+            }
+            (BatchChange::Publish(published), Some(Mutant::NoPrevDays)) => {
+                published.prev_days.clear()
+            }
             (BatchChange::Finish { computed, .. }, Some(Mutant::NoWanted)) => {
                 *computed = self.inner.batch(id).await?.map_or(0, |b| b.wanted);
             }
@@ -233,12 +246,22 @@ impl ClaimStore for Staged {
         self.inner.put_overlaps(overlaps).await
     }
 
-    async fn losses(&self, loser: BatchId, after: Option<BatchId>, limit: usize) -> Result<Vec<Overlap>> {
+    async fn losses(
+        &self,
+        loser: BatchId,
+        after: Option<BatchId>,
+        limit: usize,
+    ) -> Result<Vec<Overlap>> {
         self.gate.pass("losses").await?;
         self.inner.losses(loser, after, limit).await
     }
 
-    async fn losers(&self, owner: BatchId, after: Option<BatchId>, limit: usize) -> Result<Vec<Overlap>> {
+    async fn losers(
+        &self,
+        owner: BatchId,
+        after: Option<BatchId>,
+        limit: usize,
+    ) -> Result<Vec<Overlap>> {
         self.gate.pass("losers").await?;
         self.inner.losers(owner, after, limit).await
     }
@@ -259,10 +282,14 @@ impl MetricStore for Staged {
     async fn put_partials(&self, id: BatchId, token: i64, groups: &[Group]) -> Result<()> {
         for group in groups {
             self.gate.pass("put_partials").await?;
-            self.inner.put_partials(id, token, std::slice::from_ref(group)).await?;
+            self.inner
+                .put_partials(id, token, std::slice::from_ref(group))
+                .await?;
             let readable = self.inner.batch(id).await?.and_then(|b| b.published);
             if let (true, Some(published)) = (self.broken(Mutant::SharedPartials), readable) {
-                self.inner.put_partials(id, published.token, std::slice::from_ref(group)).await?;
+                self.inner
+                    .put_partials(id, published.token, std::slice::from_ref(group))
+                    .await?;
             }
         }
         Ok(())
@@ -279,7 +306,9 @@ impl MetricStore for Staged {
     }
 
     async fn mark_days(&self, days: &[Day]) -> Result<()> {
-        let Some(first) = days.first() else { return Ok(()) };
+        let Some(first) = days.first() else {
+            return Ok(());
+        };
         let undo = self.gone_on(*first).await?;
         if self.broken(Mutant::NoMark) || (undo && self.broken(Mutant::NoUndoMark)) {
             return Ok(());
@@ -301,16 +330,30 @@ impl MetricStore for Staged {
         self.inner.fold_day(day).await
     }
 
-    async fn replace_day(&self, day: Day, computed: i64, at: Instant, figures: &DayFigures) -> Result<bool> {
+    async fn replace_day(
+        &self,
+        day: Day,
+        computed: i64,
+        at: Instant,
+        figures: &DayFigures,
+    ) -> Result<bool> {
         self.gate.pass("replace_day").await?;
         let computed = match self.inner.day(day).await? {
-            now if self.broken(Mutant::NoRollupGuard) && now.computed >= computed => now.computed + 1,
+            now if self.broken(Mutant::NoRollupGuard) && now.computed >= computed => {
+                now.computed + 1
+            }
             _ => computed,
         };
         self.inner.replace_day(day, computed, at, figures).await
     }
 
-    async fn days(&self, from: Day, to: Day, event_type: Option<&str>, limit: usize) -> Result<Vec<StoredDay>> {
+    async fn days(
+        &self,
+        from: Day,
+        to: Day,
+        event_type: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StoredDay>> {
         self.gate.pass("days").await?;
         self.inner.days(from, to, event_type, limit).await
     }
@@ -324,8 +367,16 @@ impl MetricStore for Staged {
 impl Staged {
     /// Whether some batch that touched a day is being taken away: then it is an undo that marks.
     async fn gone_on(&self, day: Day) -> Result<bool> {
-        let filter = BatchFilter { statuses: vec![BatchStatus::Deleting], before: None };
-        Ok(self.inner.list_batches(&filter, 100).await?.iter().any(|b| b.undo_days.contains(&day)))
+        let filter = BatchFilter {
+            statuses: vec![BatchStatus::Deleting],
+            before: None,
+        };
+        Ok(self
+            .inner
+            .list_batches(&filter, 100)
+            .await?
+            .iter()
+            .any(|b| b.undo_days.contains(&day)))
     }
 }
 
@@ -341,10 +392,16 @@ impl JobStore for Staged {
         self.inner.job(id).await
     }
 
-    async fn change_job(&self, id: JobId, change: &JobChange, now: Instant) -> Result<Changed<Job>> {
+    async fn change_job(
+        &self,
+        id: JobId,
+        change: &JobChange,
+        now: Instant,
+    ) -> Result<Changed<Job>> {
         self.gate.pass("change_job").await?;
         let mut change = change.clone();
-        if let (JobChange::Settle { token, .. }, true) = (&mut change, self.broken(Mutant::NoToken)) {
+        if let (JobChange::Settle { token, .. }, true) = (&mut change, self.broken(Mutant::NoToken))
+        {
             *token = self.inner.job(id).await?.map_or(0, |j| j.token);
         }
         self.inner.change_job(id, &change, now).await
@@ -355,7 +412,12 @@ impl JobStore for Staged {
         self.inner.due_jobs(now, limit).await
     }
 
-    async fn jobs_in(&self, state: JobState, after: Option<(Instant, JobId)>, limit: usize) -> Result<Vec<Job>> {
+    async fn jobs_in(
+        &self,
+        state: JobState,
+        after: Option<(Instant, JobId)>,
+        limit: usize,
+    ) -> Result<Vec<Job>> {
         self.gate.pass("jobs_in").await?;
         self.inner.jobs_in(state, after, limit).await
     }
