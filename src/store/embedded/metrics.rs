@@ -164,7 +164,8 @@ impl MetricStore for EmbeddedStore {
                     "SELECT d.day, d.wanted > d.computed, d.computed_at, d.total, t.event_type, t.data
                      FROM days d JOIN day_types t ON t.day = d.day
                      WHERE d.day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR t.event_type = ?3)
-                       AND d.day IN (SELECT day FROM days WHERE day BETWEEN ?1 AND ?2 AND total IS NOT NULL ORDER BY day LIMIT ?4)
+                       AND d.day IN (SELECT DISTINCT day FROM day_types WHERE day BETWEEN ?1 AND ?2
+                                     AND (?3 IS NULL OR event_type = ?3) ORDER BY day LIMIT ?4)
                      ORDER BY d.day, t.event_type",
                 )?;
                 let mut rows = query.query(params![from.0, to.0, event_type, limit])?;

@@ -1,0 +1,110 @@
+//! From a body to a sealed batch: receive, parse and store joined by bounded channels.
+//! A batch is visible only when all of it is stored and durable; whatever fails before leaves nothing.
+
+mod options;
+mod pipeline;
+mod survey;
+
+pub use options::{OptionFault, UploadOptions};
+pub use pipeline::{Accepted, Ingest};
+pub use survey::Survey;
+
+use std::time::Duration;
+
+use crate::{
+    model::{BatchId, Columns, Rejection},
+    parse::{self, ParseError},
+    receive::{self, ReceiveError},
+    store::StoreError,
+};
+
+/// What bounds an upload.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Of the body.
+    pub receive: receive::Limits,
+    /// Of records and cells.
+    pub parse: parse::Limits,
+    /// Rejections kept per batch; beyond it they are counted.
+    pub rejections: u64,
+    /// Different event types in a file.
+    pub event_types: usize,
+    /// Different days in a file.
+    pub days: usize,
+    /// How long an unprocessed batch is kept; none = for ever.
+    pub batch_ttl: Option<Duration>,
+    /// How long an upload's lease may stand still.
+    pub lease: Duration,
+}
+
+/// Why nothing of an upload was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Options that make no sense.
+    #[error(transparent)]
+    Options(#[from] OptionFault),
+    /// The body is not one we take.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// The file is not one we can read.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// Every row was rejected.
+    #[error("none of the {failed} rows is valid: {reason}")]
+    NoValidRows {
+        /// How many rows there were.
+        failed: u64,
+        /// The first fault, in words.
+        reason: String,
+        /// The first rejections.
+        first: Vec<Rejection>,
+        /// The columns as they were understood.
+        columns: Box<Columns>,
+    },
+    /// Most likely another column is mapped to the type.
+    #[error(
+        "more than {limit} different event types by line {line}: is `{column}` really the column that names the type? \
+         map another one with `columns=event_type:<name>`, or raise EVENT_TYPES_LIMIT"
+    )]
+    TooManyEventTypes {
+        /// The limit.
+        limit: usize,
+        /// Where it was passed.
+        line: u32,
+        /// The column that was taken for the type.
+        column: String,
+    },
+    /// Most likely timestamps are read wrongly.
+    #[error(
+        "events on more than {limit} different days by line {line}: are the timestamps in `{column}` read rightly? \
+         state `timestamp_format`, split the file, or raise DAYS_LIMIT"
+    )]
+    TooManyDays {
+        /// The limit.
+        limit: usize,
+        /// Where it was passed.
+        line: u32,
+        /// The column that was taken for the timestamp.
+        column: String,
+    },
+    /// The body ended early or was not what its head said.
+    #[error("{0}")]
+    Body(String),
+    /// The store refused; nothing is visible.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store went away while the batch was being sealed.
+    #[error(
+        "whether batch {id} was stored is not known: look at it, and upload again if it is not there"
+    )]
+    OutcomeUnknown {
+        /// The batch to look at.
+        id: BatchId,
+        /// The cause.
+        #[source]
+        source: StoreError,
+    },
+    /// It took so long between two chunks that cleanup took it for lost.
+    #[error("the upload was given up since nothing of it arrived for too long: upload it again")]
+    GivenUp,
+}

@@ -1,0 +1,255 @@
+//! Options of an upload: names and values as a client sends them, checked once.
+
+use sha2::{Digest, Sha256};
+
+use crate::parse::{self, ParseOptionError, Parser, Required};
+
+/// Longest text of one option.
+const VALUE_BYTES: usize = 4_096;
+/// Longest source and file name.
+const NAME_BYTES: usize = 255;
+/// The options there are, for the reply to one that isn't.
+const KNOWN: &str = "source, dedupe, timestamp_format, time_zone, columns, name";
+
+/// An option that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionFault {
+    /// No such option.
+    #[error("there is no option `{0}`: the options are {KNOWN}")]
+    Unknown(String),
+    /// Given twice.
+    #[error("the option `{0}` is given twice")]
+    Twice(&'static str),
+    /// A value that makes no sense.
+    #[error("the option `{name}` can't be `{value}`: {expected}")]
+    Value {
+        /// The option.
+        name: &'static str,
+        /// What was given, clipped.
+        value: String,
+        /// What would be taken.
+        expected: String,
+    },
+    /// What the parser says to its options.
+    #[error(transparent)]
+    Parse(#[from] ParseOptionError),
+}
+
+/// How a file is to be taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UploadOptions {
+    /// Namespace of the event ids.
+    pub source: String,
+    /// Whether identities are not claimed (`dedupe=none`).
+    pub keep_duplicates: bool,
+    /// Name of the file, for people.
+    pub file_name: Option<String>,
+    /// How it is read.
+    pub parse: parse::Options,
+}
+
+impl UploadOptions {
+    /// Reads options in any order.
+    ///
+    /// # Errors
+    /// [`OptionFault`] names the option and what it takes.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, OptionFault> {
+        let mut options = Self::default();
+        let mut seen = Vec::new();
+        for (name, value) in pairs {
+            let name = options.set(name.as_ref(), value.as_ref())?;
+            if seen.contains(&name) {
+                return Err(OptionFault::Twice(name));
+            }
+            seen.push(name);
+        }
+        // The parser knows which formats and mappings make sense.
+        Parser::new(options.parse.clone(), parse::Limits::default())?;
+        Ok(options)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<&'static str, OptionFault> {
+        let bad = |name, expected: String| OptionFault::Value {
+            name,
+            value: value.chars().take(80).collect(),
+            expected,
+        };
+        let too_long = |name, limit: usize| bad(name, format!("at most {limit} bytes are taken"));
+        match name {
+            "source" if value.len() > NAME_BYTES => return Err(too_long("source", NAME_BYTES)),
+            "timestamp_format" | "columns" if value.len() > VALUE_BYTES => {
+                return Err(too_long("columns", VALUE_BYTES));
+            }
+            "source" => value.trim().clone_into(&mut self.source),
+            "dedupe" => {
+                self.keep_duplicates = match value {
+                    "auto" | "" => false,
+                    "none" => true,
+                    _ => return Err(bad("dedupe", "it is `auto` or `none`".into())),
+                }
+            }
+            "timestamp_format" => {
+                self.parse.timestamp_format =
+                    Some(value).filter(|v| !v.is_empty()).map(str::to_owned)
+            }
+            "time_zone" if value.is_empty() => {}
+            "time_zone" => {
+                self.parse.time_zone = value.parse().map_err(|_| {
+                    bad(
+                        "time_zone",
+                        "it is an IANA name such as `Europe/Berlin`".into(),
+                    )
+                })?;
+            }
+            "columns" => {
+                self.parse.columns = mapping(value).ok_or_else(|| bad("columns", columns_form()))?
+            }
+            "name" => self.file_name = file_name(value),
+            _ => return Err(OptionFault::Unknown(name.chars().take(80).collect())),
+        }
+        Ok([
+            "source",
+            "dedupe",
+            "timestamp_format",
+            "time_zone",
+            "columns",
+            "name",
+        ]
+        .into_iter()
+        .find(|known| *known == name)
+        .expect("matched above"))
+    }
+
+    /// Names the content of a file together with every option that changes what it comes to.
+    #[must_use]
+    pub fn content_key(&self, sha256: &[u8; 32]) -> [u8; 32] {
+        let Self {
+            source,
+            keep_duplicates,
+            file_name: _,
+            parse,
+        } = self;
+        let parse::Options {
+            columns,
+            timestamp_format,
+            time_zone,
+            dialect,
+        } = parse;
+        let mut hash = Sha256::new();
+        // The form is stored, so it never changes; a new one gets a new number.
+        hash.update(b"tallymill content 1\0");
+        hash.update(sha256);
+        let mut part = |text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        };
+        part(source);
+        part(if *keep_duplicates { "none" } else { "auto" });
+        part(timestamp_format.as_deref().unwrap_or_default());
+        part(time_zone.name());
+        let mut columns: Vec<String> = columns
+            .iter()
+            .map(|(to, label)| format!("{}:{label}", to.name()))
+            .collect();
+        columns.sort_unstable();
+        part(&columns.join("\n"));
+        part(&format!("{},{}", dialect.delimiter, dialect.quote));
+        hash.finalize().into()
+    }
+}
+
+/// A name for people: no folders, no control characters, bounded.
+fn file_name(given: &str) -> Option<String> {
+    let base = given.rsplit(['/', '\\']).next().unwrap_or_default();
+    let clean: String = base.chars().filter(|c| !c.is_control()).collect();
+    let mut end = clean.len().min(NAME_BYTES);
+    while !clean.is_char_boundary(end) {
+        end -= 1;
+    }
+    Some(clean[..end].trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+fn mapping(value: &str) -> Option<Vec<(Required, String)>> {
+    let parts = value.split(',').filter(|part| !part.trim().is_empty());
+    parts
+        .map(|part| {
+            let (to, label) = part.split_once(':')?;
+            let to = Required::ALL
+                .into_iter()
+                .find(|required| required.name() == to.trim())?;
+            Some((to, label.trim().to_owned())).filter(|(_, label)| !label.is_empty())
+        })
+        .collect()
+}
+
+fn columns_form() -> String {
+    let names: Vec<_> = Required::ALL.iter().map(|r| r.name()).collect();
+    format!(
+        "it is a list such as `user_id:candidate_id,event_type:action`, of {}",
+        names.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_unknown_ones_refused() {
+        let options = UploadOptions::from_pairs([
+            ("source", "crm"),
+            ("columns", "user_id:Who, timestamp:When"),
+            ("time_zone", "Europe/Berlin"),
+        ]);
+        let options = options.expect("all known");
+        assert_eq!(options.source, "crm");
+        assert_eq!(
+            options.parse.columns,
+            [
+                (Required::UserId, "Who".into()),
+                (Required::Timestamp, "When".into())
+            ]
+        );
+        for (pairs, says) in [
+            (vec![("sauce", "crm")], "`sauce`"),
+            (vec![("dedupe", "perhaps")], "`auto` or `none`"),
+            (vec![("time_zone", "Mars/Olympus")], "IANA"),
+            (vec![("columns", "who:user_id")], "user_id"),
+            (vec![("source", "a"), ("source", "b")], "twice"),
+            (vec![("timestamp_format", "%Q")], "strftime"),
+        ] {
+            let why = UploadOptions::from_pairs(pairs)
+                .expect_err("not an option")
+                .to_string();
+            assert!(why.contains(says), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_content_key_changes_with_what_changes_the_result_only() {
+        let key = |pairs: &[(&str, &str)]| {
+            UploadOptions::from_pairs(pairs.iter().copied())
+                .expect("known")
+                .content_key(&[1; 32])
+        };
+        assert_eq!(key(&[]), key(&[("name", "a.csv")]));
+        assert_eq!(
+            key(&[("columns", "user_id:a,event_type:b")]),
+            key(&[("columns", "event_type:b,user_id:a")])
+        );
+        assert_ne!(key(&[]), key(&[("source", "x")]));
+        assert_ne!(key(&[]), key(&[("dedupe", "none")]));
+        assert_ne!(key(&[]), key(&[("time_zone", "Asia/Tokyo")]));
+    }
+
+    #[test]
+    fn file_names_have_no_folders_and_no_control_characters() {
+        assert_eq!(file_name("../../etc/pass\0wd"), Some("passwd".into()));
+        assert_eq!(file_name("C:\\data\\June.csv"), Some("June.csv".into()));
+        assert_eq!(file_name(".."), Some("..".into()));
+        assert_eq!(file_name("a/"), None);
+        assert!(file_name(&"ä".repeat(300)).is_some_and(|name| name.len() <= NAME_BYTES));
+    }
+}

@@ -1,0 +1,488 @@
+//! The upload itself: the body is parsed on a thread of its own while it arrives, the store encodes on
+//! another, and a bounded channel stands between each two.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+
+use super::{IngestError, Limits, Survey, UploadOptions, survey::TooMany};
+use crate::{
+    clock::Clock,
+    model::{
+        Batch, BatchChange, BatchId, ColumnRole, Columns, Receipt, Rejection, receipt::RowCounts,
+    },
+    parse::{Header, LineEnding, Parsed, Parser, Required, Summary},
+    receive::{Received, Receiver},
+    store::{Changed, EventWriter, Sealed, Store, StoreError},
+};
+
+/// Chunks of a body that wait for the parser; actix gives up to 64 KiB each.
+const WAITING_CHUNKS: usize = 16;
+/// Parsed blocks that wait for the store.
+const WAITING_BLOCKS: usize = 2;
+/// Rejections given back with a file that has no valid row.
+const FIRST_ERRORS: usize = 100;
+/// Bytes parsed at a time, so that one large chunk does not pile up parsed blocks.
+const PARSED_AT_ONCE: usize = 64 << 10;
+
+/// Takes uploads.
+#[derive(Clone)]
+pub struct Ingest {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    owner: String,
+}
+
+/// What an upload became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// A new batch.
+    New(Box<Batch>),
+    /// Byte for byte one that is here already.
+    DuplicateOf(BatchId),
+}
+
+/// What the parser hands on.
+enum Step {
+    Columns(Columns),
+    Rows(Parsed),
+    End(Box<End>),
+}
+
+/// What is known when the last row has been seen.
+struct End {
+    received: Received,
+    summary: Summary,
+    survey: Survey,
+}
+
+impl Ingest {
+    /// Takes uploads into this store; their leases carry `owner`.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        owner: String,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            limits,
+            owner,
+        }
+    }
+
+    /// Stores one file. Whatever it returns but `Accepted`, nothing of it is visible. Dropped midway it
+    /// leaves a receiving batch, which nobody sees and the sweep removes.
+    ///
+    /// # Errors
+    /// [`IngestError`] says what is wrong with the file, its options, or the store.
+    pub async fn upload<S, E>(
+        &self,
+        options: UploadOptions,
+        body: S,
+    ) -> Result<Accepted, IngestError>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+        E: Into<IngestError>,
+    {
+        let now = self.clock.now();
+        let id = BatchId::at(now);
+        let batch = Batch::receiving(
+            id,
+            options.source.clone(),
+            !options.keep_duplicates,
+            self.owner.clone(),
+            now,
+        );
+        self.store.create_batch(&batch).await?;
+        let stored = tokio::select! {
+            stored = self.store_body(id, &options, body) => stored,
+            lost = self.keep_alive(id) => Err(lost),
+        };
+        let sealed = match stored {
+            Ok(taken) => self.seal(&batch, &options, taken).await,
+            Err(why) => Err(why),
+        };
+        match sealed {
+            Ok(Sealed::Batch(batch)) => Ok(Accepted::New(batch)),
+            Ok(Sealed::DuplicateOf(first)) => {
+                self.abandon(id).await;
+                Ok(Accepted::DuplicateOf(first))
+            }
+            Ok(Sealed::Gone) => Err(IngestError::GivenUp),
+            Err(why) => {
+                if !matches!(why, IngestError::OutcomeUnknown { .. }) {
+                    self.abandon(id).await;
+                }
+                Err(why)
+            }
+        }
+    }
+
+    async fn store_body<S, E>(
+        &self,
+        id: BatchId,
+        options: &UploadOptions,
+        body: S,
+    ) -> Result<Taken, IngestError>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+        E: Into<IngestError>,
+    {
+        let (chunks, waiting_chunks) = mpsc::channel(WAITING_CHUNKS);
+        let (steps, waiting_steps) = mpsc::channel(WAITING_BLOCKS);
+        let parser = Parsing::new(options, &self.limits)?;
+        std::thread::Builder::new()
+            .name("csv-parser".into())
+            .spawn(move || parser.run(waiting_chunks, &steps))
+            .map_err(|source| StoreError::Unavailable {
+                what: "a thread for parsing",
+                source: Box::new(source),
+            })?;
+        let (sent, taken) =
+            futures_util::future::join(send_body(body, chunks), self.take(id, waiting_steps)).await;
+        // A file fault stops the parser, and with it the body: it is the reason, not the broken channel.
+        let taken = taken?;
+        sent?;
+        taken.ok_or_else(|| IngestError::Body("the body ended before its end".into()))
+    }
+
+    /// Stores what the parser gives; none if it ended without its last word, as when the body broke off.
+    async fn take(
+        &self,
+        id: BatchId,
+        mut steps: mpsc::Receiver<Result<Step, IngestError>>,
+    ) -> Result<Option<Taken>, IngestError> {
+        let mut taken = Taken::default();
+        let mut writer: Option<Box<dyn EventWriter>> = None;
+        while let Some(step) = steps.recv().await {
+            match step? {
+                Step::Columns(columns) => {
+                    writer = Some(self.store.write_events(id, &columns).await?);
+                    taken.columns = columns;
+                }
+                Step::Rows(Parsed { events, rejections }) => {
+                    if let (Some(writer), false) = (&mut writer, events.is_empty()) {
+                        writer.append(events).await?;
+                    }
+                    self.keep_rejections(id, &mut taken, rejections).await?;
+                }
+                Step::End(end) => {
+                    taken.check(&end)?;
+                    if let Some(writer) = writer.take() {
+                        writer.finish().await?;
+                    }
+                    taken.end = Some(end);
+                    return Ok(Some(taken));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn keep_rejections(
+        &self,
+        id: BatchId,
+        taken: &mut Taken,
+        mut rejections: Vec<Rejection>,
+    ) -> Result<(), IngestError> {
+        for rejection in &rejections {
+            let mut codes: Vec<_> = rejection.faults.iter().map(|f| f.code).collect();
+            codes.sort_unstable();
+            codes.dedup();
+            codes
+                .into_iter()
+                .for_each(|code| *taken.by_code.entry(code).or_default() += 1);
+        }
+        let room = FIRST_ERRORS.saturating_sub(taken.first.len());
+        taken.first.extend(rejections.iter().take(room).cloned());
+        let room = self.limits.rejections.saturating_sub(taken.kept);
+        rejections.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        if !rejections.is_empty() {
+            self.store.append_rejections(id, &rejections).await?;
+            taken.kept += rejections.len() as u64;
+        }
+        Ok(())
+    }
+
+    async fn seal(
+        &self,
+        batch: &Batch,
+        options: &UploadOptions,
+        taken: Taken,
+    ) -> Result<Sealed, IngestError> {
+        let Some(End {
+            received,
+            summary,
+            survey,
+        }) = taken.end.map(|end| *end)
+        else {
+            return Err(IngestError::Body("the body ended before its end".into()));
+        };
+        let receipt = Receipt {
+            rows: RowCounts {
+                received: summary.received,
+                inserted: summary.inserted,
+                failed: summary.failed,
+                blank: summary.blank,
+            },
+            errors_by_code: taken.by_code,
+            rejections_kept: taken.kept,
+            file_name: options.file_name.clone(),
+            bytes: received.bytes,
+            sha256: hex(&received.sha256),
+            bom: received.bom,
+            line_ending: line_ending(summary.line_ending).into(),
+            claims: survey.with_id(),
+            columns: taken.columns,
+            event_time: survey.span(),
+            event_types: survey.types(),
+            days: survey.days(),
+            expires_at: self.limits.batch_ttl.map(|kept| batch.created_at + kept),
+        };
+        let content = options.content_key(&received.sha256);
+        let sealed = self.store.seal(batch.id, receipt, content).await;
+        sealed.map_err(|source| IngestError::OutcomeUnknown {
+            id: batch.id,
+            source,
+        })
+    }
+
+    /// Renews the upload's lease; returns when the upload was taken for lost.
+    async fn keep_alive(&self, id: BatchId) -> IngestError {
+        loop {
+            self.clock.sleep(self.limits.lease / 3).await;
+            match self.store.change_batch(id, &BatchChange::RenewUpload).await {
+                Ok(Changed::Done(_)) => {}
+                Ok(Changed::Refused(_) | Changed::Missing) => return IngestError::GivenUp,
+                Err(why) => {
+                    tracing::warn!(batch.id = %id, error = %why, "can't renew the lease of upload {id}")
+                }
+            }
+        }
+    }
+
+    /// Gives the upload up at once rather than leave it to the sweep, which does the same if this fails.
+    async fn abandon(&self, id: BatchId) {
+        if let Err(why) = self.remove(id).await {
+            tracing::warn!(batch.id = %id, error = %why, "can't remove upload {id}: the sweep will");
+        }
+    }
+
+    async fn remove(&self, id: BatchId) -> Result<(), StoreError> {
+        let abandon = BatchChange::Abandon {
+            at: self.clock.now(),
+            renewals: None,
+        };
+        self.store.change_batch(id, &abandon).await?;
+        while self.store.drop_rejections(id).await? {}
+        self.store.drop_events(id).await
+    }
+}
+
+/// What has been stored so far.
+#[derive(Default)]
+struct Taken {
+    columns: Columns,
+    by_code: BTreeMap<crate::model::FaultCode, u64>,
+    kept: u64,
+    first: Vec<Rejection>,
+    end: Option<Box<End>>,
+}
+
+impl Taken {
+    fn check(&mut self, end: &End) -> Result<(), IngestError> {
+        if end.summary.inserted > 0 {
+            return Ok(());
+        }
+        let first = std::mem::take(&mut self.first);
+        let reason = first.first().map_or_else(
+            || "all lines are blank".into(),
+            |r| format!("line {}: {}", r.line, r.reason()),
+        );
+        Err(IngestError::NoValidRows {
+            failed: end.summary.failed,
+            reason,
+            first,
+            columns: Box::new(std::mem::take(&mut self.columns)),
+        })
+    }
+}
+
+async fn send_body<S, E>(body: S, chunks: mpsc::Sender<Bytes>) -> Result<(), IngestError>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+    E: Into<IngestError>,
+{
+    let mut body = std::pin::pin!(body);
+    while let Some(chunk) = body.next().await {
+        let mut chunk = chunk.map_err(Into::into)?;
+        while !chunk.is_empty() {
+            let part = chunk.split_to(chunk.len().min(PARSED_AT_ONCE));
+            if chunks.send(part).await.is_err() {
+                // The parser has stopped at a fault, and says so itself.
+                return Ok(());
+            }
+        }
+    }
+    // An empty chunk says that the body is whole: a channel that only closes may be a client that went away.
+    let _ = chunks.send(Bytes::new()).await;
+    Ok(())
+}
+
+/// The parser's thread.
+struct Parsing {
+    receiver: Receiver,
+    parser: Parser,
+    survey: Survey,
+    limits: Limits,
+    header_sent: bool,
+    type_column: String,
+    time_column: String,
+}
+
+impl Parsing {
+    fn new(options: &UploadOptions, limits: &Limits) -> Result<Self, IngestError> {
+        Ok(Self {
+            receiver: Receiver::new(limits.receive),
+            parser: Parser::new(options.parse.clone(), limits.parse)
+                .map_err(super::OptionFault::from)?,
+            survey: Survey::new(limits.event_types, limits.days),
+            limits: limits.clone(),
+            header_sent: false,
+            type_column: String::new(),
+            time_column: String::new(),
+        })
+    }
+
+    fn run(
+        mut self,
+        mut chunks: mpsc::Receiver<Bytes>,
+        steps: &mpsc::Sender<Result<Step, IngestError>>,
+    ) {
+        while let Some(chunk) = chunks.blocking_recv() {
+            if chunk.is_empty() {
+                let end = self.end(steps);
+                return drop(steps.blocking_send(end));
+            }
+            if let Err(why) = self.chunk(&chunk, steps) {
+                // Closing this channel stops the body; what is to be said goes first.
+                return drop(steps.blocking_send(Err(why)));
+            }
+        }
+    }
+
+    fn chunk(
+        &mut self,
+        chunk: &[u8],
+        steps: &mpsc::Sender<Result<Step, IngestError>>,
+    ) -> Result<(), IngestError> {
+        for text in self.receiver.push(chunk)? {
+            self.parser.feed(text)?;
+        }
+        self.hand_on(steps)
+    }
+
+    fn end(mut self, steps: &mpsc::Sender<Result<Step, IngestError>>) -> Result<Step, IngestError> {
+        let receiver = std::mem::replace(&mut self.receiver, Receiver::new(self.limits.receive));
+        let (tail, received) = receiver.finish()?;
+        self.parser.feed(&tail)?;
+        let summary = self.parser.finish()?;
+        self.hand_on(steps)?;
+        Ok(Step::End(Box::new(End {
+            received,
+            summary,
+            survey: self.survey,
+        })))
+    }
+
+    fn hand_on(
+        &mut self,
+        steps: &mpsc::Sender<Result<Step, IngestError>>,
+    ) -> Result<(), IngestError> {
+        if !self.header_sent
+            && let Some(header) = self.parser.header()
+        {
+            self.header_sent = true;
+            self.type_column
+                .clone_from(&header.labels[header.event_type]);
+            self.time_column
+                .clone_from(&header.labels[header.timestamp]);
+            send(steps, Step::Columns(columns(header)))?;
+        }
+        while let Some(parsed) = self.parser.take() {
+            self.survey
+                .add(&parsed.events)
+                .map_err(|what| self.too_many(what))?;
+            send(steps, Step::Rows(parsed))?;
+        }
+        Ok(())
+    }
+
+    fn too_many(&self, what: TooMany) -> IngestError {
+        match what {
+            TooMany::Types(line) => IngestError::TooManyEventTypes {
+                limit: self.limits.event_types,
+                line,
+                column: self.type_column.clone(),
+            },
+            TooMany::Days(line) => IngestError::TooManyDays {
+                limit: self.limits.days,
+                line,
+                column: self.time_column.clone(),
+            },
+        }
+    }
+}
+
+fn send(steps: &mpsc::Sender<Result<Step, IngestError>>, step: Step) -> Result<(), IngestError> {
+    // Nobody takes it when the store has failed, which is told from there.
+    steps
+        .blocking_send(Ok(step))
+        .map_err(|_| IngestError::Body("the upload has ended".into()))
+}
+
+fn columns(header: &Header) -> Columns {
+    let mut roles = vec![ColumnRole::Attribute; header.labels.len()];
+    for (required, role) in [
+        (Required::EventType, ColumnRole::EventType),
+        (Required::Timestamp, ColumnRole::Timestamp),
+        (Required::UserId, ColumnRole::UserId),
+        (Required::EventId, ColumnRole::EventId),
+    ] {
+        if let Some(at) = header.column(required) {
+            roles[at] = role;
+        }
+    }
+    let hint = header.hint_id_column.then(|| {
+        "the column `id` is kept as an attribute, since files often number their rows 1, 2, 3, …: if it really names \
+         the event everywhere, rename it to `event_id` or send `columns=event_id:id`, and repeats are recognised"
+            .to_owned()
+    });
+    Columns {
+        labels: header.labels.clone(),
+        roles,
+        hint,
+    }
+}
+
+fn line_ending(line_ending: LineEnding) -> &'static str {
+    match line_ending {
+        LineEnding::Lf => "lf",
+        LineEnding::CrLf => "crlf",
+        LineEnding::Mixed => "mixed",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

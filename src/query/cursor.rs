@@ -1,0 +1,82 @@
+//! Where a page ended, as a text that clients hand back: opaque, versioned, and good for its own list only.
+
+use std::{fmt, str::FromStr};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// First character of the text form.
+const VERSION: char = '1';
+
+/// A text that is no cursor of this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`cursor` is not one that this list gave with this filter: leave it out to begin anew")]
+pub struct BadCursor;
+
+/// A position in one list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// The cursor after `position` in the list that `list` names, its filter included.
+    #[must_use]
+    pub fn new(list: &str, position: &impl fmt::Display) -> Self {
+        let text = format!("{:016x}{position}", xxh3_64(list.as_bytes()));
+        Self(text.bytes().fold(VERSION.to_string(), |hex, byte| {
+            hex + &format!("{byte:02x}")
+        }))
+    }
+
+    /// Reads a cursor of this list back.
+    ///
+    /// # Errors
+    /// [`BadCursor`] for anything else.
+    pub fn read<T: FromStr>(list: &str, text: &str) -> Result<T, BadCursor> {
+        let hex = text
+            .strip_prefix(VERSION)
+            .filter(|hex| hex.len() % 2 == 0 && hex.len() <= 512 && hex.is_ascii())
+            .ok_or(BadCursor)?;
+        let bytes = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or("?"), 16));
+        let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().map_err(|_| BadCursor)?;
+        let text = String::from_utf8(bytes).map_err(|_| BadCursor)?;
+        let position = text
+            .strip_prefix(&format!("{:016x}", xxh3_64(list.as_bytes())))
+            .ok_or(BadCursor)?;
+        position.parse().map_err(|_| BadCursor)
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_back_by_its_own_list_only() {
+        let cursor = Cursor::new("batches failed", &17u32).to_string();
+        assert_eq!(Cursor::read("batches failed", &cursor), Ok(17u32));
+        assert_eq!(Cursor::read::<u32>("batches", &cursor), Err(BadCursor));
+        for text in [
+            "",
+            "1",
+            "2abcd",
+            "1zz",
+            "1é",
+            "1abc",
+            &cursor[..cursor.len() - 2],
+        ] {
+            assert_eq!(
+                Cursor::read::<u32>("batches failed", text),
+                Err(BadCursor),
+                "{text}"
+            );
+        }
+    }
+}
