@@ -3,12 +3,24 @@
 //! The modules are listed in the order in which a file travels; data flows down, never up.
 
 pub mod clock;
-pub mod ingest;
-pub mod job;
-pub mod metric;
 pub mod model;
-pub mod parse;
-pub mod query;
+
 pub mod receive;
-pub mod sort;
+
+pub mod parse;
+
+pub mod ingest;
+
 pub mod store;
+
+pub mod sort;
+
+pub mod metric;
+
+pub mod job;
+
+pub mod query;
+
+pub mod limit;
+
+pub mod http;

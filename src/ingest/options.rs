@@ -106,7 +106,7 @@ impl UploadOptions {
             "columns" => {
                 self.parse.columns = mapping(value).ok_or_else(|| bad("columns", columns_form()))?
             }
-            "name" => self.file_name = file_name(value),
+            "name" => self.file_name = Self::clean_name(value),
             _ => return Err(OptionFault::Unknown(name.chars().take(80).collect())),
         }
         Ok([
@@ -120,6 +120,18 @@ impl UploadOptions {
         .into_iter()
         .find(|known| *known == name)
         .expect("matched above"))
+    }
+
+    /// A name for people: no folders, no control characters, bounded; none if nothing is left.
+    #[must_use]
+    pub fn clean_name(given: &str) -> Option<String> {
+        let base = given.rsplit(['/', '\\']).next().unwrap_or_default();
+        let clean: String = base.chars().filter(|c| !c.is_control()).collect();
+        let mut end = clean.len().min(NAME_BYTES);
+        while !clean.is_char_boundary(end) {
+            end -= 1;
+        }
+        Some(clean[..end].trim().to_owned()).filter(|name| !name.is_empty())
     }
 
     /// Names the content of a file together with every option that changes what it comes to.
@@ -158,17 +170,6 @@ impl UploadOptions {
         part(&format!("{},{}", dialect.delimiter, dialect.quote));
         hash.finalize().into()
     }
-}
-
-/// A name for people: no folders, no control characters, bounded.
-fn file_name(given: &str) -> Option<String> {
-    let base = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let clean: String = base.chars().filter(|c| !c.is_control()).collect();
-    let mut end = clean.len().min(NAME_BYTES);
-    while !clean.is_char_boundary(end) {
-        end -= 1;
-    }
-    Some(clean[..end].trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 fn mapping(value: &str) -> Option<Vec<(Required, String)>> {
@@ -246,10 +247,19 @@ mod tests {
 
     #[test]
     fn file_names_have_no_folders_and_no_control_characters() {
-        assert_eq!(file_name("../../etc/pass\0wd"), Some("passwd".into()));
-        assert_eq!(file_name("C:\\data\\June.csv"), Some("June.csv".into()));
-        assert_eq!(file_name(".."), Some("..".into()));
-        assert_eq!(file_name("a/"), None);
-        assert!(file_name(&"ä".repeat(300)).is_some_and(|name| name.len() <= NAME_BYTES));
+        assert_eq!(
+            UploadOptions::clean_name("../../etc/pass\0wd"),
+            Some("passwd".into())
+        );
+        assert_eq!(
+            UploadOptions::clean_name("C:\\data\\June.csv"),
+            Some("June.csv".into())
+        );
+        assert_eq!(UploadOptions::clean_name(".."), Some("..".into()));
+        assert_eq!(UploadOptions::clean_name("a/"), None);
+        assert!(
+            UploadOptions::clean_name(&"ä".repeat(300))
+                .is_some_and(|name| name.len() <= NAME_BYTES)
+        );
     }
 }

@@ -6,6 +6,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// First character of the text form.
 const VERSION: char = '1';
+/// Longest text that is looked at.
+const LONGEST: usize = 512;
 
 /// A text that is no cursor of this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,10 +22,10 @@ impl Cursor {
     /// The cursor after `position` in the list that `list` names, its filter included.
     #[must_use]
     pub fn new(list: &str, position: &impl fmt::Display) -> Self {
-        let text = format!("{:016x}{position}", xxh3_64(list.as_bytes()));
-        Self(text.bytes().fold(VERSION.to_string(), |hex, byte| {
-            hex + &format!("{byte:02x}")
-        }))
+        let position = position.to_string();
+        let text = format!("{:016x}{position}", seal(list, &position));
+        let hex = |hex: String, byte: u8| hex + &format!("{byte:02x}");
+        Self(text.bytes().fold(VERSION.to_string(), hex))
     }
 
     /// Reads a cursor of this list back.
@@ -33,19 +35,25 @@ impl Cursor {
     pub fn read<T: FromStr>(list: &str, text: &str) -> Result<T, BadCursor> {
         let hex = text
             .strip_prefix(VERSION)
-            .filter(|hex| hex.len() % 2 == 0 && hex.len() <= 512 && hex.is_ascii())
-            .ok_or(BadCursor)?;
-        let bytes = hex
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or("?"), 16));
-        let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().map_err(|_| BadCursor)?;
+            .filter(|hex| hex.len() <= LONGEST && hex.is_ascii());
+        let pairs = hex.ok_or(BadCursor)?.as_bytes().chunks(2);
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or("?"), 16);
+        let bytes: Vec<u8> = pairs
+            .map(byte)
+            .collect::<Result<_, _>>()
+            .map_err(|_| BadCursor)?;
         let text = String::from_utf8(bytes).map_err(|_| BadCursor)?;
-        let position = text
-            .strip_prefix(&format!("{:016x}", xxh3_64(list.as_bytes())))
-            .ok_or(BadCursor)?;
+        let (sealed, position) = text.split_at_checked(16).ok_or(BadCursor)?;
+        if sealed != format!("{:016x}", seal(list, position)) {
+            return Err(BadCursor);
+        }
         position.parse().map_err(|_| BadCursor)
     }
+}
+
+/// Binds a position to its list; no secret, so it finds mistakes, not forgers, who could ask for any page anyway.
+fn seal(list: &str, position: &str) -> u64 {
+    xxh3_64(format!("{list}\0{position}").as_bytes())
 }
 
 impl fmt::Display for Cursor {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Longest range of days.
-pub const MAX_DAYS: usize = 3_700;
+const MAX_DAYS: usize = 3_700;
 /// Days read at once: a month of many types stays small.
 const DAYS_AT_ONCE: usize = 31;
 /// The first and last day that an event can fall on, in any zone.

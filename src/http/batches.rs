@@ -1,0 +1,141 @@
+//! Batches: list, look, process, undo, and the rows that were rejected.
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Path, Query},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    params::{PageQuery, deleted, id, live_batch, no_batch, page_limit},
+    problem::{Code, Problem},
+    view,
+};
+use crate::{
+    job::Undone,
+    model::{Batch, BatchId, BatchStatus, Rejection},
+    query::{self, Page},
+    store::Changed,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    status: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub(super) async fn list(
+    at: Data<Context>,
+    query: Query<ListQuery>,
+) -> Result<HttpResponse, Problem> {
+    let status = query.status.as_deref().map(status_of).transpose()?;
+    let limit = page_limit(query.limit)?;
+    let page = query::batches(at.store.as_ref(), status, limit, query.cursor.as_deref()).await?;
+    Ok(HttpResponse::Ok().json(page_view(page, |batch| view::batch(batch).into())))
+}
+
+fn status_of(text: &str) -> Result<BatchStatus, Problem> {
+    let visible = || {
+        BatchStatus::ALL
+            .into_iter()
+            .filter(|s| *s != BatchStatus::Receiving)
+    };
+    visible()
+        .find(|status| status.as_str() == text)
+        .ok_or_else(|| {
+            let names: Vec<_> = visible().map(BatchStatus::as_str).collect();
+            Problem::new(
+                Code::BadQuery,
+                format!(
+                    "`status` can't be `{text}`: it is one of {}",
+                    names.join(", ")
+                ),
+            )
+        })
+}
+
+fn page_view<T>(page: Page<T>, shape: impl Fn(&T) -> Value) -> Value {
+    let data: Vec<Value> = page.data.iter().map(shape).collect();
+    json!({ "data": data, "next_cursor": page.next.map(|c| c.to_string()) })
+}
+
+pub(super) async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+    let id: BatchId = id(&path)?;
+    let detail = query::batch(at.store.as_ref(), id)
+        .await?
+        .ok_or_else(|| no_batch(id))?;
+    let errors = first_errors(&at, &detail.batch).await?;
+    Ok(HttpResponse::Ok().json(view::detail(&detail, &errors, &at.limits)))
+}
+
+/// The rejections that go with a receipt.
+pub(super) async fn first_errors(at: &Context, batch: &Batch) -> Result<Vec<Rejection>, Problem> {
+    if batch.status.is_void() {
+        return Ok(Vec::new());
+    }
+    Ok(
+        query::rejections(at.store.as_ref(), batch.id, view::ERRORS, None)
+            .await?
+            .data,
+    )
+}
+
+pub(super) async fn errors(
+    at: Data<Context>,
+    path: Path<String>,
+    query: Query<PageQuery>,
+) -> Result<HttpResponse, Problem> {
+    let batch = live_batch(at.store.as_ref(), &path).await?;
+    let page = query::rejections(
+        at.store.as_ref(),
+        batch.id,
+        query.limit()?,
+        query.cursor.as_deref(),
+    )
+    .await?;
+    let labels = batch.receipt.map(|r| r.columns.labels).unwrap_or_default();
+    Ok(HttpResponse::Ok().json(page_view(page, |rejection| {
+        view::rejection(rejection, &labels)
+    })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProcessQuery {
+    #[serde(default)]
+    force: bool,
+}
+
+pub(super) async fn process(
+    at: Data<Context>,
+    path: Path<String>,
+    query: Query<ProcessQuery>,
+) -> Result<HttpResponse, Problem> {
+    let id: BatchId = id(&path)?;
+    let job = match at.desk.process(id, query.force).await? {
+        Changed::Done(job) => job,
+        Changed::Missing => return Err(no_batch(id)),
+        Changed::Refused(_) => return Err(deleted(id)),
+    };
+    Ok(HttpResponse::Accepted().json(json!({
+        "message": "the batch is queued for processing", "batch_id": id.to_string(), "batchId": id.to_string(), "job_id": job.to_string(),
+    })))
+}
+
+pub(super) async fn undo(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+    let id: BatchId = id(&path)?;
+    match at.desk.undo(id).await? {
+        Undone::Started(job) => {
+            let status = BatchStatus::Deleting.as_str();
+            Ok(HttpResponse::Accepted().json(
+                json!({ "batch_id": id.to_string(), "status": status, "job_id": job.to_string() }),
+            ))
+        }
+        Undone::Gone => Err(deleted(id)),
+        Undone::Missing => Err(no_batch(id)),
+    }
+}

@@ -1,0 +1,183 @@
+//! Bodies as they arrive: one stream of chunks, whether raw or one part of a form, with a bound on silence.
+
+use std::time::Duration;
+
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::{error::PayloadError, web::Bytes, web::Payload};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+
+use super::problem::{Code, Problem};
+use crate::ingest::IngestError;
+
+/// Parts of a form: the file and a few options.
+const PARTS: usize = 16;
+/// Bytes of an option's value.
+const OPTION_BYTES: usize = 8 * 1024;
+/// What is read and thrown away so that a client that is still sending gets to see why it was refused.
+const DRAINED: usize = 64 << 20;
+/// How long that may take.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Why a body ended badly, on its way through the pipeline and out again.
+#[derive(Debug)]
+pub(super) enum BodyFault {
+    /// A problem of the form, found after the file.
+    Form(Problem),
+    /// It broke off, or was too slow.
+    Broken(String),
+}
+
+impl From<BodyFault> for IngestError {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Form(problem) => Self::Body(problem.to_string()),
+            BodyFault::Broken(why) => Self::Body(why),
+        }
+    }
+}
+
+fn broken(why: &dyn std::fmt::Display) -> BodyFault {
+    BodyFault::Broken(format!(
+        "the body broke off before its end ({why}); nothing was stored"
+    ))
+}
+
+/// A raw body.
+pub(super) fn raw(
+    payload: Payload,
+    idle: Duration,
+) -> impl Stream<Item = Result<Bytes, BodyFault>> {
+    patient(payload.map_err(|why: PayloadError| broken(&why)), idle)
+}
+
+/// Ends a stream that is silent for too long.
+fn patient<S>(body: S, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyFault>>
+where
+    S: Stream<Item = Result<Bytes, BodyFault>> + Unpin,
+{
+    stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        match tokio::time::timeout(idle, body.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(body))),
+            Ok(Some(Err(why))) => Some((Err(why), None)),
+            Err(_) => {
+                let why = format!(
+                    "nothing arrived for {} seconds; nothing was stored",
+                    idle.as_secs()
+                );
+                Some((Err(BodyFault::Broken(why)), None))
+            }
+        }
+    })
+}
+
+/// A form read as far as its file.
+pub(super) struct Form {
+    pub(super) options: Vec<(String, String)>,
+    pub(super) file_name: Option<String>,
+    file: Field,
+    rest: Multipart,
+}
+
+fn bad_form(why: &MultipartError) -> Problem {
+    Problem::new(Code::BadMultipart, format!("the form can't be read: {why}"))
+}
+
+impl Form {
+    /// Reads the options that stand before the file.
+    pub(super) async fn open(mut form: Multipart) -> Result<Self, Problem> {
+        let mut options = Vec::new();
+        for _ in 0..PARTS {
+            let Some(part) = form.next().await else {
+                return Err(Problem::new(
+                    Code::NoFile,
+                    "the form has no file: send one part with a file name, as `curl -F file=@events.csv` does",
+                ));
+            };
+            let mut part = part.map_err(|why| bad_form(&why))?;
+            let file_name = part
+                .content_disposition()
+                .and_then(|d| d.get_filename())
+                .map(str::to_owned);
+            if file_name.is_some() {
+                return Ok(Self {
+                    options,
+                    file_name,
+                    file: part,
+                    rest: form,
+                });
+            }
+            let name = part.name().unwrap_or_default().to_owned();
+            let value = part.bytes(OPTION_BYTES).await;
+            let value = value.map_err(|_| {
+                Problem::new(
+                    Code::BadOption,
+                    format!("the option `{name}` is longer than {OPTION_BYTES} bytes"),
+                )
+            })?;
+            let value = value.map_err(|why| bad_form(&why))?;
+            let value = String::from_utf8(value.to_vec());
+            options.push((
+                name.clone(),
+                value.map_err(|_| {
+                    Problem::new(
+                        Code::BadOption,
+                        format!("the option `{name}` is not UTF-8 text"),
+                    )
+                })?,
+            ));
+        }
+        Err(Problem::new(
+            Code::BadMultipart,
+            format!("the form has more than {PARTS} parts"),
+        ))
+    }
+
+    /// The file's bytes; ends with a fault if anything but the form's end follows them.
+    pub(super) fn into_file(self, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyFault>> {
+        let Self { file, rest, .. } = self;
+        let bytes = patient(file.map_err(|why| broken(&why)), idle);
+        bytes.chain(stream::once(nothing_more(rest)).filter_map(|fault| async { fault.map(Err) }))
+    }
+}
+
+async fn nothing_more(mut rest: Multipart) -> Option<BodyFault> {
+    match rest.next().await {
+        None => None,
+        Some(Err(why)) => Some(broken(&why)),
+        Some(Ok(part))
+            if part
+                .content_disposition()
+                .is_some_and(|d| d.get_filename().is_some()) =>
+        {
+            Some(BodyFault::Form(Problem::new(
+                Code::SeveralFiles,
+                "the form has more than one file: send one file per upload",
+            )))
+        }
+        Some(Ok(part)) => {
+            let name = part.name().unwrap_or_default();
+            let why = format!(
+                "the option `{name}` stands after the file, which is read as it arrives: put the options before it"
+            );
+            Some(BodyFault::Form(Problem::new(Code::LateOption, why)))
+        }
+    }
+}
+
+/// Reads on for a while, so that the reply is not lost in a connection reset.
+pub(super) async fn drain<S: Stream<Item = Result<Bytes, BodyFault>>>(body: S) {
+    let mut body = std::pin::pin!(body);
+    let read = async {
+        let mut seen = 0;
+        while let Some(Ok(chunk)) = body.next().await {
+            seen += chunk.len();
+            if seen > DRAINED {
+                break;
+            }
+        }
+    };
+    // Late is as good as done: the reply follows anyway.
+    let _ = tokio::time::timeout(DRAIN_TIME, read).await;
+}

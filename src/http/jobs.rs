@@ -1,0 +1,24 @@
+//! Jobs.
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Path},
+};
+
+use super::{
+    Context,
+    params::id,
+    problem::{Code, Problem},
+    view,
+};
+use crate::model::JobId;
+
+pub(super) async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+    let id: JobId = id(&path)?;
+    let job = at.store.job(id).await?.ok_or_else(|| no_job(id))?;
+    Ok(HttpResponse::Ok().json(view::job(&job, &at.limits)))
+}
+
+pub(super) fn no_job(id: JobId) -> Problem {
+    Problem::new(Code::JobMissing, format!("there is no job {id}"))
+}

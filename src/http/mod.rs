@@ -1,0 +1,122 @@
+//! The rim: routes to thin handlers, errors to problems, documents to JSON. Decides nothing itself.
+
+mod admin;
+mod batches;
+mod body;
+mod health;
+mod jobs;
+mod metrics;
+mod page;
+mod params;
+mod problem;
+mod request_id;
+mod uploads;
+mod view;
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{
+    App, HttpServer,
+    dev::Server,
+    middleware::{DefaultHeaders, from_fn},
+    web::{self, Data, ServiceConfig},
+};
+
+use crate::{clock::Clock, ingest::Ingest, job::Desk, limit::RateLimit, store::Store};
+
+pub use admin::AdminToken;
+pub use problem::{Code, Problem};
+
+/// Everything a handler may use.
+pub struct Context {
+    /// Where everything is.
+    pub store: Arc<dyn Store>,
+    /// Takes uploads.
+    pub ingest: Ingest,
+    /// Takes wishes.
+    pub desk: Desk,
+    /// How often one client may upload.
+    pub upload_limit: Arc<dyn RateLimit>,
+    /// The key to the admin routes, if they are open at all.
+    pub admin_token: Option<AdminToken>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What is told and bounded.
+    pub limits: Limits,
+}
+
+/// What bounds requests, and what views tell of jobs.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest body.
+    pub body: u64,
+    /// Longest silence within a body.
+    pub body_idle: Duration,
+    /// Attempts of a job in all.
+    pub attempts: u32,
+    /// Crashes of a job in all.
+    pub crashes: u32,
+    /// Time for requests under way when the service stops.
+    pub shutdown: Duration,
+}
+
+/// Requests that one thread holds open; further connections wait in the kernel.
+const CONNECTIONS: usize = 1_000;
+/// A client has this long to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Every route there is.
+fn routes(config: &mut ServiceConfig) {
+    config
+        .route("/uploads", web::post().to(uploads::create))
+        .route("/batches", web::get().to(batches::list))
+        .route("/batches/{id}", web::get().to(batches::show))
+        .route("/batches/{id}", web::delete().to(batches::undo))
+        .route("/batches/{id}/process", web::post().to(batches::process))
+        .route("/batches/{id}/errors", web::get().to(batches::errors))
+        .route("/metrics", web::get().to(metrics::show))
+        .route("/jobs/{id}", web::get().to(jobs::show))
+        .route("/admin/queues/{queue}/dlq", web::get().to(admin::list))
+        .route(
+            "/admin/queues/{queue}/dlq/retry",
+            web::post().to(admin::retry_all),
+        )
+        .route(
+            "/admin/queues/{queue}/dlq/{id}/retry",
+            web::post().to(admin::retry),
+        )
+        .route(
+            "/admin/queues/{queue}/dlq/{id}/discard",
+            web::post().to(admin::discard),
+        )
+        .route("/health", web::get().to(health::health))
+        .route("/ready", web::get().to(health::ready))
+        .route("/", web::get().to(page::index))
+        .route("/assets/{name}", web::get().to(page::asset))
+        .default_service(web::to(problem::no_route));
+}
+
+/// A server on a bound socket; it answers once it is awaited.
+///
+/// # Errors
+/// What the system says to the socket.
+pub fn serve(context: Context, listener: TcpListener) -> std::io::Result<Server> {
+    let shutdown = context.limits.shutdown.as_secs();
+    let context = Data::new(context);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(Data::clone(&context))
+            .app_data(params::query_config())
+            .app_data(params::path_config())
+            .wrap(from_fn(request_id::mark))
+            .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
+            .configure(routes)
+    });
+    let server = server
+        .max_connections(CONNECTIONS)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(shutdown)
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}

@@ -1,0 +1,89 @@
+//! Paths and queries into typed values; what does not fit is a problem that names it.
+
+use std::str::FromStr;
+
+use actix_web::{
+    HttpRequest,
+    error::{PathError, QueryPayloadError},
+    web::{PathConfig, QueryConfig},
+};
+use serde::Deserialize;
+
+use super::problem::{Code, Problem};
+use crate::{
+    model::{Batch, BatchId},
+    query::{self, DEFAULT_PAGE, MAX_PAGE},
+    store::Store,
+};
+
+/// Query strings: an unknown or malformed parameter is named.
+pub(super) fn query_config() -> QueryConfig {
+    let fault = |why: QueryPayloadError, _: &HttpRequest| {
+        Problem::new(Code::BadQuery, why.to_string()).into()
+    };
+    QueryConfig::default().error_handler(fault)
+}
+
+/// Paths.
+pub(super) fn path_config() -> PathConfig {
+    let fault = |why: PathError, _: &HttpRequest| Problem::new(Code::BadId, why.to_string()).into();
+    PathConfig::default().error_handler(fault)
+}
+
+/// Which page of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageQuery {
+    limit: Option<usize>,
+    pub(super) cursor: Option<String>,
+}
+
+impl PageQuery {
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        page_limit(self.limit)
+    }
+}
+
+/// The length of a page.
+pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit.unwrap_or(DEFAULT_PAGE) {
+        limit @ 1..=MAX_PAGE => Ok(limit),
+        other => Err(Problem::new(
+            Code::BadQuery,
+            format!("`limit` can't be {other}: it is 1 to {MAX_PAGE}"),
+        )),
+    }
+}
+
+/// An id in a path.
+pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Problem> {
+    text.parse()
+        .map_err(|why: T::Err| Problem::new(Code::BadId, why.to_string()))
+}
+
+/// A batch that has not been deleted.
+pub(super) async fn live_batch(store: &dyn Store, text: &str) -> Result<Batch, Problem> {
+    let id: BatchId = id(text)?;
+    let batch = query::visible(store, id)
+        .await?
+        .ok_or_else(|| no_batch(id))?;
+    if batch.status.is_void() {
+        Err(deleted(id))
+    } else {
+        Ok(batch)
+    }
+}
+
+pub(super) fn no_batch(id: BatchId) -> Problem {
+    Problem::new(
+        Code::BatchMissing,
+        format!("there is no batch {id}, or it is still being received"),
+    )
+}
+
+pub(super) fn deleted(id: BatchId) -> Problem {
+    Problem::new(
+        Code::BatchDeleted,
+        format!("batch {id} was deleted; GET /batches/{id} shows what is left of it"),
+    )
+}

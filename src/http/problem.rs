@@ -1,0 +1,334 @@
+//! What a client sees of an error: RFC 9457 `application/problem+json`, made only here, out of one table of codes.
+
+use std::fmt;
+
+use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode, http::header};
+use serde_json::{Map, Value, json};
+
+use super::view;
+use crate::{
+    ingest::{IngestError, OptionFault},
+    parse::ParseError,
+    query::{MetricFault, QueryError},
+    receive::ReceiveError,
+    store::StoreError,
+};
+
+macro_rules! codes {
+    ($($name:ident $slug:literal $status:ident $title:literal;)*) => {
+        /// What went wrong; the names are part of the interface and never change.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the title in the table says it")]
+        pub enum Code { $($name),* }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The name users see.
+            #[must_use]
+            pub fn slug(self) -> &'static str {
+                match self { $(Self::$name => $slug),* }
+            }
+
+            /// The HTTP status.
+            #[must_use]
+            pub fn status(self) -> u16 {
+                self.status_code().as_u16()
+            }
+
+            /// The kind of fault in words.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),* }
+            }
+
+            fn status_code(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status),* }
+            }
+        }
+    };
+}
+
+codes! {
+    BadId               "bad-id"                 BAD_REQUEST            "Not an id";
+    BadQuery            "bad-query"              BAD_REQUEST            "Bad query";
+    BadCursor           "bad-cursor"             BAD_REQUEST            "Bad cursor";
+    BadOption           "bad-option"             BAD_REQUEST            "Bad upload option";
+    BadMultipart        "bad-multipart"          BAD_REQUEST            "Bad multipart body";
+    NoFile              "no-file"                BAD_REQUEST            "No file";
+    SeveralFiles        "several-files"          BAD_REQUEST            "More than one file";
+    LateOption          "late-option"            BAD_REQUEST            "Option after the file";
+    BodyCut             "body-cut"               BAD_REQUEST            "Body cut short";
+    Unauthorized        "unauthorized"           UNAUTHORIZED           "Not authorized";
+    NotFound            "not-found"              NOT_FOUND              "No such route";
+    BatchMissing        "batch-missing"          NOT_FOUND              "No such batch";
+    JobMissing          "job-missing"            NOT_FOUND              "No such job";
+    QueueMissing        "queue-missing"          NOT_FOUND              "No such queue";
+    BodyTimeout         "body-timeout"           REQUEST_TIMEOUT        "Body too slow";
+    JobNotDead          "job-not-dead"           CONFLICT               "Job is not dead";
+    BatchDeleted        "batch-deleted"          GONE                   "Batch was deleted";
+    TooLarge            "too-large"              PAYLOAD_TOO_LARGE      "Body too large";
+    UnsupportedType     "unsupported-type"       UNSUPPORTED_MEDIA_TYPE "Unsupported type of body";
+    NotCsv              "not-csv"                UNPROCESSABLE_ENTITY   "Not a CSV file";
+    EmptyFile           "empty-file"             UNPROCESSABLE_ENTITY   "Empty file";
+    HeaderOnly          "header-only"            UNPROCESSABLE_ENTITY   "No rows";
+    MissingColumns      "missing-columns"        UNPROCESSABLE_ENTITY   "Missing column";
+    DuplicateColumn     "duplicate-column"       UNPROCESSABLE_ENTITY   "Column appears twice";
+    TooManyColumns      "too-many-columns"       UNPROCESSABLE_ENTITY   "Too many columns";
+    BadHeader           "bad-header"             UNPROCESSABLE_ENTITY   "Unreadable header";
+    NoValidRows         "no-valid-rows"          UNPROCESSABLE_ENTITY   "No valid row";
+    TooManyEventTypes   "too-many-event-types"   UNPROCESSABLE_ENTITY   "Too many event types";
+    TooManyDays         "too-many-days"          UNPROCESSABLE_ENTITY   "Too many days";
+    RangeTooLong        "range-too-long"         UNPROCESSABLE_ENTITY   "Range too long";
+    RateLimited         "rate-limited"           TOO_MANY_REQUESTS      "Too many uploads";
+    Internal            "internal"               INTERNAL_SERVER_ERROR  "Internal error";
+    AdminDisabled       "admin-disabled"         SERVICE_UNAVAILABLE    "Admin routes are off";
+    Unavailable         "unavailable"            SERVICE_UNAVAILABLE    "Not available";
+    OutcomeUnknown      "outcome-unknown"        SERVICE_UNAVAILABLE    "Outcome not known";
+}
+
+/// Seconds after which a client may try again when the store is away.
+const RETRY_AFTER: u64 = 5;
+
+/// An error reply.
+#[derive(Debug)]
+pub struct Problem {
+    code: Code,
+    detail: String,
+    retry_after: Option<u64>,
+    extra: Map<String, Value>,
+}
+
+impl Problem {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        let retry_after =
+            matches!(code, Code::Unavailable | Code::OutcomeUnknown).then_some(RETRY_AFTER);
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after,
+            extra: Map::new(),
+        }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
+    }
+
+    pub(super) fn after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// A limit that was passed: its value, and the setting that moves it.
+    pub(super) fn limit(self, limit: impl Into<Value>, setting: &str) -> Self {
+        self.with("limit", limit).with("setting", setting)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.slug(), self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut body = self.extra.clone();
+        body.insert(
+            "type".into(),
+            format!("urn:tallymill:problem:{}", self.code.slug()).into(),
+        );
+        body.insert("title".into(), self.code.title().into());
+        body.insert("status".into(), self.code.status().into());
+        body.insert("detail".into(), self.detail.as_str().into());
+        // The name under which clients of the service before looked for it.
+        body.insert("error".into(), self.detail.as_str().into());
+        body.insert("code".into(), self.code.slug().into());
+        body.insert("retryable".into(), self.retry_after.is_some().into());
+        let mut reply = HttpResponse::build(self.status_code());
+        reply.content_type("application/problem+json");
+        if let Some(seconds) = self.retry_after {
+            reply.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if self.code == Code::Unauthorized {
+            reply.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        reply.body(Value::Object(body).to_string())
+    }
+}
+
+pub(super) async fn no_route(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let shown: String = request.path().chars().take(200).collect();
+    let why = format!("there is no route `{} {shown}`", request.method());
+    Err(Problem::new(Code::NotFound, why))
+}
+
+impl From<StoreError> for Problem {
+    fn from(why: StoreError) -> Self {
+        // Logged here, once, with its cause; the client need not know the inside.
+        let cause = std::error::Error::source(&why).map(ToString::to_string);
+        match why {
+            StoreError::Unavailable { .. } => {
+                tracing::warn!(error = %why, cause, "the store is not available");
+                Self::new(
+                    Code::Unavailable,
+                    "the store is not available at the moment: try again in a few seconds",
+                )
+            }
+            StoreError::Failed { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Setup(_) => {
+                tracing::error!(error = %why, cause, "the store failed");
+                Self::new(
+                    Code::Internal,
+                    "something went wrong inside; the log has it under this request's id",
+                )
+            }
+        }
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(why: QueryError) -> Self {
+        match why {
+            QueryError::Cursor(why) => Self::new(Code::BadCursor, why.to_string()),
+            QueryError::Metrics(why @ MetricFault::TooLong) => {
+                Self::new(Code::RangeTooLong, why.to_string())
+            }
+            QueryError::Metrics(why) => Self::new(Code::BadQuery, why.to_string()),
+            QueryError::Store(why) => why.into(),
+        }
+    }
+}
+
+impl From<OptionFault> for Problem {
+    fn from(why: OptionFault) -> Self {
+        Self::new(Code::BadOption, why.to_string())
+    }
+}
+
+impl From<IngestError> for Problem {
+    fn from(why: IngestError) -> Self {
+        let detail = why.to_string();
+        match why {
+            IngestError::Options(why) => why.into(),
+            IngestError::Receive(ReceiveError::TooLarge { limit }) => {
+                Self::new(Code::TooLarge, detail).limit(limit, "BODY_LIMIT_BYTES")
+            }
+            IngestError::Receive(ReceiveError::NotCsv { found, .. }) => {
+                Self::new(Code::NotCsv, detail).with("found", found)
+            }
+            IngestError::Parse(why) => of_file(&why, detail),
+            IngestError::NoValidRows {
+                failed,
+                first,
+                columns,
+                ..
+            } => {
+                let errors: Vec<Value> = first
+                    .iter()
+                    .map(|r| view::rejection(r, &columns.labels))
+                    .collect();
+                let truncated = failed > errors.len() as u64;
+                Self::new(Code::NoValidRows, detail)
+                    .with("failed_count", failed)
+                    .with("errors", errors)
+                    .with("errors_truncated", truncated)
+            }
+            IngestError::TooManyEventTypes { limit, line, .. } => {
+                Self::new(Code::TooManyEventTypes, detail)
+                    .limit(limit, "EVENT_TYPES_LIMIT")
+                    .with("line", line)
+            }
+            IngestError::TooManyDays { limit, line, .. } => Self::new(Code::TooManyDays, detail)
+                .limit(limit, "DAYS_LIMIT")
+                .with("line", line),
+            IngestError::Body(_) => Self::new(Code::BodyCut, detail),
+            IngestError::Store(why) => why.into(),
+            IngestError::OutcomeUnknown { id, source } => {
+                tracing::error!(batch.id = %id, error = %source, "sealing batch {id} failed");
+                Self::new(Code::OutcomeUnknown, detail).with("batch_id", id.to_string())
+            }
+            IngestError::GivenUp => Self::new(Code::BodyTimeout, detail),
+        }
+    }
+}
+
+fn of_file(why: &ParseError, detail: String) -> Problem {
+    match why {
+        ParseError::Empty => Problem::new(Code::EmptyFile, detail),
+        ParseError::HeaderOnly => Problem::new(Code::HeaderOnly, detail),
+        ParseError::MissingColumns {
+            missing,
+            found,
+            nearest,
+            ..
+        } => {
+            let nearest: Map<String, Value> = nearest
+                .iter()
+                .map(|(to, label)| (to.name().to_owned(), label.as_str().into()))
+                .collect();
+            let missing: Vec<Value> = missing
+                .iter()
+                .map(|m| json!({ "column": m.name(), "accepted": m.aliases() }))
+                .collect();
+            let names: Vec<_> = found.iter().map(String::as_str).collect();
+            Problem::new(Code::MissingColumns, detail)
+                .with("missing", missing)
+                .with("found", names)
+                .with("nearest", nearest)
+        }
+        ParseError::UnknownMappedColumn { found, .. } => {
+            let names: Vec<_> = found.iter().map(String::as_str).collect();
+            Problem::new(Code::MissingColumns, detail).with("found", names)
+        }
+        ParseError::DuplicateColumn { label } => {
+            Problem::new(Code::DuplicateColumn, detail).with("column", label.as_str())
+        }
+        ParseError::TooManyColumns { limit, .. } => {
+            Problem::new(Code::TooManyColumns, detail).limit(*limit, "COLUMN_LIMIT")
+        }
+        ParseError::HeaderTooLong { limit, .. } => {
+            Problem::new(Code::BadHeader, detail).limit(*limit, "RECORD_LIMIT_BYTES")
+        }
+        ParseError::HeaderNotText { line }
+        | ParseError::HeaderUnclosedQuote { line }
+        | ParseError::CarriageReturnOnly { line }
+        | ParseError::Misread { line } => Problem::new(Code::BadHeader, detail).with("line", *line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_one_name_each_and_keep_it() {
+        let names: std::collections::BTreeSet<_> = Code::ALL.iter().map(|c| c.slug()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(
+            names
+                .iter()
+                .all(|n| n.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+        );
+    }
+
+    #[test]
+    fn an_inner_error_is_not_told_to_the_client() {
+        let inner = StoreError::Failed {
+            what: "SQLite",
+            source: "near \"SELEC\": syntax error".into(),
+        };
+        let problem = Problem::from(inner);
+        assert!(!problem.detail.contains("SELEC"), "{problem}");
+        assert_eq!(problem.error_response().status(), 500);
+    }
+}

@@ -1,0 +1,165 @@
+//! Uploads: a form with one file, or the raw body.
+
+use actix_multipart::Multipart;
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    http::header,
+    web::{Bytes, Data, Payload, Query},
+};
+use futures_util::{Stream, StreamExt};
+use std::{cell::RefCell, rc::Rc};
+
+use super::{
+    Context, batches,
+    body::{self, BodyFault, Form},
+    problem::{Code, Problem},
+    view,
+};
+use crate::{
+    ingest::{Accepted, UploadOptions},
+    query,
+};
+
+/// Types of a raw body that may be CSV.
+const RAW_TYPES: [&str; 4] = [
+    "text/csv",
+    "application/csv",
+    "text/plain",
+    "application/octet-stream",
+];
+
+pub(super) async fn create(
+    at: Data<Context>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let options = query_options(&request)?;
+    check_head(&at, &request)?;
+    if content_type(&request) != "multipart/form-data" {
+        let options = UploadOptions::from_pairs(options)?;
+        return store(&at, options, body::raw(payload, at.limits.body_idle)).await;
+    }
+    let form = Multipart::from_request(&request, &mut payload.into_inner()).await;
+    let form =
+        Form::open(form.map_err(|why| Problem::new(Code::BadMultipart, why.to_string()))?).await?;
+    let mut options =
+        UploadOptions::from_pairs(options.into_iter().chain(form.options.iter().cloned()))?;
+    options.file_name = options
+        .file_name
+        .or_else(|| UploadOptions::clean_name(form.file_name.as_deref()?));
+    store(&at, options, form.into_file(at.limits.body_idle)).await
+}
+
+async fn store<S>(at: &Context, options: UploadOptions, body: S) -> Result<HttpResponse, Problem>
+where
+    S: Stream<Item = Result<Bytes, BodyFault>>,
+{
+    let mut body = std::pin::pin!(body);
+    // A fault of the form is found behind the file, within the pipeline, which knows no problems.
+    let form_fault = Rc::new(RefCell::new(None));
+    let noted = Rc::clone(&form_fault);
+    let watched = body.as_mut().map(move |chunk| {
+        chunk.map_err(|fault| match fault {
+            BodyFault::Form(problem) => {
+                let told = BodyFault::Broken(problem.to_string());
+                *noted.borrow_mut() = Some(problem);
+                told
+            }
+            broken @ BodyFault::Broken(_) => broken,
+        })
+    });
+    match at.ingest.upload(options, watched).await {
+        Ok(accepted) => reply(at, accepted).await,
+        Err(why) => {
+            let problem = form_fault.borrow_mut().take().unwrap_or_else(|| why.into());
+            body::drain(body).await;
+            Err(problem)
+        }
+    }
+}
+
+async fn reply(at: &Context, accepted: Accepted) -> Result<HttpResponse, Problem> {
+    match accepted {
+        Accepted::New(batch) => {
+            let errors = batches::first_errors(at, &batch).await?;
+            let location = (header::LOCATION, format!("/batches/{}", batch.id));
+            Ok(HttpResponse::Created()
+                .insert_header(location)
+                .json(view::receipt(&batch, &errors)))
+        }
+        Accepted::DuplicateOf(id) => {
+            let first = query::visible(at.store.as_ref(), id)
+                .await?
+                .ok_or_else(|| super::params::no_batch(id))?;
+            let errors = batches::first_errors(at, &first).await?;
+            let mut view = view::receipt(&first, &errors);
+            view.insert("duplicate_of".into(), id.to_string().into());
+            Ok(HttpResponse::Ok().json(view))
+        }
+    }
+}
+
+fn query_options(request: &HttpRequest) -> Result<Vec<(String, String)>, Problem> {
+    let options = Query::<Vec<(String, String)>>::from_query(request.query_string());
+    options
+        .map(Query::into_inner)
+        .map_err(|why| Problem::new(Code::BadOption, why.to_string()))
+}
+
+fn content_type(request: &HttpRequest) -> String {
+    let value = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// What can be refused before a byte of the body is read.
+fn check_head(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
+    let client = request.peer_addr().map(|address| address.ip());
+    if let Some(Err(wait)) = client.map(|client| at.upload_limit.check(client)) {
+        let seconds = wait.0.as_secs().max(1);
+        let why = format!(
+            "this address has used up its uploads: try again in {seconds} seconds (settings UPLOAD_LIMIT, UPLOAD_WINDOW_SECONDS)"
+        );
+        return Err(Problem::new(Code::RateLimited, why)
+            .after(seconds)
+            .with("setting", "UPLOAD_LIMIT"));
+    }
+    let encoding = request
+        .headers()
+        .get(header::CONTENT_ENCODING)
+        .and_then(|v| v.to_str().ok());
+    if let Some(encoding) = encoding.filter(|e| !e.eq_ignore_ascii_case("identity")) {
+        let why =
+            format!("a body in Content-Encoding `{encoding}` is not taken: send the CSV as it is");
+        return Err(Problem::new(Code::UnsupportedType, why));
+    }
+    let kind = content_type(request);
+    if !kind.is_empty() && kind != "multipart/form-data" && !RAW_TYPES.contains(&kind.as_str()) {
+        let types = RAW_TYPES.join(", ");
+        let why = format!(
+            "a body of type `{kind}` is not taken: send multipart/form-data with one file, or the CSV itself as one of {types}"
+        );
+        return Err(Problem::new(Code::UnsupportedType, why));
+    }
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    // The boundary and the options of a form are few bytes, so the same bound holds.
+    if let Some(length) = length.filter(|length| *length > at.limits.body) {
+        let why = format!(
+            "the body has {length} bytes, the limit is {}: split the file, or raise BODY_LIMIT_BYTES",
+            at.limits.body
+        );
+        return Err(Problem::new(Code::TooLarge, why).limit(at.limits.body, "BODY_LIMIT_BYTES"));
+    }
+    Ok(())
+}
