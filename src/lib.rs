@@ -24,3 +24,11 @@ pub mod query;
 pub mod limit;
 
 pub mod http;
+
+pub mod config;
+
+pub mod telemetry;
+
+pub mod app;
+
+pub mod cli;

@@ -1,3 +1,25 @@
-//! The command.
+//! The command: arguments, settings, log, then what was asked for.
 
-fn main() {}
+use std::process::ExitCode;
+
+use tallymill::{
+    cli::{self, Command},
+    config::Config,
+    telemetry,
+};
+
+fn main() -> ExitCode {
+    let command = match cli::parse() {
+        Command::Generate(options) => return cli::generate::run(&options),
+        command => command,
+    };
+    let config = match Config::load() {
+        Ok(config) => config,
+        Err(faults) => return cli::refused(&faults),
+    };
+    telemetry::init(command.log_level(&config), config.log_format);
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(cli::run(command, config)),
+        Err(why) => cli::failed(&format!("can't start the runtime: {why}")),
+    }
+}

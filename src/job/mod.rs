@@ -1,6 +1,8 @@
 //! The life of a job: armed in the ledger, claimed under a lease, worked on, settled.
 //! The queue only carries ids, and may lose, delay or double them.
 
+pub mod apalis;
+pub mod cron;
 pub mod engine;
 pub mod work;
 
@@ -11,6 +13,7 @@ use chrono_tz::Tz;
 
 use crate::{model::JobId, store::StoreError};
 
+pub use cron::check_cron;
 pub use engine::{
     desk::{Desk, Undone},
     runner::{Ran, Runner},

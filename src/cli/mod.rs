@@ -1,0 +1,98 @@
+//! The commands. Each prints its result to stdout, what went wrong to stderr, and gives the exit code:
+//! 0 done, 1 failed on the way, 2 refused.
+
+pub mod generate;
+pub mod migrate;
+pub mod serve;
+pub mod worker;
+
+use std::{fmt::Display, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+const EXAMPLES: &str = "\
+Examples:
+  tallymill                                  serve on http://127.0.0.1:3000, data in ./data
+  PORT=8080 DATA_DIR=/srv/events tallymill   the same elsewhere
+
+Settings come from the environment and from .env in the working directory; .env.example lists all of them.
+Exit codes: 0 done, 1 failed on the way, 2 refused (wrong arguments, settings or file).";
+
+/// Event CSVs in, every row accounted for, daily metrics out.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do; `serve` if nothing is said.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Serve the API and the web page, and run jobs
+    Serve(serve::Serve),
+    /// Run jobs only, beside other processes (needs MONGO_URI)
+    Worker,
+    /// Upload CSV files, process them, and print the daily figures
+    /// Write sample events as CSV, the same for the same seed
+    Generate(generate::Generate),
+    /// Bring the store in DATA_DIR to this version's schema, and stop
+    Migrate,
+}
+
+impl Command {
+    /// The log level to run with. A command at a terminal says itself what it does.
+    #[must_use]
+    pub fn log_level<'a>(&self, config: &'a Config) -> &'a str {
+        match self {
+            Self::Migrate if config.log_level == "info" => "warn",
+            Self::Serve(_) | Self::Worker | Self::Generate(_) | Self::Migrate => &config.log_level,
+        }
+    }
+}
+
+/// Reads the arguments; on wrong ones, or to show help, the process ends here.
+#[must_use]
+pub fn parse() -> Command {
+    Cli::parse()
+        .command
+        .unwrap_or(Command::Serve(serve::Serve { no_worker: false }))
+}
+
+/// Does it.
+pub async fn run(command: Command, config: Config) -> ExitCode {
+    match command {
+        Command::Serve(options) => serve::run(config, options.no_worker).await,
+        Command::Worker => worker::run(),
+        Command::Generate(options) => generate::run(&options),
+        Command::Migrate => migrate::run(&config).await,
+    }
+}
+
+/// Says why something was refused.
+pub fn refused(why: &dyn Display) -> ExitCode {
+    eprintln!("tallymill: {why}");
+    ExitCode::from(2)
+}
+
+/// Says why something failed.
+pub fn failed(why: &dyn Display) -> ExitCode {
+    eprintln!("tallymill: {why}");
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent_and_serve_is_the_default() {
+        Cli::command().debug_assert();
+        assert!(Cli::parse_from(["tallymill"]).command.is_none());
+        let cli = Cli::parse_from(["tallymill", "serve", "--no-worker"]);
+        assert!(matches!(cli.command, Some(Command::Serve(s)) if s.no_worker));
+    }
+}

@@ -1,0 +1,80 @@
+//! `serve`: the API, the page and the workers, until a signal.
+
+use std::process::ExitCode;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{failed, refused};
+use crate::{
+    app::{App, Role},
+    config::Config,
+};
+
+/// Options of `serve`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tallymill serve
+  HOST=0.0.0.0 PORT=8080 ADMIN_TOKEN=... tallymill serve
+
+Stops on SIGINT or SIGTERM: uploads under way are finished, jobs are handed back; at most SHUTDOWN_SECONDS.")]
+pub struct Serve {
+    /// Take uploads and answer queries, but run no jobs
+    #[arg(long)]
+    pub no_worker: bool,
+}
+
+/// Serves.
+pub async fn run(config: Config, no_worker: bool) -> ExitCode {
+    let role = if no_worker {
+        Role::NoWorker
+    } else {
+        Role::Full
+    };
+    let app = match App::build(config, role).await {
+        Ok(app) => app,
+        Err(why) => return refused(&why),
+    };
+    let stop = CancellationToken::new();
+    let serving = app.run(stop.clone());
+    let signalled = async {
+        signal().await;
+        tracing::info!("stopping: uploads under way are finished first");
+        stop.cancel();
+        // A second signal means now.
+        signal().await;
+    };
+    tokio::select! {
+        ended = serving => match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => failed(&why),
+        },
+        () = signalled => failed(&"stopped at once by a second signal"),
+    }
+}
+
+async fn signal() {
+    let interrupt = async {
+        if let Err(why) = tokio::signal::ctrl_c().await {
+            tracing::warn!(error = %why, "can't listen for SIGINT");
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(why) => {
+                tracing::warn!(error = %why, "can't listen for SIGTERM");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}

@@ -1,0 +1,162 @@
+//! Turns the text of a setting into its type, and notes what can't be.
+
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    fs,
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    str::FromStr,
+    time::Duration,
+};
+
+use chrono_tz::Tz;
+
+use super::{ConfigFaults, LogFormat, SETTINGS};
+
+/// Longest duration: ten years.
+const LONGEST: u64 = 10 * 366 * 86_400;
+/// Characters of a wrong value that a fault shows.
+const SHOWN: usize = 100;
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Reads settings one by one.
+pub(super) struct Reader<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    faults: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            lookup,
+            faults: Vec::new(),
+        }
+    }
+
+    pub(super) fn finish<T>(self, config: T) -> Result<T, ConfigFaults> {
+        if self.faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigFaults(self.faults))
+        }
+    }
+
+    fn set(&self, key: &str) -> Option<String> {
+        (self.lookup)(key)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn text(&self, key: &str) -> String {
+        let default = SETTINGS.iter().find(|setting| setting.key == key);
+        self.set(key).unwrap_or_else(|| {
+            default
+                .expect("a test reads every key of the table")
+                .default
+                .to_owned()
+        })
+    }
+
+    /// Notes a setting that this version can't honour. Its value may hold a password.
+    pub(super) fn absent(&mut self, key: &str, why: &str) {
+        if self.set(key).is_some() {
+            self.faults
+                .push(format!("{key} is set, but {why}: unset it"));
+        }
+    }
+
+    fn parsed<T>(&mut self, key: &str, accepted: &str, parse: impl Fn(&str) -> Option<T>) -> T {
+        let text = self.text(key);
+        parse(&text).unwrap_or_else(|| {
+            let shown: String = text.chars().take(SHOWN).collect();
+            self.faults.push(format!("{key}={shown} is not {accepted}"));
+            let setting = SETTINGS.iter().find(|setting| setting.key == key);
+            setting
+                .and_then(|setting| parse(setting.default))
+                .expect("a test parses every default")
+        })
+    }
+
+    pub(super) fn number<T>(&mut self, key: &str, min: T, max: T) -> T
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let accepted = format!("a whole number from {min} to {max}");
+        self.parsed(key, &accepted, |text| {
+            text.parse().ok().filter(|n| (&min..=&max).contains(&n))
+        })
+    }
+
+    pub(super) fn seconds(&mut self, key: &str, min: u64) -> Duration {
+        let accepted = format!("a whole number of seconds from {min} to {LONGEST}");
+        self.parsed(key, &accepted, |text| {
+            let seconds = text.parse().ok()?;
+            (min..=LONGEST)
+                .contains(&seconds)
+                .then(|| Duration::from_secs(seconds))
+        })
+    }
+
+    pub(super) fn host(&mut self, key: &str) -> IpAddr {
+        let accepted = "an IP address, such as 127.0.0.1, or 0.0.0.0 for all interfaces";
+        self.parsed(key, accepted, |text| match text {
+            "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+            other => other.parse().ok(),
+        })
+    }
+
+    pub(super) fn zone(&mut self, key: &str) -> Tz {
+        let accepted = "a time zone by its IANA name, such as UTC or Europe/Berlin";
+        self.parsed(key, accepted, |text| text.parse().ok())
+    }
+
+    pub(super) fn log_format(&mut self, key: &str) -> LogFormat {
+        self.parsed(key, "text or json", |text| match text {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        })
+    }
+
+    pub(super) fn log_level(&mut self, key: &str) -> String {
+        let accepted = format!(
+            "one of {}, or such a list as info,tallymill=debug",
+            LEVELS.join(", ")
+        );
+        self.parsed(key, &accepted, |text| {
+            let known = text.split(',').all(|part| {
+                let (target, level) = part.split_once('=').unwrap_or(("all", part));
+                let named = target
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "_:".contains(c));
+                named && !target.is_empty() && LEVELS.contains(&level)
+            });
+            known.then(|| text.to_owned())
+        })
+    }
+}
+
+/// The settings of a `.env` file; none if there is no such file.
+pub(super) fn env_file(path: &Path) -> Result<HashMap<String, String>, ConfigFaults> {
+    let name = path.display();
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(why) if why.kind() == ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(why) => return Err(ConfigFaults(vec![format!("{name} can't be read: {why}")])),
+    };
+    dotenvy::from_read_iter(text.as_slice())
+        .collect::<Result<_, _>>()
+        .map_err(|why| {
+            // The rest of the line may be a secret.
+            let place = match &why {
+                dotenvy::Error::LineParse(line, _) => line.split('=').next().unwrap_or_default(),
+                _ => "the text",
+            };
+            let fault = format!(
+                "{name} can't be read at `{place}`: write KEY=value, with quotes around values that hold spaces"
+            );
+            ConfigFaults(vec![fault])
+        })
+}

@@ -1,0 +1,135 @@
+use std::collections::HashMap;
+
+use super::*;
+
+fn with(settings: &[(&str, &str)]) -> Result<Config, ConfigFaults> {
+    let settings: HashMap<_, _> = settings.iter().copied().collect();
+    Config::from_lookup(|key| settings.get(key).map(|value| (*value).to_owned()))
+}
+
+fn faults(settings: &[(&str, &str)]) -> Vec<String> {
+    with(settings).expect_err("faulty").0
+}
+
+#[test]
+fn nothing_set_is_the_documented_start() {
+    let config = with(&[]).expect("defaults");
+    assert_eq!(config.address().to_string(), "127.0.0.1:3000");
+    assert_eq!(config.data_dir, PathBuf::from("./data"));
+    assert_eq!(config.admin_token, None);
+    assert_eq!(config.cleanup_ttl, Some(Duration::from_secs(86_400)));
+    assert_eq!(config.time_zone, Tz::UTC);
+    assert_eq!((config.upload_limit, config.worker_concurrency), (10, 2));
+    assert_eq!(config.limits.body_bytes, 4 * 1024 * 1024 * 1024);
+    assert_eq!(
+        (config.limits.event_types, config.limits.days),
+        (1_000, 4_000)
+    );
+}
+
+#[test]
+fn every_setting_of_the_table_is_read_and_no_other() {
+    let read = std::cell::RefCell::new(Vec::new());
+    let config = Config::from_lookup(|key| {
+        read.borrow_mut().push(key.to_owned());
+        None
+    });
+    assert!(config.is_ok());
+    let mut read = read.into_inner();
+    read.sort();
+    let mut known: Vec<_> = SETTINGS.iter().map(|s| s.key.to_owned()).collect();
+    known.sort();
+    assert_eq!(read, known);
+}
+
+#[test]
+fn all_faults_are_named_at_once_with_key_value_and_what_is_accepted() {
+    let faults = faults(&[
+        ("HOST", "here"),
+        ("PORT", "70000"),
+        ("TIME_ZONE", "Berlin"),
+        ("SWEEP_SECONDS", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("COLUMN_LIMIT", "-1"),
+    ]);
+    assert_eq!(faults.len(), 7, "{faults:#?}");
+    for (fault, parts) in faults.iter().zip([
+        ["HOST=here", "an IP address"],
+        ["PORT=70000", "from 0 to 65535"],
+        ["LOG_LEVEL=loud", "debug"],
+        ["LOG_FORMAT=xml", "text or json"],
+        ["TIME_ZONE=Berlin", "Europe/Berlin"],
+        ["SWEEP_SECONDS=0", "seconds from 1"],
+        ["COLUMN_LIMIT=-1", "a whole number from 3"],
+    ]) {
+        assert!(parts.iter().all(|part| fault.contains(part)), "{fault}");
+    }
+}
+
+#[test]
+fn stores_and_queues_of_later_versions_are_refused_without_their_passwords() {
+    let faults = faults(&[
+        ("MONGO_URI", "mongodb://me:hunter2@db/tallymill"),
+        ("REDIS_URL", "redis://:hunter2@cache"),
+    ]);
+    assert!(faults[0].contains("MONGO_URI is set, but this version"));
+    assert!(faults[1].contains("REDIS_URL is set, but this version"));
+    assert!(!faults.concat().contains("hunter2"));
+    assert!(with(&[("MONGO_URI", " "), ("REDIS_URL", "")]).is_ok());
+}
+
+#[test]
+fn the_admin_token_shows_nowhere() {
+    let config = with(&[("ADMIN_TOKEN", "hunter2")]).expect("fine");
+    assert!(!format!("{config:#?}").contains("hunter2"));
+    assert_eq!(
+        config.admin_token.as_ref().map(Secret::expose),
+        Some("hunter2")
+    );
+    let faults = faults(&[("ADMIN_TOKEN", "hunter2"), ("PORT", "x")]);
+    assert!(!faults.concat().contains("hunter2"));
+}
+
+#[test]
+fn zero_keeps_batches_for_ever_and_levels_go_by_module() {
+    let config = with(&[
+        ("CLEANUP_TTL_SECONDS", "0"),
+        ("LOG_LEVEL", "warn,tallymill::job=debug"),
+        ("HOST", "::1"),
+    ])
+    .expect("fine");
+    assert_eq!(config.cleanup_ttl, None);
+    assert_eq!(config.log_level, "warn,tallymill::job=debug");
+    assert_eq!(config.address().to_string(), "[::1]:3000");
+}
+
+#[test]
+fn the_example_file_lists_every_setting() {
+    let mut expected = String::from(
+        "# Settings of tallymill. Copy this file to .env and take the # off the lines to change.\n\
+         # The environment wins over .env. A wrong value stops the start and is named.\n",
+    );
+    for Setting { key, default, doc } in SETTINGS {
+        let quote = if default.contains(' ') { "\"" } else { "" };
+        expected += &format!("\n# {doc}\n# {key}={quote}{default}{quote}\n");
+    }
+    assert_eq!(include_str!("../../.env.example"), expected);
+}
+
+#[test]
+fn an_env_file_is_read_and_a_broken_line_is_named_without_its_value() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join(".env");
+    assert_eq!(read::env_file(&path), Ok(HashMap::new()));
+    std::fs::write(&path, "# PORT=1\nPORT=4000\nREPROCESS_CRON=\"5 0 * * *\"\n").expect("written");
+    let read = read::env_file(&path).expect("fine");
+    assert_eq!(read["PORT"], "4000");
+    assert_eq!(read["REPROCESS_CRON"], "5 0 * * *");
+    std::fs::write(&path, "ADMIN_TOKEN=hunter2 and more\n").expect("written");
+    let fault = read::env_file(&path).expect_err("broken").to_string();
+    assert!(
+        fault.contains("ADMIN_TOKEN") && !fault.contains("hunter2"),
+        "{fault}"
+    );
+}

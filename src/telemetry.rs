@@ -1,0 +1,25 @@
+//! Log lines: to stderr, as text or JSON, from the level that is set. Knows no secret, so it shows none.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Starts logging. Called once, by `main`; a second call changes nothing.
+pub fn init(level: &str, format: LogFormat) {
+    // apalis announces each start and stop of a worker; ours say the same with a reason.
+    let quiet = "apalis_core=warn,apalis=warn,apalis_cron=warn,actix_server=warn,actix_http=warn";
+    let filter = EnvFilter::new(format!("{quiet},{level}"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let started = match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    if let Err(why) = started {
+        tracing::debug!(why, "logging was started before");
+    }
+}
