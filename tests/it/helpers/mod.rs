@@ -1,3 +1,4 @@
 //! What several subjects use.
 
+pub(crate) mod app;
 pub(crate) mod staged;

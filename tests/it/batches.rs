@@ -1,0 +1,332 @@
+//! Batches, jobs and admin routes over HTTP.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::helpers::app::{Answer, TOKEN, TestApp};
+
+const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
+const UNKNOWN: &str = "01a1faf9-1753-78e0-a8f6-49c3dc141d6f";
+
+#[tokio::test]
+async fn unknown_and_malformed_names_are_client_errors() {
+    let app = TestApp::start().await;
+    for (path, expected) in [
+        (format!("/batches/{UNKNOWN}"), (404, "batch-missing")),
+        (format!("/batches/{UNKNOWN}/errors"), (404, "batch-missing")),
+        ("/batches/17".into(), (400, "bad-id")),
+        ("/batches/%00/errors".into(), (400, "bad-id")),
+        ("/batches?status=lost".into(), (400, "bad-query")),
+        ("/batches?limit=0".into(), (400, "bad-query")),
+        ("/batches?limit=100000".into(), (400, "bad-query")),
+        ("/batches?limit=x".into(), (400, "bad-query")),
+        ("/batches?cursor=1abc".into(), (400, "bad-cursor")),
+        (format!("/jobs/process:{UNKNOWN}"), (404, "job-missing")),
+        ("/jobs/nap".into(), (400, "bad-id")),
+        ("/nowhere".into(), (404, "not-found")),
+        ("/assets/../Cargo.toml".into(), (404, "not-found")),
+    ] {
+        let (status, code) = app.get(&path).await.problem();
+        assert_eq!((status, code.as_str()), expected, "{path}");
+    }
+    assert_eq!(
+        app.post(&format!("/batches/{UNKNOWN}/process"))
+            .await
+            .problem(),
+        (404, "batch-missing".into())
+    );
+    assert_eq!(
+        app.post("/batches/17/process").await.problem(),
+        (400, "bad-id".into())
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn every_reply_has_a_request_id_and_a_sane_one_is_kept() {
+    let app = TestApp::start().await;
+    assert!(
+        app.get("/nowhere")
+            .await
+            .headers
+            .contains_key("x-request-id")
+    );
+    let answer = app
+        .request(Method::GET, "/health")
+        .header("x-request-id", "abc-1")
+        .send()
+        .await
+        .expect("answers");
+    assert_eq!(answer.headers()["x-request-id"], "abc-1");
+    let answer = app
+        .request(Method::GET, "/health")
+        .header("x-request-id", "a b\"c")
+        .send()
+        .await
+        .expect("answers");
+    assert_ne!(answer.headers()["x-request-id"], "a b\"c");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn asking_a_hundred_times_at_once_makes_one_job() {
+    let app = TestApp::start().await;
+    let batch = app.uploaded("", CSV).await;
+    let path = format!("/batches/{batch}/process");
+    let answers = futures_util::future::join_all((0..100).map(|_| app.post(&path))).await;
+    let mut jobs: Vec<_> = answers
+        .iter()
+        .map(|a| (a.status.as_u16(), a.json()["job_id"].to_string()))
+        .collect();
+    jobs.dedup();
+    assert_eq!(jobs.len(), 1);
+    app.until(&batch, "completed").await;
+    let job = app.get(&format!("/jobs/process:{batch}")).await.json();
+    let claims = job["history"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|h| h["reason"] == "claimed")
+        .count();
+    assert_eq!((job["state"].as_str(), claims), (Some("completed"), 1));
+    assert_eq!(
+        app.post(&path).await.status,
+        202,
+        "asked once more, it is the same job"
+    );
+    let again = app.get(&format!("/jobs/process:{batch}")).await.json();
+    assert_eq!(again["history"], job["history"], "and no second run");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_batch_is_a_tombstone_and_its_parts_are_gone() {
+    let app = TestApp::start().await;
+    let batch = app.uploaded("", CSV).await;
+    app.process(&batch).await;
+    app.undo(&batch).await;
+    assert_eq!(app.get("/metrics").await.json()["count"], 0);
+    let tombstone = app.get(&format!("/batches/{batch}")).await.json();
+    assert_eq!(
+        (
+            tombstone["status"].as_str(),
+            tombstone["published"].is_null()
+        ),
+        (Some("deleted"), true)
+    );
+    assert_eq!(
+        app.get(&format!("/batches/{batch}/errors")).await.problem(),
+        (410, "batch-deleted".into())
+    );
+    assert_eq!(
+        app.post(&format!("/batches/{batch}/process"))
+            .await
+            .problem(),
+        (410, "batch-deleted".into())
+    );
+    let again = app
+        .request(Method::DELETE, &format!("/batches/{batch}"))
+        .send()
+        .await
+        .expect("answers");
+    assert_eq!(
+        Answer::of(again).await.problem(),
+        (410, "batch-deleted".into())
+    );
+    assert_eq!(
+        std::fs::read_dir(app.dir.path().join("batches"))
+            .expect("a directory")
+            .count(),
+        0
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn lists_go_from_new_to_old_in_pages_by_status() {
+    let app = TestApp::start().await;
+    let mut batches = Vec::new();
+    for n in 0..5 {
+        batches.push(app.uploaded(&format!("?source={n}"), CSV).await);
+    }
+    app.process(&batches[1]).await;
+    let ids = |page: &serde_json::Value| {
+        page["data"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|b| b["batch_id"].as_str().expect("an id").to_owned())
+            .collect::<Vec<_>>()
+    };
+    let first = app.get("/batches?limit=3").await.json();
+    let cursor = first["next_cursor"].as_str().expect("more");
+    let second = app
+        .get(&format!("/batches?limit=3&cursor={cursor}"))
+        .await
+        .json();
+    let mut all = ids(&first);
+    all.extend(ids(&second));
+    all.reverse();
+    assert_eq!(all, batches);
+    assert!(second["next_cursor"].is_null());
+    assert_eq!(
+        ids(&app.get("/batches?status=completed").await.json()),
+        [batches[1].clone()]
+    );
+    let foreign = app
+        .get(&format!("/batches?status=completed&cursor={cursor}"))
+        .await;
+    assert_eq!(foreign.problem(), (400, "bad-cursor".into()));
+    app.stop().await;
+}
+
+/// Makes a dead letter: a batch whose file has been damaged.
+async fn dead_letter(app: &TestApp, source: &str) -> String {
+    let batch = app.uploaded(&format!("?source={source}"), CSV).await;
+    std::fs::write(
+        app.dir
+            .path()
+            .join("batches")
+            .join(format!("{batch}.parquet")),
+        "not parquet",
+    )
+    .expect("writes");
+    assert_eq!(
+        app.post(&format!("/batches/{batch}/process")).await.status,
+        202
+    );
+    app.until(&batch, "failed").await;
+    batch
+}
+
+#[tokio::test]
+async fn a_fault_that_no_retry_can_mend_is_a_dead_letter_that_an_admin_can_act_on() {
+    let app = TestApp::start().await;
+    let sound = app.uploaded("?source=sound", CSV).await;
+    let whole = std::fs::read(
+        app.dir
+            .path()
+            .join("batches")
+            .join(format!("{sound}.parquet")),
+    )
+    .expect("reads");
+    let (first, second) = (dead_letter(&app, "1").await, dead_letter(&app, "2").await);
+    let list = app.admin(Method::GET, "").await.json();
+    assert_eq!(
+        (list["queue"].as_str(), list["failed_count"].as_u64()),
+        (Some("event-processing"), Some(2))
+    );
+    let letter = &list["jobs"][0];
+    assert_eq!(letter["data"]["batchId"], second.as_str());
+    assert!(
+        letter["failedReason"]
+            .as_str()
+            .is_some_and(|why| why.contains("damaged")),
+        "{letter}"
+    );
+    assert!(letter["timestamp"].is_u64());
+
+    std::fs::write(
+        app.dir
+            .path()
+            .join("batches")
+            .join(format!("{first}.parquet")),
+        whole,
+    )
+    .expect("mends");
+    assert_eq!(
+        app.admin(Method::POST, &format!("/process:{first}/retry"))
+            .await
+            .status,
+        200
+    );
+    app.until(&first, "completed").await;
+    assert_eq!(
+        app.figures("").await,
+        [("2025-11-10".into(), "login".into(), 1, 1)]
+    );
+
+    assert_eq!(
+        app.admin(Method::POST, &format!("/process:{second}/discard"))
+            .await
+            .json()["state"],
+        "discarded"
+    );
+    assert_eq!(
+        app.admin(Method::POST, &format!("/process:{second}/retry"))
+            .await
+            .problem(),
+        (409, "job-not-dead".into())
+    );
+    assert_eq!(app.admin(Method::GET, "").await.json()["failed_count"], 0);
+    dead_letter(&app, "3").await;
+    assert_eq!(
+        app.admin(Method::POST, "/retry").await.json(),
+        json!({ "retried": 1 })
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn admin_routes_open_to_the_token_only() {
+    let app = TestApp::start().await;
+    let path = "/admin/queues/event-processing/dlq";
+    let (shorter, longer) = (
+        format!("Bearer {}", &TOKEN[1..]),
+        format!("Bearer {TOKEN}x"),
+    );
+    for header in [
+        "",
+        "Bearer ",
+        "Bearer wrong",
+        &shorter,
+        &longer,
+        TOKEN,
+        &format!("Basic {TOKEN}"),
+    ] {
+        for (method, sub) in [
+            (Method::GET, ""),
+            (Method::POST, "/retry"),
+            (Method::POST, "/process:x/discard"),
+        ] {
+            let request = app
+                .request(method, &format!("{path}{sub}"))
+                .header("authorization", header);
+            let answer = Answer::of(request.send().await.expect("answers")).await;
+            assert_eq!(answer.problem(), (401, "unauthorized".into()), "{header}");
+        }
+    }
+    let other = app
+        .request(Method::GET, "/admin/queues/other/dlq")
+        .bearer_auth(TOKEN)
+        .send()
+        .await
+        .expect("answers");
+    assert_eq!(
+        Answer::of(other).await.problem(),
+        (404, "queue-missing".into())
+    );
+    app.stop().await;
+
+    let closed = TestApp::with(&[("ADMIN_TOKEN", "")]).await;
+    let answer = closed.admin(Method::GET, "").await;
+    assert_eq!(answer.problem(), (503, "admin-disabled".into()));
+    assert_eq!(answer.json()["retryable"], false);
+    closed.stop().await;
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_told() {
+    let app = TestApp::start().await;
+    let health = app.get("/health").await.json();
+    assert_eq!(
+        (health["status"].as_str(), health["uptime"].is_f64()),
+        (Some("ok"), true)
+    );
+    let ready = app.get("/ready").await;
+    assert_eq!(
+        (ready.status.as_u16(), ready.json()["store"]["ok"].as_bool()),
+        (200, Some(true))
+    );
+    app.stop().await;
+}

@@ -1,0 +1,223 @@
+//! The service itself, in this process, on a port of its own and a directory of its own.
+
+use std::{collections::HashMap, time::Duration};
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tallymill::{
+    app::{App, Role},
+    config::Config,
+};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const TOKEN: &str = "a-token-for-tests";
+
+/// Longest wait for something that takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running service.
+pub(crate) struct TestApp {
+    pub(crate) url: String,
+    pub(crate) client: reqwest::Client,
+    pub(crate) dir: TempDir,
+    stop: CancellationToken,
+    running: JoinSet<()>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self {
+            status,
+            headers,
+            text: response.text().await.expect("a body"),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
+    }
+
+    /// The status and, of a problem, its code.
+    pub(crate) fn problem(&self) -> (u16, String) {
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{}",
+            self.text
+        );
+        let body = self.json();
+        assert_eq!(body["error"], body["detail"]);
+        assert_eq!(body["status"], self.status.as_u16());
+        (
+            self.status.as_u16(),
+            body["code"].as_str().unwrap_or_default().to_owned(),
+        )
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these settings over those of tests.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::on(tempfile::tempdir().expect("a directory"), settings).await
+    }
+
+    /// On a directory that another one left.
+    pub(crate) async fn on(dir: TempDir, settings: &[(&str, &str)]) -> Self {
+        let mut all: HashMap<String, String> = HashMap::new();
+        let defaults = [
+            ("PORT", "0"),
+            ("UPLOAD_LIMIT", "0"),
+            ("ADMIN_TOKEN", TOKEN),
+            ("SWEEP_SECONDS", "1"),
+            ("JOB_BACKOFF_SECONDS", "1"),
+        ];
+        for (name, value) in defaults.iter().chain(settings) {
+            all.insert((*name).into(), (*value).into());
+        }
+        all.entry("DATA_DIR".into())
+            .or_insert_with(|| dir.path().display().to_string());
+        let config = Config::from_lookup(|key| all.get(key).cloned()).expect("settings of a test");
+        let app = App::build(config, Role::Full).await.expect("starts");
+        let (url, stop, mut running) = (
+            app.url().to_owned(),
+            CancellationToken::new(),
+            JoinSet::new(),
+        );
+        let until = stop.clone();
+        running.spawn(async move { app.run(until).await.expect("ends well") });
+        Self {
+            url,
+            client: reqwest::Client::new(),
+            dir,
+            stop,
+            running,
+        }
+    }
+
+    /// Stops it as a signal does, and gives the directory back.
+    pub(crate) async fn stop(mut self) -> TempDir {
+        self.stop.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            ended.expect("no panic");
+        }
+        self.dir
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::of(
+            self.request(Method::GET, path)
+                .send()
+                .await
+                .expect("answers"),
+        )
+        .await
+    }
+
+    pub(crate) async fn post(&self, path: &str) -> Answer {
+        Answer::of(
+            self.request(Method::POST, path)
+                .send()
+                .await
+                .expect("answers"),
+        )
+        .await
+    }
+
+    pub(crate) async fn admin(&self, method: Method, path: &str) -> Answer {
+        let request = self.request(method, &format!("/admin/queues/event-processing/dlq{path}"));
+        Answer::of(request.bearer_auth(TOKEN).send().await.expect("answers")).await
+    }
+
+    /// Uploads a file as a raw body.
+    pub(crate) async fn upload(&self, options: &str, csv: impl Into<reqwest::Body>) -> Answer {
+        let request = self
+            .request(Method::POST, &format!("/uploads{options}"))
+            .header("content-type", "text/csv");
+        Answer::of(request.body(csv).send().await.expect("answers")).await
+    }
+
+    /// Uploads a file that is taken; gives its batch.
+    pub(crate) async fn uploaded(&self, options: &str, csv: impl Into<reqwest::Body>) -> String {
+        let answer = self.upload(options, csv).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json()["batch_id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
+    }
+
+    /// Processes a batch and waits for its figures.
+    pub(crate) async fn process(&self, batch: &str) -> Value {
+        let answer = self.post(&format!("/batches/{batch}/process")).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        self.until(batch, "completed").await
+    }
+
+    /// Waits until a batch has a status.
+    pub(crate) async fn until(&self, batch: &str, status: &str) -> Value {
+        let reached = async {
+            loop {
+                let found = self.get(&format!("/batches/{batch}")).await.json();
+                if found["status"] == status {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("batch {batch} never came to be {status}"))
+    }
+
+    /// Undoes a batch and waits until it is gone.
+    pub(crate) async fn undo(&self, batch: &str) {
+        let answer = Answer::of(
+            self.request(Method::DELETE, &format!("/batches/{batch}"))
+                .send()
+                .await
+                .expect("answers"),
+        )
+        .await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        self.until(batch, "deleted").await;
+    }
+
+    /// Daily figures as (date, type, count, users).
+    pub(crate) async fn figures(&self, query: &str) -> Vec<(String, String, u64, u64)> {
+        let answer = self.get(&format!("/metrics{query}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let body = answer.json();
+        let mut all = Vec::new();
+        for day in body["data"].as_array().expect("a list") {
+            for figure in day["metrics"].as_array().expect("a list") {
+                let text = |value: &Value| value.as_str().expect("text").to_owned();
+                let number = |value: &Value| value.as_u64().expect("a number");
+                all.push((
+                    text(&day["date"]),
+                    text(&figure["event_type"]),
+                    number(&figure["count"]),
+                    number(&figure["unique_users"]),
+                ));
+            }
+        }
+        all
+    }
+}
