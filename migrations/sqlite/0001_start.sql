@@ -9,6 +9,7 @@ CREATE TABLE batches (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT, -- the small name of a batch in the large tables
     id              TEXT    NOT NULL UNIQUE,           -- UUIDv7: sorts by time of creation
     status          TEXT    NOT NULL,
+    sealed          INTEGER NOT NULL,                  -- 1: it has a receipt, so people may see it
     fence           INTEGER NOT NULL,
     published_token INTEGER,                           -- null: nothing of it is published
     checked_at      INTEGER NOT NULL,                  -- ms since 1970; 0 = never
@@ -16,7 +17,7 @@ CREATE TABLE batches (
     purges          INTEGER NOT NULL,
     doc             TEXT    NOT NULL
 ) STRICT;
-CREATE INDEX batches_by_status ON batches (status, id);
+CREATE INDEX batches_by_status ON batches (status, sealed, id);
 CREATE INDEX batches_by_check ON batches (checked_at) WHERE published_token IS NOT NULL;
 CREATE INDEX batches_unpurged ON batches (deleted_at) WHERE deleted_at IS NOT NULL AND purges < 2;
 

@@ -57,7 +57,7 @@ pub struct Generate {
     /// The same seed gives the same file
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
-    /// Event ids that grow with time, as UUIDv7 do, instead of random ones
+    /// Event ids that grow with time, as `UUIDv7` do, instead of random ones
     #[arg(long)]
     pub ordered_ids: bool,
     /// Write to this file instead of stdout

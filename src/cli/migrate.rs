@@ -18,7 +18,7 @@ pub async fn run(config: &Config) -> ExitCode {
     match EmbeddedStore::open(dir, zone, Mode::Durable).await {
         Ok(_) => {
             let done = if was_there {
-                "is up to date"
+                "is at the schema of this version"
             } else {
                 "was made"
             };

@@ -2,6 +2,7 @@
 //! 0 done, 1 failed on the way, 2 refused.
 
 pub mod generate;
+pub mod import;
 pub mod migrate;
 pub mod serve;
 pub mod worker;
@@ -16,6 +17,8 @@ const EXAMPLES: &str = "\
 Examples:
   tallymill                                  serve on http://127.0.0.1:3000, data in ./data
   PORT=8080 DATA_DIR=/srv/events tallymill   the same elsewhere
+  tallymill import events.csv                upload, process, print the daily table
+  tallymill generate --rows 1000 --seed 1 | tallymill import -
 
 Settings come from the environment and from .env in the working directory; .env.example lists all of them.
 Exit codes: 0 done, 1 failed on the way, 2 refused (wrong arguments, settings or file).";
@@ -33,12 +36,13 @@ struct Cli {
 pub enum Command {
     /// Serve the API and the web page, and run jobs
     Serve(serve::Serve),
-    /// Run jobs only, beside other processes (needs MONGO_URI)
+    /// Run jobs only, beside other processes (needs `MONGO_URI`)
     Worker,
     /// Upload CSV files, process them, and print the daily figures
+    Import(import::Import),
     /// Write sample events as CSV, the same for the same seed
     Generate(generate::Generate),
-    /// Bring the store in DATA_DIR to this version's schema, and stop
+    /// Bring the store in `DATA_DIR` to this version's schema, and stop
     Migrate,
 }
 
@@ -47,8 +51,10 @@ impl Command {
     #[must_use]
     pub fn log_level<'a>(&self, config: &'a Config) -> &'a str {
         match self {
-            Self::Migrate if config.log_level == "info" => "warn",
-            Self::Serve(_) | Self::Worker | Self::Generate(_) | Self::Migrate => &config.log_level,
+            Self::Import(_) | Self::Migrate if config.log_level == "info" => "warn",
+            Self::Serve(_) | Self::Worker | Self::Import(_) | Self::Generate(_) | Self::Migrate => {
+                &config.log_level
+            }
         }
     }
 }
@@ -66,6 +72,7 @@ pub async fn run(command: Command, config: Config) -> ExitCode {
     match command {
         Command::Serve(options) => serve::run(config, options.no_worker).await,
         Command::Worker => worker::run(),
+        Command::Import(options) => import::run(&options, config).await,
         Command::Generate(options) => generate::run(&options),
         Command::Migrate => migrate::run(&config).await,
     }
@@ -94,5 +101,6 @@ mod tests {
         assert!(Cli::parse_from(["tallymill"]).command.is_none());
         let cli = Cli::parse_from(["tallymill", "serve", "--no-worker"]);
         assert!(matches!(cli.command, Some(Command::Serve(s)) if s.no_worker));
+        assert!(Cli::try_parse_from(["tallymill", "import"]).is_err());
     }
 }

@@ -149,14 +149,23 @@ pub(super) fn env_file(path: &Path) -> Result<HashMap<String, String>, ConfigFau
     dotenvy::from_read_iter(text.as_slice())
         .collect::<Result<_, _>>()
         .map_err(|why| {
-            // The rest of the line may be a secret.
+            // What it can't read may be a secret, so only its place is named.
             let place = match &why {
-                dotenvy::Error::LineParse(line, _) => line.split('=').next().unwrap_or_default(),
-                _ => "the text",
+                dotenvy::Error::LineParse(rest, _) => line_of(&text, rest.trim_end()),
+                _ => None,
             };
+            let place = place.map_or(String::new(), |line| format!(" at line {line}"));
             let fault = format!(
-                "{name} can't be read at `{place}`: write KEY=value, with quotes around values that hold spaces"
+                "{name} can't be read{place}: write KEY=value, with quotes around values that hold spaces"
             );
             ConfigFaults(vec![fault])
         })
+}
+
+fn line_of(text: &[u8], rest: &str) -> Option<usize> {
+    let text = String::from_utf8_lossy(text);
+    let at = text
+        .lines()
+        .position(|line| line.trim_end().ends_with(rest));
+    at.map(|at| at + 1)
 }

@@ -126,10 +126,10 @@ fn an_env_file_is_read_and_a_broken_line_is_named_without_its_value() {
     let read = read::env_file(&path).expect("fine");
     assert_eq!(read["PORT"], "4000");
     assert_eq!(read["REPROCESS_CRON"], "5 0 * * *");
-    std::fs::write(&path, "ADMIN_TOKEN=hunter2 and more\n").expect("written");
+    std::fs::write(&path, "PORT=1\nADMIN_TOKEN=hunter2 and more\n").expect("written");
     let fault = read::env_file(&path).expect_err("broken").to_string();
     assert!(
-        fault.contains("ADMIN_TOKEN") && !fault.contains("hunter2"),
+        fault.contains("at line 2") && !fault.contains("hunter2"),
         "{fault}"
     );
 }

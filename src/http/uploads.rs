@@ -54,7 +54,8 @@ async fn store<S>(at: &Context, options: UploadOptions, body: S) -> Result<HttpR
 where
     S: Stream<Item = Result<Bytes, BodyFault>>,
 {
-    let mut body = std::pin::pin!(body);
+    // What is left after a fault is read and thrown away, also if there is nothing left.
+    let mut body = std::pin::pin!(body.fuse());
     // A fault of the form is found behind the file, within the pipeline, which knows no problems.
     let form_fault = Rc::new(RefCell::new(None));
     let noted = Rc::clone(&form_fault);

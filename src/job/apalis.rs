@@ -1,6 +1,7 @@
 //! The fence: only this file and its folder name apalis. Carries nudges to the worker pool, ticks to the desk.
 //! Whatever it loses or doubles, the ledger and the sweep make good.
 
+mod supervise;
 mod ticks;
 
 #[cfg(test)]
@@ -12,7 +13,6 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use apalis::{
@@ -30,14 +30,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Dispatch, DispatchError, Runner};
 use crate::model::JobId;
 
+use supervise::supervise;
 pub use ticks::{Schedule, schedule};
 
 /// Nudges waiting at once; the sweep brings back what is dropped.
 pub const WAITING: usize = 1_000;
-/// First wait before a worker that ended is started again; doubled up to [`LONGEST_RESTART`].
-const RESTART: Duration = Duration::from_millis(200);
-/// Longest wait before a worker that ended is started again.
-const LONGEST_RESTART: Duration = Duration::from_secs(10);
 
 type Handler = Arc<dyn Fn(JobId) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -186,34 +183,4 @@ async fn take(
 async fn stopped(stop: CancellationToken) -> Result<(), WorkerError> {
     stop.cancelled_owned().await;
     Ok(())
-}
-
-/// Runs workers, one after the other, until `stop`. Each has a name of its own.
-async fn supervise<F, E>(what: &str, stop: &CancellationToken, mut start: impl FnMut(String) -> F)
-where
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: std::fmt::Display + Send + 'static,
-{
-    let (workers, mut wait) = (TaskTracker::new(), RESTART);
-    for n in 0_u64.. {
-        let ended = workers.spawn(start(format!("{what}-{n}"))).await;
-        if stop.is_cancelled() {
-            return;
-        }
-        let why = match ended {
-            Ok(Ok(())) => "no reason given".into(),
-            Ok(Err(why)) => why.to_string(),
-            Err(panic) => panic.to_string(),
-        };
-        tracing::warn!(
-            worker = what,
-            why,
-            "the worker of {what} ended and is started again in {wait:?}"
-        );
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => return,
-        }
-        wait = (wait * 2).min(LONGEST_RESTART);
-    }
 }

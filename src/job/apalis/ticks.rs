@@ -8,7 +8,7 @@ use apalis_cron::{CronScheduler, Tick};
 use chrono_tz::Tz;
 use tokio_util::sync::CancellationToken;
 
-use super::{stopped, supervise};
+use super::{stopped, supervise::supervise};
 use crate::{
     clock::Clock,
     job::{Desk, cron::Cron},

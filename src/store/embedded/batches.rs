@@ -19,8 +19,8 @@ impl BatchStore for EmbeddedStore {
         self.db
             .write(move |change| {
                 change.execute(
-                    "INSERT INTO batches (id, status, fence, published_token, checked_at, deleted_at, purges, doc)
-                     VALUES (?1, ?2, ?3, NULL, 0, NULL, 0, ?4) ON CONFLICT (id) DO NOTHING",
+                    "INSERT INTO batches (id, status, sealed, fence, published_token, checked_at, deleted_at, purges, doc)
+                     VALUES (?1, ?2, 0, ?3, NULL, 0, NULL, 0, ?4) ON CONFLICT (id) DO NOTHING",
                     params![batch.id.to_string(), batch.status.as_str(), batch.fence, to_json(&batch)?],
                 )?;
                 Ok(())
@@ -70,8 +70,8 @@ impl BatchStore for EmbeddedStore {
             .read(move |db| {
                 let mut newest = Vec::new();
                 for status in statuses {
-                    let mut page = db.prepare_cached("SELECT doc FROM batches WHERE status = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3")?;
-                    let found = page.query_map(params![status.as_str(), before, limit], |row| row.get::<_, String>(0))?;
+                    let mut page = db.prepare_cached("SELECT doc FROM batches WHERE status = ?1 AND sealed = ?4 AND id < ?2 ORDER BY id DESC LIMIT ?3")?;
+                    let found = page.query_map(params![status.as_str(), before, limit, status != BatchStatus::Receiving], |row| row.get::<_, String>(0))?;
                     for doc in found {
                         newest.push(from_json::<Batch>("a batch", &doc?)?);
                     }
@@ -161,7 +161,8 @@ fn apply(db: &Transaction<'_>, id: BatchId, change: &BatchChange) -> Result<Chan
         Err(refused) => return Ok(Changed::Refused(refused)),
     };
     db.prepare_cached(
-        "UPDATE batches SET status = ?2, fence = ?3, published_token = ?4, checked_at = ?5, deleted_at = ?6, purges = ?7, doc = ?8 WHERE id = ?1",
+        "UPDATE batches SET status = ?2, fence = ?3, published_token = ?4, checked_at = ?5, deleted_at = ?6, purges = ?7, doc = ?8, sealed = ?9
+         WHERE id = ?1",
     )?
     .execute(params![
         id.to_string(),
@@ -172,6 +173,7 @@ fn apply(db: &Transaction<'_>, id: BatchId, change: &BatchChange) -> Result<Chan
         next.deleted_at.map(millis),
         next.purges,
         to_json(&next)?,
+        next.receipt.is_some(),
     ])?;
     Ok(Changed::Done(next))
 }

@@ -1,0 +1,207 @@
+//! The HTTP side: one method a request. Waits where the server asks for it, and tells a refusal from a failure.
+
+use std::{path::Path, time::Duration};
+
+use futures_util::TryStreamExt;
+use indicatif::ProgressBar;
+use reqwest::{Body, RequestBuilder, Response, StatusCode, header};
+use serde::de::DeserializeOwned;
+use tokio_util::io::ReaderStream;
+
+use super::{
+    report,
+    wire::{Batch, Metrics, Problem, Receipt},
+};
+
+/// Tries of one request while the server is away or busy.
+const TRIES: u32 = 8;
+/// First wait after a failure; doubled for each further one.
+const WAIT: Duration = Duration::from_millis(250);
+/// Longest wait that a server may ask for at once.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+/// Bytes of a file read at once.
+const CHUNK: usize = 256 * 1024;
+/// Bytes of a refusal that are read.
+const PROBLEM_BYTES: usize = 1024 * 1024;
+
+/// Why an import stopped.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ImportError {
+    /// Something is wrong with what was asked for.
+    #[error("{0}")]
+    Refused(String),
+    /// Something went wrong on the way.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A service to talk to.
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl Client {
+    pub(super) fn new(url: &str) -> Result<Self, ImportError> {
+        let refused =
+            |why: &str| ImportError::Refused(format!("can't use the server {url}: {why}"));
+        if url.starts_with("https:") {
+            return Err(refused(
+                "this build speaks http only; use an http:// address, through a tunnel if need be",
+            ));
+        }
+        if !url.starts_with("http://") {
+            return Err(refused("give its address as http://host:port"));
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(10))
+            .build()
+            .map_err(|why| ImportError::Failed(chain(&why)))?;
+        Ok(Self {
+            http,
+            url: url.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    pub(super) async fn upload(
+        &self,
+        path: &Path,
+        query: &[(&str, String)],
+        bar: &ProgressBar,
+    ) -> Result<Receipt, ImportError> {
+        let unreadable =
+            |why| ImportError::Refused(format!("can't read {}: {why}", path.display()));
+        loop {
+            let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+            let bytes = file.metadata().await.map_err(unreadable)?.len();
+            bar.set_length(bytes);
+            bar.set_position(0);
+            let shown = bar.clone();
+            let stream = ReaderStream::with_capacity(file, CHUNK)
+                .inspect_ok(move |chunk| shown.inc(chunk.len() as u64));
+            let request = self
+                .http
+                .post(format!("{}/uploads", self.url))
+                .query(query)
+                .header(header::CONTENT_TYPE, "text/csv")
+                .header(header::CONTENT_LENGTH, bytes)
+                .body(Body::wrap_stream(stream));
+            // Not tried again by itself: whether it was stored is not known.
+            let answer = request.send().await.map_err(|why| self.lost(&why))?;
+            if answer.status() != StatusCode::TOO_MANY_REQUESTS {
+                return read(answer).await;
+            }
+            pause(&answer, bar).await;
+        }
+    }
+
+    pub(super) async fn process(
+        &self,
+        batch: &str,
+        force: bool,
+        bar: &ProgressBar,
+    ) -> Result<(), ImportError> {
+        let url = format!("{}/batches/{batch}/process", self.url);
+        let query: &[(&str, &str)] = if force { &[("force", "true")] } else { &[] };
+        let request = || self.http.post(&url).query(query);
+        let _: serde_json::Value = self.retried(request, bar).await?;
+        Ok(())
+    }
+
+    pub(super) async fn batch(&self, id: &str, bar: &ProgressBar) -> Result<Batch, ImportError> {
+        let url = format!("{}/batches/{id}", self.url);
+        self.retried(|| self.http.get(&url), bar).await
+    }
+
+    pub(super) async fn metrics(
+        &self,
+        from: &str,
+        to: &str,
+        bar: &ProgressBar,
+    ) -> Result<Metrics, ImportError> {
+        let url = format!("{}/metrics", self.url);
+        let request = || self.http.get(&url).query(&[("from", from), ("to", to)]);
+        self.retried(request, bar).await
+    }
+
+    /// Sends what may be sent twice until it is answered.
+    async fn retried<T: DeserializeOwned>(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+        bar: &ProgressBar,
+    ) -> Result<T, ImportError> {
+        let mut wait = WAIT;
+        for left in (0..TRIES).rev() {
+            match request().send().await {
+                Ok(answer) if left > 0 && is_busy(answer.status()) => pause(&answer, bar).await,
+                Ok(answer) => return read(answer).await,
+                Err(why) if left == 0 => return Err(self.lost(&why)),
+                Err(_) => tokio::time::sleep(wait).await,
+            }
+            wait *= 2;
+        }
+        Err(ImportError::Failed(format!("{} is too busy", self.url)))
+    }
+
+    fn lost(&self, why: &reqwest::Error) -> ImportError {
+        ImportError::Failed(format!(
+            "no answer from {}: {}; is it running?",
+            self.url,
+            chain(why)
+        ))
+    }
+}
+
+fn is_busy(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
+/// Waits as long as the answer asks for.
+async fn pause(answer: &Response, bar: &ProgressBar) {
+    let asked = answer.headers().get(header::RETRY_AFTER);
+    let seconds = asked.and_then(|text| text.to_str().ok()?.trim().parse().ok());
+    let wait = Duration::from_secs(seconds.unwrap_or(1)).clamp(WAIT, LONGEST_WAIT);
+    bar.suspend(|| eprintln!("the server asks to wait {} s", wait.as_secs_f32()));
+    tokio::time::sleep(wait).await;
+}
+
+async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<T, ImportError> {
+    let status = answer.status();
+    if status.is_success() {
+        return answer
+            .json()
+            .await
+            .map_err(|why| ImportError::Failed(format!("can't read the answer: {}", chain(&why))));
+    }
+    let mut body = Vec::new();
+    while let Ok(Some(part)) = answer.chunk().await {
+        body.extend_from_slice(&part);
+        if body.len() > PROBLEM_BYTES {
+            break;
+        }
+    }
+    let text = match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => report::problem(&problem),
+        Err(_) => format!("the server answered {status}"),
+    };
+    Err(if status.is_client_error() {
+        ImportError::Refused(text)
+    } else {
+        ImportError::Failed(text)
+    })
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(why) = cause {
+        text = format!("{text}: {why}");
+        cause = why.source();
+    }
+    text
+}

@@ -1,0 +1,275 @@
+//! `import`: uploads files to a service, has them processed, prints the counts and the daily figures.
+//! Uses a service that runs already, else starts one for as long as it takes.
+
+mod client;
+mod report;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{failed, refused};
+use crate::{
+    app::{App, AppError, Role},
+    config::Config,
+    store::embedded::EmbeddedStore,
+};
+use client::{Client, ImportError};
+use wire::Batch;
+
+/// Time between two looks at a batch.
+const POLL: Duration = Duration::from_millis(200);
+/// Looks at a lock whose owner has not yet said where it answers.
+const LOOKS: u32 = 50;
+
+/// Options of `import`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Sends each file to --server, else to the server that runs on this DATA_DIR, else to one that it starts for
+as long as the import takes. Rejected rows are listed and do not fail the import (exit code 0); a file that
+is refused does (exit code 2). The same file twice is one batch, and events that are known are not counted again.
+
+Examples:
+  tallymill import events.csv
+  tallymill import --source shop --columns user_id:candidate_id,timestamp:when jan.csv feb.csv
+  tallymill import --server http://127.0.0.1:3000 --time-zone Europe/Berlin events.csv
+  zcat events.csv.gz | tallymill import -")]
+pub struct Import {
+    /// CSV files; `-` reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where the events come from; the same event id of two sources is two events
+    #[arg(long)]
+    pub source: Option<String>,
+    /// What makes two events the same: auto (the event id), row (the whole row) or none
+    #[arg(long, value_parser = ["auto", "row", "none"])]
+    pub dedupe: Option<String>,
+    /// The form of all timestamps, such as %d/%m/%Y
+    #[arg(long, value_name = "STRFTIME")]
+    pub timestamp_format: Option<String>,
+    /// Where timestamps without an offset were written
+    #[arg(long, value_name = "ZONE")]
+    pub time_zone: Option<String>,
+    /// Columns by another name, such as `user_id:candidate_id,timestamp:when`
+    #[arg(long, value_name = "NAME:COLUMN,…")]
+    pub columns: Option<String>,
+    /// The service to send to
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Process again what is completed
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Imports.
+pub async fn run(options: &Import, config: Config) -> ExitCode {
+    match import(options, config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why @ ImportError::Refused(_)) => refused(&why),
+        Err(why @ ImportError::Failed(_)) => failed(&why),
+    }
+}
+
+async fn import(options: &Import, config: Config) -> Result<(), ImportError> {
+    let known = match &options.server {
+        Some(url) => Some(url.clone()),
+        None => running(&config.data_dir).await?,
+    };
+    if let Some(url) = known {
+        return all(&Client::new(&url)?, options).await;
+    }
+    let (own, url) = Own::start(config).await?;
+    let imported = match Client::new(&url) {
+        Ok(client) => all(&client, options).await,
+        Err(why) => Err(why),
+    };
+    imported.and(own.stop().await)
+}
+
+/// Where the server of a data directory answers, if one runs.
+async fn running(dir: &Path) -> Result<Option<String>, ImportError> {
+    for _ in 0..LOOKS {
+        match EmbeddedStore::holder(dir) {
+            None => return Ok(None),
+            Some(holder) if holder.url.is_some() => return Ok(holder.url),
+            Some(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+    Err(ImportError::Refused(format!(
+        "{} is in use by another process that does not answer: stop it, or name a server with --server",
+        dir.display()
+    )))
+}
+
+/// A service in this process, for as long as the import takes.
+struct Own {
+    stop: CancellationToken,
+    serving: JoinSet<Result<(), AppError>>,
+}
+
+impl Own {
+    async fn start(config: Config) -> Result<(Self, String), ImportError> {
+        let config = Config {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            upload_limit: 0,
+            ..config
+        };
+        let app = App::build(config, Role::Full)
+            .await
+            .map_err(|why| ImportError::Refused(client::chain(&why)))?;
+        let (url, stop) = (app.url().to_owned(), CancellationToken::new());
+        let mut serving = JoinSet::new();
+        serving.spawn(app.run(stop.clone()));
+        Ok((Self { stop, serving }, url))
+    }
+
+    async fn stop(mut self) -> Result<(), ImportError> {
+        self.stop.cancel();
+        match self.serving.join_next().await {
+            None | Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(why))) => Err(ImportError::Failed(client::chain(&why))),
+            Some(Err(why)) => Err(ImportError::Failed(why.to_string())),
+        }
+    }
+}
+
+async fn all(client: &Client, options: &Import) -> Result<(), ImportError> {
+    for file in &options.files {
+        let name = file.display().to_string();
+        let imported = if file.as_os_str() == "-" {
+            let kept = spool().await?;
+            one(client, options, "stdin", kept.path()).await
+        } else {
+            one(client, options, &name, file).await
+        };
+        imported.map_err(|why| match why {
+            ImportError::Refused(why) => ImportError::Refused(format!("{name}: {why}")),
+            ImportError::Failed(why) => ImportError::Failed(format!("{name}: {why}")),
+        })?;
+    }
+    Ok(())
+}
+
+/// Keeps standard input in a file: its length is told beforehand, and it may have to be sent twice.
+async fn spool() -> Result<tempfile::NamedTempFile, ImportError> {
+    let copied = tokio::task::spawn_blocking(|| {
+        let mut file = tempfile::NamedTempFile::new()?;
+        io::copy(&mut io::stdin().lock(), &mut file)?;
+        file.flush()?;
+        Ok(file)
+    });
+    let copied: io::Result<_> = copied
+        .await
+        .unwrap_or_else(|why| Err(io::Error::other(why)));
+    copied.map_err(|why| ImportError::Failed(format!("can't keep standard input: {why}")))
+}
+
+async fn one(
+    client: &Client,
+    options: &Import,
+    name: &str,
+    path: &Path,
+) -> Result<(), ImportError> {
+    // Hidden by itself where stderr is not a terminal.
+    let bar = ProgressBar::new(0).with_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {eta}"));
+    bar.set_message(format!("uploading {name}"));
+    let receipt = client.upload(path, &query(options, path), &bar).await?;
+    bar.finish_and_clear();
+    print(&report::receipt(name, &receipt));
+    let bar =
+        ProgressBar::new(0).with_style(style("{spinner} {msg} {wide_bar} {human_pos}/{human_len}"));
+    bar.set_message(format!("processing {name}"));
+    client
+        .process(&receipt.batch_id, options.force, &bar)
+        .await?;
+    let batch = wait(client, &receipt.batch_id, &bar).await?;
+    let (from, to) = (batch.days.iter().min(), batch.days.iter().max());
+    let mut days = match (from, to) {
+        (Some(from), Some(to)) => client.metrics(from, to, &bar).await?.data,
+        (None, _) | (_, None) => Vec::new(),
+    };
+    bar.finish_and_clear();
+    days.retain(|day| batch.days.contains(&day.date));
+    if let Some(counts) = &batch.published {
+        print(&report::published(counts));
+    }
+    if !days.is_empty() {
+        print(&format!("\n{}\n", report::table(&days)));
+    }
+    Ok(())
+}
+
+/// Waits until a batch is processed.
+async fn wait(client: &Client, id: &str, bar: &ProgressBar) -> Result<Batch, ImportError> {
+    loop {
+        let batch = client.batch(id, bar).await?;
+        let job = batch.job.clone().unwrap_or_default();
+        match batch.status.as_str() {
+            "completed" => return Ok(batch),
+            "failed" => {
+                let why = job.last_error.unwrap_or_else(|| "no reason given".into());
+                return Err(ImportError::Failed(format!(
+                    "batch {id} could not be processed: {why}; the file is kept, try `POST /batches/{id}/process` once that is mended"
+                )));
+            }
+            "deleting" | "deleted" => {
+                return Err(ImportError::Failed(format!(
+                    "batch {id} was deleted meanwhile"
+                )));
+            }
+            _ => {}
+        }
+        if let Some(progress) = job.progress {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+            bar.set_message(progress.phase);
+        } else if let (Some(why), "queued") = (&job.last_error, job.state.as_str()) {
+            let (attempt, of) = (job.attempt, job.max_attempts);
+            bar.set_message(format!("attempt {attempt} of {of} failed: {why}"));
+        }
+        bar.tick();
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn query(options: &Import, path: &Path) -> Vec<(&'static str, String)> {
+    let name = match options.files.iter().any(|file| file == path) {
+        true => path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned()),
+        false => Some("stdin.csv".into()),
+    };
+    [
+        ("name", name),
+        ("source", options.source.clone()),
+        ("dedupe", options.dedupe.clone()),
+        ("timestamp_format", options.timestamp_format.clone()),
+        ("time_zone", options.time_zone.clone()),
+        ("columns", options.columns.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value?)))
+    .collect()
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("a template of this file")
+}
+
+/// Prints; whoever reads may have had enough, as `head` does.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}

@@ -1,0 +1,202 @@
+//! What the command prints: receipts, the first errors, the daily table. Plain text, aligned.
+
+use std::fmt::Write;
+
+use super::wire::{Day, Problem, Published, Receipt, RowError};
+
+/// Rejected rows printed; the server keeps the rest.
+pub(super) const ERRORS: usize = 10;
+
+/// What an upload came to.
+pub(super) fn receipt(name: &str, receipt: &Receipt) -> String {
+    let Receipt {
+        batch_id,
+        received_count,
+        inserted_count,
+        failed_count,
+        blank_count,
+        errors,
+        identity,
+        duplicate_of,
+    } = receipt;
+    let mut text = format!("{}: batch {}\n", plain(name), plain(batch_id));
+    if duplicate_of.is_some() {
+        text += "  the same file was uploaded before: this is that batch\n";
+    }
+    for (label, count) in [
+        ("received", received_count),
+        ("inserted", inserted_count),
+        ("failed", failed_count),
+        ("blank", blank_count),
+    ] {
+        let _ = writeln!(text, "  {label:<9} {:>13}", grouped(*count));
+    }
+    text += &row_errors(errors, *failed_count);
+    if let Some(hint) = &identity.hint {
+        let _ = writeln!(text, "  hint: {}", plain(hint));
+    }
+    text
+}
+
+/// The first errors, one a line, and how many there are besides.
+pub(super) fn row_errors(errors: &[RowError], all: u64) -> String {
+    let mut text = String::new();
+    for error in errors.iter().take(ERRORS) {
+        let line = error.line;
+        if error.faults.is_empty() {
+            let _ = writeln!(text, "  line {line}: {}", plain(&error.error_reason));
+        }
+        for fault in &error.faults {
+            let column = fault.column.as_ref();
+            let column = column.map_or(String::new(), |c| format!(", column {}", plain(c)));
+            let (message, code) = (plain(&fault.message), plain(&fault.code));
+            let _ = writeln!(text, "  line {line}{column}: {message} ({code})");
+        }
+    }
+    let shown = errors.len().min(ERRORS) as u64;
+    if all > shown && shown > 0 {
+        let _ = writeln!(text, "  … and {} more", grouped(all - shown));
+    }
+    text
+}
+
+/// What processing came to.
+pub(super) fn published(counts: &Published) -> String {
+    let Published {
+        counted,
+        duplicate,
+        conflict,
+    } = counts;
+    let mut text = String::new();
+    for (label, count) in [
+        ("counted", counted),
+        ("duplicate", duplicate),
+        ("conflict", conflict),
+    ] {
+        let _ = writeln!(text, "  {label:<9} {:>13}", grouped(*count));
+    }
+    text
+}
+
+/// Why the server refused, and the rows that it names.
+pub(super) fn problem(problem: &Problem) -> String {
+    let Problem {
+        title,
+        detail,
+        code,
+        errors,
+    } = problem;
+    let what = if detail.is_empty() { title } else { detail };
+    let mut text = plain(what);
+    if !code.is_empty() {
+        let _ = write!(text, " ({})", plain(code));
+    }
+    let rows = row_errors(errors, errors.len() as u64);
+    if !rows.is_empty() {
+        let _ = write!(text, "\n{}", rows.trim_end());
+    }
+    text
+}
+
+/// The figures of some days, a row per event type and a total per day.
+pub(super) fn table(days: &[Day]) -> String {
+    let head = ["date", "event type", "count", "unique users"].map(str::to_owned);
+    let mut rows = vec![head];
+    for day in days {
+        for figure in &day.metrics {
+            rows.push([
+                plain(&day.date),
+                plain(&figure.event_type),
+                grouped(figure.count),
+                grouped(figure.unique_users),
+            ]);
+        }
+        rows.push([
+            plain(&day.date),
+            "total".into(),
+            grouped(day.total),
+            grouped(day.unique_users),
+        ]);
+    }
+    let widths: [usize; 4] =
+        std::array::from_fn(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0));
+    let mut text = String::new();
+    for [date, kind, count, users] in &rows {
+        let [a, b, c, d] = widths;
+        let _ = writeln!(text, "{date:<a$}  {kind:<b$}  {count:>c$}  {users:>d$}");
+    }
+    text
+}
+
+/// `1234567` as `1,234,567`.
+pub(super) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Text out of a file must not steer the terminal.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_grouped_by_thousands() {
+        for (count, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(count), text);
+        }
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_totals_each_day() {
+        let days = serde_json::json!([
+            {"date": "2025-11-01", "total": 1010, "unique_users": 7, "metrics": [
+                {"event_type": "login", "count": 10, "unique_users": 5},
+                {"event_type": "achat_\u{1b}é", "count": 1000, "unique_users": 4}]},
+        ]);
+        let days: Vec<Day> = serde_json::from_value(days).expect("days");
+        assert_eq!(
+            table(&days),
+            "date        event type  count  unique users\n\
+             2025-11-01  login          10             5\n\
+             2025-11-01  achat_\u{fffd}é    1,000             4\n\
+             2025-11-01  total       1,010             7\n"
+        );
+    }
+
+    #[test]
+    fn the_first_errors_are_listed_with_line_and_column() {
+        let error = |line: u64| {
+            serde_json::json!({"line": line, "faults": [
+                {"column": "timestamp", "code": "invalid-timestamp", "message": "not a date"}]})
+        };
+        let json = serde_json::json!({
+            "batch_id": "b", "received_count": 100, "inserted_count": 88, "failed_count": 12,
+            "errors": (1..=12).map(error).collect::<Vec<_>>(), "identity": {"hint": "use key=id"},
+        });
+        let text = receipt("x.csv", &serde_json::from_value(json).expect("a receipt"));
+        assert!(text.contains("  line 1, column timestamp: not a date (invalid-timestamp)\n"));
+        assert!(!text.contains("line 11,"));
+        assert!(
+            text.contains("  … and 2 more\n  hint: use key=id\n"),
+            "{text}"
+        );
+    }
+}
