@@ -140,6 +140,7 @@ impl App {
             store: held.clone(),
             ingest: Ingest::new(held, clock.clone(), ingest_limits(&config), owner),
             desk,
+            uploads: http::Context::places(),
             upload_limit: limit::in_process(config.upload_limit, config.upload_window).into(),
             admin_token: config
                 .admin_token

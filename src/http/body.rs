@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::{error::PayloadError, web::Bytes, web::Payload};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
 use super::problem::{Code, Problem};
 use crate::ingest::IngestError;
@@ -17,13 +18,17 @@ const OPTION_BYTES: usize = 8 * 1024;
 const DRAINED: usize = 64 << 20;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// Slowest body, in bytes a second, after a time of grace: a connection is not held open for nothing.
+const SLOWEST: u64 = 16 << 10;
+/// Time before slowness counts.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Why a body ended badly, on its way through the pipeline and out again.
 #[derive(Debug)]
 pub(super) enum BodyFault {
-    /// A problem of the form, found after the file.
+    /// A problem of the form, or a body that is too slow.
     Form(Problem),
-    /// It broke off, or was too slow.
+    /// It broke off.
     Broken(String),
 }
 
@@ -50,26 +55,40 @@ pub(super) fn raw(
     patient(payload.map_err(|why: PayloadError| broken(&why)), idle)
 }
 
-/// Ends a stream that is silent for too long.
+/// Ends a stream that is silent for too long, or slower than [`SLOWEST`] all in all.
 fn patient<S>(body: S, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyFault>>
 where
     S: Stream<Item = Result<Bytes, BodyFault>> + Unpin,
 {
-    stream::unfold(Some(body), move |body| async move {
-        let mut body = body?;
-        match tokio::time::timeout(idle, body.next()).await {
-            Ok(None) => None,
-            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(body))),
-            Ok(Some(Err(why))) => Some((Err(why), None)),
-            Err(_) => {
-                let why = format!(
-                    "nothing arrived for {} seconds; nothing was stored",
-                    idle.as_secs()
-                );
-                Some((Err(BodyFault::Broken(why)), None))
-            }
-        }
+    let begun = Instant::now();
+    stream::unfold(Some((body, 0)), move |state| async move {
+        let (mut body, seen) = state?;
+        let next = match tokio::time::timeout(idle, body.next()).await {
+            Ok(next) => next?,
+            Err(_) => Err(slow(format!(
+                "nothing arrived for {} seconds",
+                idle.as_secs()
+            ))),
+        };
+        let seen = seen + next.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let late = begun.elapsed() > GRACE + Duration::from_secs(seen / SLOWEST);
+        let next = match next {
+            Ok(_) if late => Err(slow(format!(
+                "it came slower than {SLOWEST} bytes a second"
+            ))),
+            next => next,
+        };
+        let go_on = next.is_ok().then_some((body, seen));
+        Some((next, go_on))
     })
+}
+
+fn slow(why: String) -> BodyFault {
+    let problem = Problem::new(
+        Code::BodyTimeout,
+        format!("the upload was given up: {why}; nothing was stored"),
+    );
+    BodyFault::Form(problem)
 }
 
 /// A form read as far as its file.

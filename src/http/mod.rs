@@ -22,6 +22,8 @@ use actix_web::{
     web::{self, Data, ServiceConfig},
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{clock::Clock, ingest::Ingest, job::Desk, limit::RateLimit, store::Store};
 
 pub use admin::AdminToken;
@@ -35,6 +37,8 @@ pub struct Context {
     pub ingest: Ingest,
     /// Takes wishes.
     pub desk: Desk,
+    /// Places for uploads under way.
+    pub uploads: Semaphore,
     /// How often one client may upload.
     pub upload_limit: Arc<dyn RateLimit>,
     /// The key to the admin routes, if they are open at all.
@@ -43,6 +47,14 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// What is told and bounded.
     pub limits: Limits,
+}
+
+impl Context {
+    /// Places for as many uploads as are received at once.
+    #[must_use]
+    pub fn places() -> Semaphore {
+        Semaphore::new(uploads::UPLOADS)
+    }
 }
 
 /// What bounds requests, and what views tell of jobs.

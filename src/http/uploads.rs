@@ -28,6 +28,9 @@ const RAW_TYPES: [&str; 4] = [
     "application/octet-stream",
 ];
 
+/// Uploads received at once; each has two threads and some tens of megabytes.
+pub(super) const UPLOADS: usize = 16;
+
 pub(super) async fn create(
     at: Data<Context>,
     request: HttpRequest,
@@ -35,6 +38,14 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let options = query_options(&request)?;
     check_head(&at, &request)?;
+    let _place = at.uploads.try_acquire().map_err(|_| {
+        Problem::new(
+            Code::Unavailable,
+            format!(
+                "{UPLOADS} uploads are being received at the moment: try again in a few seconds"
+            ),
+        )
+    })?;
     if content_type(&request) != "multipart/form-data" {
         let options = UploadOptions::from_pairs(options)?;
         return store(&at, options, body::raw(payload, at.limits.body_idle)).await;

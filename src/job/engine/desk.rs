@@ -45,29 +45,29 @@ impl Desk {
     /// [`StoreError`](crate::store::StoreError) if the ledger is away: then nothing was asked.
     pub async fn process(&self, id: BatchId, force: bool) -> Result<Changed<JobId>> {
         let job = JobId::Process(id);
-        let status = match self
-            .store
-            .change_batch(id, &BatchChange::Process { force })
-            .await?
-        {
-            Changed::Done(batch) => batch.status,
-            Changed::Missing => return Ok(Changed::Missing),
-            Changed::Refused(refused) => match self.store.batch(id).await?.map(|b| b.status) {
+        let status = loop {
+            let refused = match self
+                .store
+                .change_batch(id, &BatchChange::Process { force })
+                .await?
+            {
+                Changed::Done(batch) => break batch.status,
+                Changed::Missing => return Ok(Changed::Missing),
+                Changed::Refused(refused) => refused,
+            };
+            match self.store.batch(id).await?.map(|b| b.status) {
                 Some(
                     status @ (BatchStatus::Queued
                     | BatchStatus::Processing
                     | BatchStatus::Completed),
-                ) => status,
+                ) => break status,
                 None | Some(BatchStatus::Receiving) => return Ok(Changed::Missing),
-                Some(
-                    BatchStatus::Uploaded
-                    | BatchStatus::Failed
-                    | BatchStatus::Deleting
-                    | BatchStatus::Deleted,
-                ) => {
+                Some(BatchStatus::Deleting | BatchStatus::Deleted) => {
                     return Ok(Changed::Refused(refused));
                 }
-            },
+                // It came to this state after it had refused: ask again.
+                Some(BatchStatus::Uploaded | BatchStatus::Failed) => {}
+            }
         };
         if status != BatchStatus::Completed {
             self.arm(job).await?;
