@@ -196,6 +196,8 @@ async fn dead_letter(app: &TestApp, source: &str) -> String {
         202
     );
     app.until(&batch, "failed").await;
+    // The batch fails first, its job is settled last.
+    app.until_job(&format!("process:{batch}"), "dead").await;
     batch
 }
 

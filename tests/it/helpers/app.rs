@@ -173,18 +173,28 @@ impl TestApp {
 
     /// Waits until a batch has a status.
     pub(crate) async fn until(&self, batch: &str, status: &str) -> Value {
+        self.until_has(&format!("/batches/{batch}"), "status", status)
+            .await
+    }
+
+    /// Waits until a job has a state.
+    pub(crate) async fn until_job(&self, job: &str, state: &str) -> Value {
+        self.until_has(&format!("/jobs/{job}"), "state", state)
+            .await
+    }
+
+    async fn until_has(&self, path: &str, name: &str, value: &str) -> Value {
         let reached = async {
             loop {
-                let found = self.get(&format!("/batches/{batch}")).await.json();
-                if found["status"] == status {
+                let found = self.get(path).await.json();
+                if found[name] == value {
                     return found;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, reached)
-            .await
-            .unwrap_or_else(|_| panic!("batch {batch} never came to be {status}"))
+        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        reached.unwrap_or_else(|_| panic!("{path} never came to be {value}"))
     }
 
     /// Undoes a batch and waits until it is gone.
