@@ -199,7 +199,10 @@ pub enum BatchChange {
         at: Instant,
     },
     /// Its leftovers were removed once more.
-    Purged,
+    Purged {
+        /// How often they had been before, so that two cleanups at once count as one.
+        before: u32,
+    },
 }
 
 impl BatchChange {
@@ -221,7 +224,7 @@ impl BatchChange {
             Self::Expire { .. } => "expire",
             Self::Bury { .. } => "bury",
             Self::Checked { .. } => "checked",
-            Self::Purged => "purged",
+            Self::Purged { .. } => "purged",
         }
     }
 }
@@ -352,9 +355,9 @@ impl Batch {
                 next.checked_at = Some(*at);
                 !self.status.is_void()
             }
-            BatchChange::Purged => {
+            BatchChange::Purged { before } => {
                 next.purges += 1;
-                self.status == Deleted
+                self.status == Deleted && self.purges == *before
             }
         };
         let refused = || Refused {

@@ -14,7 +14,9 @@ pub fn delay(base: Duration, failures: u32, seed: u64) -> Duration {
         .min(LONGEST);
     // The upper bits of a multiplicative hash (Knuth, TAOCP vol. 3, 6.4) spread neighbouring seeds.
     let spread = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 401;
-    doubled.mul_f64(0.8 + 0.001 * spread as f64)
+    let exact = doubled.mul_f64(0.8 + 0.001 * spread as f64);
+    // Ledgers keep milliseconds: a job that is due by its column must be due by its document.
+    Duration::from_millis(u64::try_from((exact.as_micros() + 500) / 1_000).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

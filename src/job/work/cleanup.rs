@@ -47,8 +47,17 @@ pub(crate) async fn run(runner: &Runner, claimed: &Claimed<'_>) -> Result<Done, 
 }
 
 async fn purge_tombstone(runner: &Runner, id: BatchId) -> Result<(), WorkError> {
+    let late = runner.clock.now() - LATE_WRITERS;
+    let due = runner.store.batch(id).await?.filter(|batch| {
+        batch.purges == 0 || batch.purges == 1 && batch.deleted_at.is_some_and(|at| at < late)
+    });
+    // Another cleanup was here since the list was read: the second purge has to wait its hour.
+    let Some(batch) = due else { return Ok(()) };
     purge(runner, id).await?;
-    runner.store.change_batch(id, &BatchChange::Purged).await?;
+    let purged = BatchChange::Purged {
+        before: batch.purges,
+    };
+    runner.store.change_batch(id, &purged).await?;
     Ok(())
 }
 

@@ -117,6 +117,8 @@ async fn check(runner: &Runner, claimed: &Claimed<'_>, id: BatchId) -> Result<()
             }
         }
     }
+    // What a run that was overtaken wrote after the last sweep of this batch.
+    while runner.store.sweep_partials(id).await? {}
     runner
         .store
         .change_batch(

@@ -43,7 +43,6 @@ pub(crate) async fn run(
         roll_up(runner, *day).await?;
     }
     purge(runner, id).await?;
-    runner.store.drop_overlaps(id).await?;
     runner
         .store
         .change_batch(
@@ -106,6 +105,8 @@ async fn release(runner: &Runner, claimed: &Claimed<'_>, batch: &Batch) -> Resul
 pub(super) async fn purge(runner: &Runner, id: BatchId) -> Result<(), WorkError> {
     while runner.store.sweep_partials(id).await? {}
     while runner.store.drop_rejections(id).await? {}
+    // A loser that writes its overlap later looks at the owner again, finds it void, and claims.
+    runner.store.drop_overlaps(id).await?;
     runner.store.drop_events(id).await?;
     Ok(())
 }

@@ -40,8 +40,11 @@ impl BatchStore for EmbeddedStore {
     async fn seal(&self, id: BatchId, receipt: Receipt, content: [u8; 32]) -> Result<Sealed> {
         self.db
             .write(move |db| {
-                if let Some(first) = holder(db, &content)?.filter(|first| *first != id) {
-                    return Ok(Sealed::DuplicateOf(first));
+                match holder(db, &content)? {
+                    Some(first) if first != id => return Ok(Sealed::DuplicateOf(first)),
+                    // The answer to an earlier seal was lost on the way.
+                    Some(same) => return Ok(read(db, same)?.map_or(Sealed::Gone, |batch| Sealed::Batch(Box::new(batch)))),
+                    None => {}
                 }
                 let Changed::Done(batch) = apply(db, id, &BatchChange::Seal(Box::new(receipt)))? else {
                     return Ok(Sealed::Gone);

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    EmbeddedStore, Mode, io,
+    EmbeddedStore, Mode, corrupt, io,
     parquet_file::{BlockReader, BlockWriter},
 };
 use crate::{
@@ -183,7 +183,8 @@ impl EventScan for InlineScan {
     }
 }
 
-struct ThreadScan(mpsc::Receiver<Result<EventBlock>>);
+/// Ends with a word of its own: a channel that merely closes means that the decoder panicked.
+struct ThreadScan(mpsc::Receiver<Result<Option<EventBlock>>>);
 
 impl ThreadScan {
     fn start(path: PathBuf, projection: Projection) -> Result<Self> {
@@ -194,8 +195,10 @@ impl ThreadScan {
                 Err(why) => return drop(blocks.blocking_send(Err(why))),
             };
             // A refused send means that the run has stopped.
-            while let Some(block) = reader.next().transpose() {
-                if blocks.blocking_send(block).is_err() {
+            loop {
+                let block = reader.next();
+                let more = matches!(block, Ok(Some(_)));
+                if blocks.blocking_send(block).is_err() || !more {
                     return;
                 }
             }
@@ -207,7 +210,8 @@ impl ThreadScan {
 #[async_trait]
 impl EventScan for ThreadScan {
     async fn next(&mut self) -> Result<Option<EventBlock>> {
-        self.0.recv().await.transpose()
+        let broken = || Err(corrupt("an event file", &"its decoder broke down"));
+        self.0.recv().await.unwrap_or_else(broken)
     }
 }
 

@@ -164,8 +164,9 @@ impl MetricStore for EmbeddedStore {
                     "SELECT d.day, d.wanted > d.computed, d.computed_at, d.total, t.event_type, t.data
                      FROM days d JOIN day_types t ON t.day = d.day
                      WHERE d.day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR t.event_type = ?3)
-                       AND d.day IN (SELECT DISTINCT day FROM day_types WHERE day BETWEEN ?1 AND ?2
-                                     AND (?3 IS NULL OR event_type = ?3) ORDER BY day LIMIT ?4)
+                       AND d.day IN (SELECT m.day FROM days m WHERE m.day BETWEEN ?1 AND ?2 AND m.total IS NOT NULL
+                         AND (?3 IS NULL OR EXISTS (SELECT 1 FROM day_types e WHERE e.day = m.day AND e.event_type = ?3))
+                         ORDER BY m.day LIMIT ?4)
                      ORDER BY d.day, t.event_type",
                 )?;
                 let mut rows = query.query(params![from.0, to.0, event_type, limit])?;

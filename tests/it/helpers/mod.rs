@@ -1,4 +1,24 @@
 //! What several subjects use.
 
 pub(crate) mod app;
+pub(crate) mod gate;
+pub(crate) mod mutant;
 pub(crate) mod staged;
+pub(crate) mod stock;
+
+use std::{
+    future::Future,
+    task::{Context, Poll, Waker},
+};
+
+/// Polls a future that never waits for anything but the store on this thread.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("a simulated store never waits"),
+    }
+}

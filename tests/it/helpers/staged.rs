@@ -1,16 +1,13 @@
 //! A store in front of a store: asks a gate before each verb, and can break one rule of the protocol.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tallymill::{
     metric::{DayFigures, Group},
     model::{
         Batch, BatchChange, BatchId, BatchStatus, Columns, Day, IdentityKey, Instant, Job,
-        JobChange, JobId, JobState, Receipt, Rejection,
+        JobChange, JobId, JobState, Outcome, Receipt, Rejection,
     },
     store::{
         AuditEntry, BatchFilter, BatchStore, Changed, Claim, ClaimStore, DayState, EventScan,
@@ -19,67 +16,17 @@ use tallymill::{
     },
 };
 
-/// Asked before each verb: may wait, may refuse.
-#[async_trait]
-pub(crate) trait Gate: Send + Sync {
-    async fn pass(&self, verb: &'static str) -> Result<()>;
-}
-
-/// A rule of the protocol that is taken out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mutant {
-    /// A stale run may publish.
-    NoFence,
-    /// Nobody writes to whom it lost.
-    NoEdge,
-    /// Owners are not looked at again after the edges are written.
-    NoRecheck,
-    /// What a batch that is gone holds is never taken over.
-    NoTakeOver,
-    /// Published days are not marked.
-    NoMark,
-    /// Days of the run before are forgotten at once.
-    NoPrevDays,
-    /// Partials are written over those that readers use.
-    SharedPartials,
-    /// An older rollup may replace a newer one.
-    NoRollupGuard,
-    /// A run that was overtaken by a wish settles as if it had met it.
-    NoWanted,
-    /// The sweep does not look at batches in processing.
-    NoSweep,
-    /// Losers of a batch that goes are not counted anew.
-    NoRecount,
-    /// An undo marks no days.
-    NoUndoMark,
-    /// A stale worker may settle its job.
-    NoToken,
-}
-
-impl Mutant {
-    pub(crate) const ALL: [Self; 13] = [
-        Self::NoFence,
-        Self::NoEdge,
-        Self::NoRecheck,
-        Self::NoTakeOver,
-        Self::NoMark,
-        Self::NoPrevDays,
-        Self::SharedPartials,
-        Self::NoRollupGuard,
-        Self::NoWanted,
-        Self::NoSweep,
-        Self::NoRecount,
-        Self::NoUndoMark,
-        Self::NoToken,
-    ];
-}
+use super::{
+    gate::{Gate, Seen},
+    mutant::{Memory, Mutant},
+};
 
 /// One actor's way to the store.
 pub(crate) struct Staged {
-    inner: Arc<dyn Store>,
-    gate: Arc<dyn Gate>,
-    mutant: Option<Mutant>,
-    edges_written: AtomicBool,
+    pub(super) inner: Arc<dyn Store>,
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) mutant: Option<Mutant>,
+    pub(super) memory: Memory,
 }
 
 impl Staged {
@@ -88,28 +35,50 @@ impl Staged {
             inner,
             gate,
             mutant,
-            edges_written: AtomicBool::new(false),
+            memory: Memory::default(),
         }
     }
 
-    fn broken(&self, mutant: Mutant) -> bool {
+    pub(super) fn broken(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
 
-    async fn publish_stale(&self, id: BatchId, change: &BatchChange) -> Result<Changed<Batch>> {
-        let (Some(batch), BatchChange::Publish(published)) = (self.inner.batch(id).await?, change)
-        else {
-            return self.inner.change_batch(id, change).await;
-        };
-        let stale = self.inner.partials(id, published.token).await?;
-        let mut published = published.clone();
-        published.token = batch.fence;
-        if batch.status == BatchStatus::Processing {
-            self.inner.put_partials(id, batch.fence, &stale).await?;
+    fn saw_batch(&self, change: &BatchChange, before: Option<&Batch>, now: &Changed<Batch>) {
+        let processing = before.is_some_and(|b| b.status == BatchStatus::Processing);
+        match (change, now) {
+            (BatchChange::Undo, Changed::Done(_)) if processing => {
+                self.gate.saw(Seen::UndoWhileProcessing);
+            }
+            (BatchChange::Publish(_), Changed::Refused(_)) => self.gate.saw(Seen::PublishRefused),
+            (BatchChange::Recount, Changed::Done(_)) => self.gate.saw(Seen::Recount),
+            (BatchChange::Begin { .. }, Changed::Done(batch))
+                if batch
+                    .published
+                    .as_ref()
+                    .is_some_and(|p| p.computed == batch.wanted) =>
+            {
+                self.gate.saw(Seen::Resumed);
+            }
+            _ => {}
         }
-        self.inner
-            .change_batch(id, &BatchChange::Publish(published))
-            .await
+    }
+
+    fn saw_job(&self, change: &JobChange, now: &Changed<Job>) {
+        let seen = match (change, now) {
+            (JobChange::Settle { .. }, Changed::Refused(_)) => Seen::SettleRefused,
+            (JobChange::Lapse { .. }, Changed::Done(_)) => Seen::Lapse,
+            (JobChange::Settle { outcome, .. }, Changed::Done(_)) => match outcome {
+                Outcome::Retry { .. } => Seen::Retry,
+                Outcome::Dead { .. } => Seen::Dead,
+                Outcome::HandBack => Seen::HandedBack,
+                Outcome::Completed
+                | Outcome::Again
+                | Outcome::Delay { .. }
+                | Outcome::Cancelled => return,
+            },
+            _ => return,
+        };
+        self.gate.saw(seen);
     }
 }
 
@@ -123,44 +92,35 @@ impl BatchStore for Staged {
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>> {
         self.gate.pass("batch").await?;
         let mut found = self.inner.batch(id).await?;
-        let looking_again = self.edges_written.load(Ordering::Relaxed);
-        if let Some(batch) = &mut found
-            && batch.status.is_void()
-            && ((self.broken(Mutant::NoRecheck) && looking_again)
-                || (self.broken(Mutant::NoTakeOver) && !looking_again))
-        {
-            batch.status = BatchStatus::Completed;
+        if let Some(batch) = &mut found {
+            self.mislead(batch).await?;
         }
         Ok(found)
     }
 
     async fn change_batch(&self, id: BatchId, change: &BatchChange) -> Result<Changed<Batch>> {
         self.gate.pass("change_batch").await?;
-        let mut change = change.clone();
-        match (&mut change, self.mutant) {
-            (BatchChange::Publish(_), Some(Mutant::NoFence)) => {
-                return self.publish_stale(id, &change).await;
-            }
-            (BatchChange::Publish(published), Some(Mutant::NoPrevDays)) => {
-                published.prev_days.clear()
-            }
-            (BatchChange::Finish { computed, .. }, Some(Mutant::NoWanted)) => {
-                *computed = self.inner.batch(id).await?.map_or(0, |b| b.wanted);
-            }
-            (BatchChange::Recount, Some(Mutant::NoRecount)) => return Ok(Changed::Missing),
-            _ => {}
-        }
-        self.inner.change_batch(id, &change).await
+        let before = match change {
+            BatchChange::Undo => self.inner.batch(id).await?,
+            _ => None,
+        };
+        let now = self.change_broken(id, change).await?;
+        self.saw_batch(change, before.as_ref(), &now);
+        Ok(now)
     }
 
     async fn seal(&self, id: BatchId, receipt: Receipt, content: [u8; 32]) -> Result<Sealed> {
         self.gate.pass("seal").await?;
-        self.inner.seal(id, receipt, content).await
+        let sealed = self.seal_broken(id, receipt, content).await?;
+        if matches!(sealed, Sealed::DuplicateOf(_)) {
+            self.gate.saw(Seen::Reupload);
+        }
+        Ok(sealed)
     }
 
     async fn list_batches(&self, filter: &BatchFilter, limit: usize) -> Result<Vec<Batch>> {
         self.gate.pass("list_batches").await?;
-        if self.broken(Mutant::NoSweep) && filter.statuses == [BatchStatus::Processing] {
+        if self.hides(filter) {
             return Ok(Vec::new());
         }
         self.inner.list_batches(filter, limit).await
@@ -186,7 +146,7 @@ impl EventStore for Staged {
 
     async fn scan_events(&self, id: BatchId, projection: Projection) -> Result<Box<dyn EventScan>> {
         self.gate.pass("scan_events").await?;
-        self.edges_written.store(false, Ordering::Relaxed);
+        self.begin_pass().await?;
         self.inner.scan_events(id, projection).await
     }
 
@@ -219,6 +179,9 @@ impl ClaimStore for Staged {
         for (index, claim) in claims.iter().enumerate() {
             self.gate.pass("claim").await?;
             let of_one = self.inner.claim(id, &[*claim]).await?;
+            if of_one.iter().any(|h| h.owner != id) {
+                self.gate.saw(Seen::LostClaim);
+            }
             held.extend(of_one.into_iter().map(|h| Held { index, ..h }));
         }
         Ok(held)
@@ -226,7 +189,11 @@ impl ClaimStore for Staged {
 
     async fn take_over(&self, id: BatchId, from: BatchId, claims: &[Claim]) -> Result<Vec<Held>> {
         self.gate.pass("take_over").await?;
-        self.inner.take_over(id, from, claims).await
+        let held = self.inner.take_over(id, from, claims).await?;
+        if held.len() < claims.len() {
+            self.gate.saw(Seen::TakeOver);
+        }
+        Ok(held)
     }
 
     async fn release(&self, id: BatchId, keys: &[IdentityKey]) -> Result<()> {
@@ -239,11 +206,7 @@ impl ClaimStore for Staged {
 
     async fn put_overlaps(&self, overlaps: &[Overlap]) -> Result<()> {
         self.gate.pass("put_overlaps").await?;
-        self.edges_written.store(true, Ordering::Relaxed);
-        if self.broken(Mutant::NoEdge) {
-            return Ok(());
-        }
-        self.inner.put_overlaps(overlaps).await
+        self.put_overlaps_broken(overlaps).await
     }
 
     async fn losses(
@@ -282,15 +245,7 @@ impl MetricStore for Staged {
     async fn put_partials(&self, id: BatchId, token: i64, groups: &[Group]) -> Result<()> {
         for group in groups {
             self.gate.pass("put_partials").await?;
-            self.inner
-                .put_partials(id, token, std::slice::from_ref(group))
-                .await?;
-            let readable = self.inner.batch(id).await?.and_then(|b| b.published);
-            if let (true, Some(published)) = (self.broken(Mutant::SharedPartials), readable) {
-                self.inner
-                    .put_partials(id, published.token, std::slice::from_ref(group))
-                    .await?;
-            }
+            self.put_partial_broken(id, token, group).await?;
         }
         Ok(())
     }
@@ -302,15 +257,11 @@ impl MetricStore for Staged {
 
     async fn sweep_partials(&self, id: BatchId) -> Result<bool> {
         self.gate.pass("sweep_partials").await?;
-        self.inner.sweep_partials(id).await
+        self.sweep_partials_broken(id).await
     }
 
     async fn mark_days(&self, days: &[Day]) -> Result<()> {
-        let Some(first) = days.first() else {
-            return Ok(());
-        };
-        let undo = self.gone_on(*first).await?;
-        if self.broken(Mutant::NoMark) || (undo && self.broken(Mutant::NoUndoMark)) {
+        if self.marks_nothing() {
             return Ok(());
         }
         for day in days {
@@ -338,12 +289,7 @@ impl MetricStore for Staged {
         figures: &DayFigures,
     ) -> Result<bool> {
         self.gate.pass("replace_day").await?;
-        let computed = match self.inner.day(day).await? {
-            now if self.broken(Mutant::NoRollupGuard) && now.computed >= computed => {
-                now.computed + 1
-            }
-            _ => computed,
-        };
+        let computed = self.answered(day, computed).await?;
         self.inner.replace_day(day, computed, at, figures).await
     }
 
@@ -360,23 +306,10 @@ impl MetricStore for Staged {
 
     async fn stale_days(&self, after: Option<Day>, limit: usize) -> Result<Vec<Day>> {
         self.gate.pass("stale_days").await?;
+        if self.hides_days() {
+            return Ok(Vec::new());
+        }
         self.inner.stale_days(after, limit).await
-    }
-}
-
-impl Staged {
-    /// Whether some batch that touched a day is being taken away: then it is an undo that marks.
-    async fn gone_on(&self, day: Day) -> Result<bool> {
-        let filter = BatchFilter {
-            statuses: vec![BatchStatus::Deleting],
-            before: None,
-        };
-        Ok(self
-            .inner
-            .list_batches(&filter, 100)
-            .await?
-            .iter()
-            .any(|b| b.undo_days.contains(&day)))
     }
 }
 
@@ -399,12 +332,10 @@ impl JobStore for Staged {
         now: Instant,
     ) -> Result<Changed<Job>> {
         self.gate.pass("change_job").await?;
-        let mut change = change.clone();
-        if let (JobChange::Settle { token, .. }, true) = (&mut change, self.broken(Mutant::NoToken))
-        {
-            *token = self.inner.job(id).await?.map_or(0, |j| j.token);
-        }
-        self.inner.change_job(id, &change, now).await
+        let changed = self.inner.change_job(id, change, now).await?;
+        self.remember(id, change);
+        self.saw_job(change, &changed);
+        Ok(changed)
     }
 
     async fn due_jobs(&self, now: Instant, limit: usize) -> Result<Vec<JobId>> {
@@ -419,6 +350,9 @@ impl JobStore for Staged {
         limit: usize,
     ) -> Result<Vec<Job>> {
         self.gate.pass("jobs_in").await?;
+        if self.hides_jobs(state) {
+            return Ok(Vec::new());
+        }
         self.inner.jobs_in(state, after, limit).await
     }
 

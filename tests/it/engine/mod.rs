@@ -1,0 +1,399 @@
+//! The life of jobs over a real store: crashes, zombies, retries, dead letters, nights. Time is moved, never waited for.
+
+mod yard;
+
+use std::time::Duration;
+
+use tallymill::{
+    clock::{Clock, Fixed},
+    job::{Ran, Undone},
+    metric::Partial,
+    model::{BatchChange, BatchStatus, JobId, JobState, Slot},
+    store::Changed,
+};
+
+use crate::helpers::{
+    now,
+    stock::{DAY, Event, change, receiving},
+};
+use yard::{Fault, Yard};
+
+const FEW: [Event<'static>; 3] = [
+    ("e1", "login", "ann", 0),
+    ("e2", "login", "bob", 1),
+    ("e3", "logout", "ann", DAY),
+];
+
+fn figures_of_few() -> Vec<(i32, String, u64, u64)> {
+    vec![(0, "login".into(), 2, 2), (1, "logout".into(), 1, 1)]
+}
+
+/// The run of a job whose process stops existing at this verb.
+fn kill_at(yard: &Yard, job: JobId, verb: &'static str) {
+    yard.script.freeze(Some(verb));
+    drop(yard.begin(job, "boot-1/killed", yard.clock.clone()));
+    yard.script.freeze(None);
+}
+
+/// Runs a job that fails, each time when it is due, until it is given up.
+fn run_until_dead(yard: &Yard, job: JobId) -> Vec<f64> {
+    let mut waits = Vec::new();
+    while yard.run(job) == Ran::Settled && yard.job(job).state == JobState::Queued {
+        waits.push(yard.wait_for(job).as_secs_f64());
+    }
+    waits
+}
+
+fn night(yard: &Yard) {
+    yard.clock.advance(Duration::from_secs(86_400));
+    let slot = JobId::Reprocess(Slot(yard.clock.now().timestamp()));
+    now(yard.desk().arm_slot(slot)).expect("the ledger is here");
+    yard.nudged();
+    assert_eq!(yard.run(slot), Ran::Settled);
+    assert_eq!(yard.job(slot).state, JobState::Completed);
+}
+
+#[test]
+fn a_killed_worker_leaves_the_batch_to_the_next_one() {
+    for verb in ["claim", "put_partials", "mark_days", "replace_day"] {
+        let mut yard = Yard::new();
+        let (id, job) = yard.ask(1, &FEW);
+        kill_at(&yard, job, verb);
+        assert_eq!(yard.job(job).state, JobState::Running);
+        assert_eq!(yard.run(job), Ran::NotClaimed, "its lease has not run out");
+        yard.nudged();
+        yard.lapse();
+        assert!(yard.nudged().contains(&job), "the sweep nudges it again");
+        assert_eq!(yard.run(job), Ran::Settled);
+        assert_eq!(yard.status(id), BatchStatus::Completed, "killed at {verb}");
+        assert_eq!(yard.figures(), figures_of_few());
+    }
+}
+
+#[test]
+fn a_frozen_worker_that_wakes_can_neither_publish_nor_settle() {
+    let mut yard = Yard::new();
+    let (id, job) = yard.ask(1, &FEW);
+    yard.script.freeze(Some("put_partials"));
+    let mut zombie = yard.begin(job, "boot-1/frozen", Fixed::default());
+    yard.script.freeze(None);
+    yard.lapse();
+    assert_eq!(yard.run(job), Ran::Settled);
+    let (batch, ledger) = (yard.batch(id), yard.job(job));
+    assert_eq!(zombie.go_on(), Some(Ran::Lost));
+    assert_eq!((yard.batch(id), yard.job(job)), (batch, ledger));
+    assert_eq!(yard.figures(), figures_of_few());
+}
+
+#[test]
+fn a_worker_that_loses_its_lease_notices_and_lets_go() {
+    let mut yard = Yard::new();
+    let (_, job) = yard.ask(1, &FEW);
+    yard.script.freeze(Some("put_partials"));
+    let mut slow = yard.begin(job, "boot-1/slow", yard.clock.clone());
+    yard.lapse();
+    assert_eq!(slow.go_on(), Some(Ran::Lost), "its renewal is refused");
+}
+
+#[test]
+fn a_worker_that_renews_keeps_its_lease() {
+    let mut yard = Yard::new();
+    let (_, job) = yard.ask(1, &FEW);
+    yard.script.freeze(Some("put_partials"));
+    let mut busy = yard.begin(job, "boot-1/busy", yard.clock.clone());
+    for _ in 0..12 {
+        yard.clock.advance(Duration::from_secs(10));
+        assert_eq!(busy.go_on(), None);
+        yard.pass();
+    }
+    let lease = yard.job(job).lease.expect("is running");
+    assert_eq!((lease.owner.as_str(), lease.renewals), ("boot-1/busy", 12));
+    yard.script.freeze(None);
+    assert_eq!(busy.go_on(), Some(Ran::Settled));
+}
+
+#[test]
+fn a_job_that_always_fails_is_dead_after_four_runs_and_a_retry_makes_it_good() {
+    let yard = Yard::new();
+    let (id, job) = yard.ask(1, &FEW);
+    yard.script.fail("scan_events", Some(Fault::Failed));
+    let waits = run_until_dead(&yard, job);
+    assert_eq!(waits.len(), 3, "{waits:?}");
+    for (wait, exact) in waits.iter().zip([5.0, 10.0, 20.0]) {
+        assert!((exact * 0.8..=exact * 1.2).contains(wait), "{waits:?}");
+    }
+    assert_eq!(yard.script.passed("scan_events"), 4);
+    let dead = yard.job(job);
+    assert_eq!((dead.state, dead.attempt), (JobState::Dead, 4));
+    let failures = dead
+        .history
+        .iter()
+        .filter(|line| line.reason.contains("scan_events"));
+    assert_eq!(failures.count(), 4, "{:?}", dead.history);
+    assert_eq!(yard.status(id), BatchStatus::Failed);
+    assert!(
+        yard.batch(id)
+            .failure
+            .is_some_and(|why| why.contains("planned"))
+    );
+    assert_eq!(yard.run(job), Ran::NotClaimed, "nobody tries a dead job");
+
+    yard.script.fail("scan_events", None);
+    let retried = now(yard.desk().retry(job)).expect("the ledger is here");
+    assert!(matches!(retried, Changed::Done(_)));
+    yard.drain();
+    assert_eq!(yard.status(id), BatchStatus::Completed);
+    assert_eq!(yard.batch(id).failure, None);
+    assert_eq!(yard.figures(), figures_of_few());
+}
+
+#[test]
+fn a_job_is_not_run_before_its_delay_is_over() {
+    let yard = Yard::new();
+    let (_, job) = yard.ask(1, &FEW);
+    yard.script.fail("scan_events", Some(Fault::Failed));
+    yard.run(job);
+    let wait = yard.job(job).run_at - yard.clock.now();
+    let wait = wait.to_std().expect("later");
+    yard.clock.advance(wait - Duration::from_millis(1));
+    assert_eq!(yard.run(job), Ran::NotClaimed);
+    yard.clock.advance(Duration::from_millis(1));
+    assert_eq!(yard.run(job), Ran::Settled);
+}
+
+#[test]
+fn a_poison_job_is_dead_after_exactly_as_many_lapses_as_are_allowed() {
+    let mut yard = Yard::new();
+    let (id, job) = yard.ask(1, &FEW);
+    for crash in 1..=5 {
+        yard.wait_for(job);
+        kill_at(&yard, job, "scan_events");
+        yard.lapse();
+        let queued = yard.job(job);
+        assert_eq!((queued.state, queued.crashes), (JobState::Queued, crash));
+    }
+    yard.wait_for(job);
+    assert_eq!(yard.run(job), Ran::Settled);
+    assert_eq!(yard.script.passed("scan_events"), 0, "it is not run again");
+    let dead = yard.job(job);
+    assert_eq!((dead.state, dead.died_of_error), (JobState::Dead, false));
+    assert_eq!(yard.status(id), BatchStatus::Failed);
+    night(&yard);
+    assert_eq!(
+        yard.job(job).state,
+        JobState::Dead,
+        "no night tries it again"
+    );
+}
+
+#[test]
+fn a_store_that_is_away_costs_no_attempt() {
+    let yard = Yard::new();
+    let (id, job) = yard.ask(1, &FEW);
+    yard.script.fail("scan_events", Some(Fault::Unavailable));
+    for _ in 0..10 {
+        assert_eq!(yard.run(job), Ran::Settled);
+        let waiting = yard.job(job);
+        assert_eq!((waiting.state, waiting.attempt), (JobState::Queued, 0));
+        assert!(yard.wait_for(job) > Duration::ZERO);
+    }
+    yard.script.fail("scan_events", None);
+    assert_eq!(yard.run(job), Ran::Settled);
+    assert_eq!(yard.status(id), BatchStatus::Completed);
+}
+
+#[test]
+fn a_worker_that_stops_hands_its_job_back_and_the_next_resumes_at_once() {
+    let yard = Yard::new();
+    let (id, job) = yard.ask(1, &FEW);
+    yard.script.freeze(Some("put_partials"));
+    let mut worker = yard.begin(job, "boot-1/stopping", yard.clock.clone());
+    worker.stop.cancel();
+    assert_eq!(worker.go_on(), Some(Ran::Settled));
+    let queued = yard.job(job);
+    assert_eq!(
+        (queued.state, queued.attempt, queued.crashes, queued.lease),
+        (JobState::Queued, 0, 0, None)
+    );
+    yard.script.freeze(None);
+    assert_eq!(yard.run(job), Ran::Settled, "without any wait");
+    assert_eq!(yard.status(id), BatchStatus::Completed);
+    assert_eq!(yard.figures(), figures_of_few());
+}
+
+#[test]
+fn an_undo_gives_claims_to_the_losers_by_name() {
+    let yard = Yard::new();
+    let (first, _) = yard.ask(1, &FEW);
+    yard.drain();
+    let (second, job) = yard.ask(2, &[FEW[0], FEW[1], ("e9", "login", "eve", 2)]);
+    let (stranger, _) = yard.ask(3, &[("e7", "login", "joe", 3)]);
+    yard.drain();
+    let losses = now(yard.store().losses(second, None, 9)).expect("reads");
+    let named: Vec<_> = losses.iter().map(|o| (o.owner, o.duplicates)).collect();
+    assert_eq!(named, [(first, 2)]);
+    let wanted = yard.batch(stranger).wanted;
+
+    let undone = now(yard.desk().undo(first)).expect("the ledger is here");
+    assert_eq!(undone, Undone::Started(JobId::Undo(first)));
+    assert_eq!(yard.nudged(), [JobId::Undo(first)]);
+    yard.run(JobId::Undo(first));
+    assert_eq!(yard.nudged(), [job], "only the loser counts anew");
+    yard.run(job);
+    let counts = yard.batch(second).published.expect("is published").counts;
+    assert_eq!((counts.counted, counts.duplicate), (3, 0));
+    assert_eq!(yard.figures(), [(0, "login".into(), 4, 4)]);
+    assert_eq!(
+        now(yard.store().losses(second, None, 9)).expect("reads"),
+        []
+    );
+    assert_eq!(yard.status(first), BatchStatus::Deleted);
+    assert_eq!(yard.batch(stranger).wanted, wanted);
+    let again = now(yard.desk().undo(first)).expect("the ledger is here");
+    assert_eq!(again, Undone::Gone);
+}
+
+#[test]
+fn a_conflict_keeps_the_batch_that_was_processed_first() {
+    let yard = Yard::new();
+    let older = yard.upload(1, &[("e1", "login", "ann", 0)]);
+    yard.ask(2, &[("e1", "logout", "ann", 0)]);
+    yard.drain();
+    now(yard.desk().process(older, false)).expect("the ledger is here");
+    yard.drain();
+    let counts = yard.batch(older).published.expect("is published").counts;
+    assert_eq!(
+        (counts.counted, counts.duplicate, counts.conflict),
+        (0, 0, 1)
+    );
+    assert_eq!(yard.figures(), [(0, "logout".into(), 1, 1)]);
+}
+
+#[test]
+fn asking_again_changes_nothing_unless_forced() {
+    let yard = Yard::new();
+    let (id, job) = yard.ask(1, &FEW);
+    yard.drain();
+    let (batch, ledger) = (yard.batch(id), yard.job(job));
+    let again = now(yard.desk().process(id, false)).expect("the ledger is here");
+    assert_eq!(again, Changed::Done(job));
+    yard.drain();
+    assert_eq!((yard.batch(id), yard.job(job)), (batch, ledger));
+    now(yard.desk().process(id, true)).expect("the ledger is here");
+    yard.drain();
+    assert_eq!(yard.batch(id).published.map(|p| p.computed), Some(2));
+    assert_eq!(yard.figures(), figures_of_few());
+}
+
+#[test]
+fn the_nightly_check_finds_a_tampered_partial_and_recounts() {
+    let yard = Yard::new();
+    let (id, job) = yard.ask(1, &FEW);
+    let (other, _) = yard.ask(2, &[("e8", "login", "joe", 5 * DAY)]);
+    yard.drain();
+    let (honest, truth) = (yard.batch(other), yard.figures());
+    let token = yard.batch(id).published.expect("is published").token;
+    let mut groups = now(yard.store().partials(id, token)).expect("reads");
+    groups[0].partial = Partial::default();
+    now(yard.store().put_partials(id, token, &groups)).expect("puts");
+
+    night(&yard);
+    assert_eq!(yard.status(id), BatchStatus::Queued);
+    assert_eq!(yard.nudged(), [job]);
+    yard.run(job);
+    let mended = yard.batch(id).published.expect("is published").token;
+    assert!(mended > token);
+    assert_eq!(yard.figures(), truth);
+    night(&yard);
+    assert_eq!(yard.nudged(), [], "the second night has nothing to mend");
+    assert_eq!(yard.batch(other).published, honest.published);
+}
+
+#[test]
+fn a_job_that_died_of_errors_is_tried_on_three_nights_only() {
+    let yard = Yard::new();
+    let (id, job) = yard.ask(1, &FEW);
+    yard.script.fail("scan_events", Some(Fault::Failed));
+    run_until_dead(&yard, job);
+    for _ in 0..3 {
+        night(&yard);
+        assert_eq!(yard.job(job).state, JobState::Queued);
+        assert_eq!(yard.status(id), BatchStatus::Queued);
+        assert_eq!(run_until_dead(&yard, job).len(), 3, "with all its attempts");
+        assert_eq!(yard.job(job).state, JobState::Dead);
+    }
+    night(&yard);
+    assert_eq!(yard.job(job).state, JobState::Dead);
+    assert_eq!(yard.status(id), BatchStatus::Failed);
+}
+
+#[test]
+fn cleanup_takes_old_unprocessed_batches_but_not_those_asked_for() {
+    let yard = Yard::new();
+    let forgotten = yard.upload(1, &FEW);
+    let (asked, job) = yard.ask(2, &[("e8", "login", "joe", 0)]);
+    yard.clock.advance(Duration::from_secs(3_599));
+    let cleanup = |n: i64| {
+        let slot = JobId::Cleanup(Slot(n));
+        now(yard.desk().arm_slot(slot)).expect("the ledger is here");
+        assert_eq!(yard.run(slot), Ran::Settled);
+    };
+    cleanup(1);
+    assert_eq!(
+        yard.status(forgotten),
+        BatchStatus::Uploaded,
+        "a second is left"
+    );
+    yard.clock.advance(Duration::from_secs(1));
+    cleanup(2);
+    assert_eq!(yard.status(forgotten), BatchStatus::Deleted);
+    assert_eq!(yard.batch(forgotten).purges, 1);
+    assert_eq!(yard.status(asked), BatchStatus::Queued);
+    let late = now(yard.desk().process(forgotten, false)).expect("the ledger is here");
+    assert!(matches!(late, Changed::Refused(_)));
+    cleanup(3);
+    assert_eq!(yard.batch(forgotten).purges, 1, "the second purge waits");
+    yard.clock.advance(Duration::from_secs(3_601));
+    cleanup(4);
+    assert_eq!(yard.batch(forgotten).purges, 2);
+    yard.run(job);
+    assert_eq!(yard.status(asked), BatchStatus::Completed);
+}
+
+#[test]
+fn leases_of_an_earlier_start_lapse_at_once() {
+    let yard = Yard::new();
+    let (id, job) = yard.ask(1, &FEW);
+    let upload = now(receiving(yard.store(), 9));
+    kill_at(&yard, job, "put_partials");
+    yard.nudged();
+    let mut yard = yard.restarted("boot-2/");
+    yard.pass();
+    assert_eq!(yard.nudged(), [job]);
+    assert_eq!(
+        yard.status(upload),
+        BatchStatus::Deleted,
+        "so does an upload's"
+    );
+    yard.script.freeze(Some("put_partials"));
+    let mut own = yard.begin(job, "boot-2/w", yard.clock.clone());
+    yard.pass();
+    assert_eq!(yard.job(job).state, JobState::Running, "but not its own");
+    yard.script.freeze(None);
+    assert_eq!(own.go_on(), Some(Ran::Settled));
+    assert_eq!(yard.status(id), BatchStatus::Completed);
+}
+
+#[test]
+fn a_batch_whose_job_was_never_armed_is_found_by_the_sweep() {
+    let mut yard = Yard::new();
+    let id = yard.upload(1, &FEW);
+    now(change(
+        yard.store(),
+        id,
+        BatchChange::Process { force: false },
+    ));
+    yard.pass();
+    yard.drain();
+    assert_eq!(yard.status(id), BatchStatus::Completed);
+}

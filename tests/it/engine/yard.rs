@@ -1,0 +1,292 @@
+//! A store, a ledger, a clock that a test moves, and workers that it runs, stops and freezes.
+
+use std::{
+    collections::HashMap,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono_tz::Tz;
+use tallymill::{
+    clock::{Clock, Fixed},
+    job::{Desk, Dispatch, DispatchError, Limits, Ran, Runner, Sweep},
+    model::{Batch, BatchId, BatchStatus, Day, Job, JobId},
+    store::{Result, Store, StoreError, StoredDay, embedded::Mode},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::helpers::{
+    gate::Gate,
+    now,
+    staged::Staged,
+    stock::{Event, Home, uploaded},
+};
+
+/// What happens to verbs by name.
+#[derive(Default)]
+pub(super) struct Script {
+    failing: Mutex<HashMap<&'static str, Fault>>,
+    frozen: Mutex<Option<&'static str>>,
+    passed: Mutex<HashMap<&'static str, u32>>,
+}
+
+/// How a verb fails.
+#[derive(Clone, Copy)]
+pub(super) enum Fault {
+    Failed,
+    Unavailable,
+}
+
+impl Script {
+    pub(super) fn fail(&self, verb: &'static str, fault: Option<Fault>) {
+        let mut failing = self.failing.lock().expect("one thread");
+        match fault {
+            Some(fault) => drop(failing.insert(verb, fault)),
+            None => drop(failing.remove(verb)),
+        }
+    }
+
+    pub(super) fn freeze(&self, verb: Option<&'static str>) {
+        *self.frozen.lock().expect("one thread") = verb;
+    }
+
+    pub(super) fn passed(&self, verb: &'static str) -> u32 {
+        let passed = self.passed.lock().expect("one thread");
+        passed.get(verb).copied().unwrap_or(0)
+    }
+}
+
+#[async_trait]
+impl Gate for Script {
+    async fn pass(&self, verb: &'static str) -> Result<()> {
+        let frozen = || *self.frozen.lock().expect("one thread") == Some(verb);
+        poll_fn(|_| {
+            if frozen() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+        *self
+            .passed
+            .lock()
+            .expect("one thread")
+            .entry(verb)
+            .or_default() += 1;
+        let source = "planned".into();
+        match self.failing.lock().expect("one thread").get(verb) {
+            None => Ok(()),
+            Some(Fault::Failed) => Err(StoreError::Failed { what: verb, source }),
+            Some(Fault::Unavailable) => Err(StoreError::Unavailable { what: verb, source }),
+        }
+    }
+}
+
+/// A queue that only remembers.
+#[derive(Default)]
+struct Nudges(Mutex<Vec<JobId>>);
+
+#[async_trait]
+impl Dispatch for Nudges {
+    async fn nudge(&self, job: JobId) -> std::result::Result<(), DispatchError> {
+        self.0.lock().expect("one thread").push(job);
+        Ok(())
+    }
+}
+
+/// A worker at a job, as far as it has come.
+pub(super) struct AtWork {
+    run: Pin<Box<dyn Future<Output = Ran>>>,
+    pub(super) stop: CancellationToken,
+}
+
+impl AtWork {
+    /// Goes on as far as it can.
+    pub(super) fn go_on(&mut self) -> Option<Ran> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.run.as_mut().poll(&mut context) {
+            Poll::Ready(ran) => Some(ran),
+            Poll::Pending => None,
+        }
+    }
+}
+
+pub(super) struct Yard {
+    home: Home,
+    pub(super) clock: Fixed,
+    pub(super) script: Arc<Script>,
+    nudges: Arc<Nudges>,
+    sweep: Sweep,
+}
+
+impl Yard {
+    pub(super) fn new() -> Self {
+        let home = now(Home::open(Mode::Simulated));
+        let (clock, nudges) = (Fixed::default(), Arc::new(Nudges::default()));
+        let limits = limits(&home);
+        let sweep = sweep(&home, &clock, &nudges, limits, None);
+        Self {
+            home,
+            clock,
+            script: Arc::default(),
+            nudges,
+            sweep,
+        }
+    }
+
+    /// The same yard after a restart.
+    pub(super) fn restarted(self, prefix: &str) -> Self {
+        let prefix = Some(prefix.to_owned());
+        let limits = limits(&self.home);
+        let sweep = sweep(&self.home, &self.clock, &self.nudges, limits, prefix);
+        Self { sweep, ..self }
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.home.store
+    }
+
+    pub(super) fn desk(&self) -> Desk {
+        let clock = Arc::new(self.clock.clone());
+        Desk::new(self.home.store.clone(), clock, self.nudges.clone())
+    }
+
+    /// Uploads the nth batch.
+    pub(super) fn upload(&self, n: u64, events: &[Event<'_>]) -> BatchId {
+        now(uploaded(self.store(), n, events))
+    }
+
+    /// Uploads the nth batch and asks for its figures.
+    pub(super) fn ask(&self, n: u64, events: &[Event<'_>]) -> (BatchId, JobId) {
+        let id = self.upload(n, events);
+        let asked = now(self.desk().process(id, false)).expect("the ledger is here");
+        (id, asked.done().expect("is uploaded"))
+    }
+
+    /// A worker that has begun and came as far as it could; its clock is its own if it is a frozen process.
+    pub(super) fn begin(&self, job: JobId, owner: &str, clock: Fixed) -> AtWork {
+        let store = Staged::new(self.home.store.clone(), self.script.clone(), None);
+        let stop = CancellationToken::new();
+        let runner = Runner::new(
+            Arc::new(store),
+            Arc::new(clock),
+            self.nudges.clone(),
+            limits(&self.home),
+            owner.into(),
+            stop.clone(),
+        );
+        let run = Box::pin(async move { runner.run(job).await });
+        let mut work = AtWork { run, stop };
+        assert_eq!(work.go_on(), None, "it should wait for the script");
+        work
+    }
+
+    /// Runs a job to its end.
+    pub(super) fn run(&self, job: JobId) -> Ran {
+        let store = Staged::new(self.home.store.clone(), self.script.clone(), None);
+        let runner = Runner::new(
+            Arc::new(store),
+            Arc::new(self.clock.clone()),
+            self.nudges.clone(),
+            limits(&self.home),
+            "boot-1/w".into(),
+            CancellationToken::new(),
+        );
+        now(runner.run(job))
+    }
+
+    /// Runs what was nudged, in order, until nothing is.
+    pub(super) fn drain(&self) {
+        loop {
+            let next = std::mem::take(&mut *self.nudges.0.lock().expect("one thread"));
+            if next.is_empty() {
+                return;
+            }
+            for job in next {
+                self.run(job);
+            }
+        }
+    }
+
+    pub(super) fn nudged(&self) -> Vec<JobId> {
+        std::mem::take(&mut *self.nudges.0.lock().expect("one thread"))
+    }
+
+    pub(super) fn pass(&mut self) {
+        now(self.sweep.pass()).expect("the store is here");
+    }
+
+    /// Lets every lease that stands still run out.
+    pub(super) fn lapse(&mut self) {
+        self.pass();
+        self.clock.advance(Duration::from_secs(30));
+        self.pass();
+    }
+
+    /// Moves the clock to when the job is due.
+    pub(super) fn wait_for(&self, job: JobId) -> Duration {
+        let wait = self.job(job).run_at - self.clock.now();
+        let wait = wait.to_std().unwrap_or_default();
+        self.clock.advance(wait);
+        wait
+    }
+
+    pub(super) fn job(&self, job: JobId) -> Job {
+        now(self.home.store.job(job))
+            .expect("reads")
+            .expect("is there")
+    }
+
+    pub(super) fn batch(&self, id: BatchId) -> Batch {
+        now(self.home.store.batch(id))
+            .expect("reads")
+            .expect("is there")
+    }
+
+    pub(super) fn status(&self, id: BatchId) -> BatchStatus {
+        self.batch(id).status
+    }
+
+    /// Day, type, events, users: all there is to see.
+    pub(super) fn figures(&self) -> Vec<(i32, String, u64, u64)> {
+        let days = now(self.home.store.days(Day(0), Day(99_999), None, 1_000)).expect("reads");
+        let of_day = |day: StoredDay| {
+            let types = day.types.into_iter();
+            types.map(move |t| (day.day.0, t.event_type, t.count, t.unique_users))
+        };
+        days.into_iter().flat_map(of_day).collect()
+    }
+}
+
+fn sweep(
+    home: &Home,
+    clock: &Fixed,
+    nudges: &Arc<Nudges>,
+    limits: Limits,
+    prefix: Option<String>,
+) -> Sweep {
+    let (store, clock) = (home.store.clone(), Arc::new(clock.clone()));
+    Sweep::new(store, clock, nudges.clone(), limits, prefix)
+}
+
+fn limits(home: &Home) -> Limits {
+    Limits {
+        attempts: 4,
+        crashes: 5,
+        backoff: Duration::from_secs(5),
+        lease: Duration::from_secs(30),
+        sweep: Duration::from_secs(5),
+        batch_ttl: Some(Duration::from_secs(3_600)),
+        reprocess_budget: Duration::from_secs(600),
+        time_zone: Tz::UTC,
+        scratch: home.dir.path().into(),
+        sort_memory: 1 << 20,
+        fold_groups: 1_000,
+        claims_at_once: 1_000,
+    }
+}

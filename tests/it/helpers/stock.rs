@@ -1,0 +1,171 @@
+//! Batches to test with, made through the store's own verbs.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono_tz::Tz;
+use tallymill::{
+    clock::Fixed,
+    metric::{Group, Partial},
+    model::{
+        Batch, BatchChange, BatchId, ColumnRole, Columns, Counts, Day, EventBlock, Instant,
+        Published, Receipt, receipt::RowCounts,
+    },
+    store::{
+        Changed, Sealed, Store,
+        embedded::{EmbeddedStore, Mode},
+    },
+};
+
+/// Microseconds in a day.
+pub(crate) const DAY: i64 = 86_400_000_000;
+
+/// Event id (empty: none), type, user, instant.
+pub(crate) type Event<'a> = (&'a str, &'a str, &'a str, i64);
+
+/// A store in a directory of its own, which goes away with it.
+pub(crate) struct Home {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Home {
+    pub(crate) async fn open(mode: Mode) -> Self {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = EmbeddedStore::open(dir.path(), Tz::UTC, mode).await;
+        Self {
+            store: Arc::new(store.expect("opens")),
+            dir,
+        }
+    }
+}
+
+/// The nth batch: a greater one is a newer one.
+pub(crate) fn id(n: u64) -> BatchId {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    BatchId::from_bytes(bytes)
+}
+
+/// Seconds after the fixed clock's start.
+pub(crate) fn at(seconds: u64) -> Instant {
+    Fixed::epoch() + Duration::from_secs(seconds)
+}
+
+/// The columns that every file has, and these attributes.
+pub(crate) fn columns(attributes: &[&str]) -> Columns {
+    let mut columns = Columns {
+        labels: ["event_id", "user_id", "event_type", "timestamp"]
+            .map(str::to_owned)
+            .to_vec(),
+        roles: vec![
+            ColumnRole::EventId,
+            ColumnRole::UserId,
+            ColumnRole::EventType,
+            ColumnRole::Timestamp,
+        ],
+        hint: None,
+    };
+    for name in attributes {
+        columns.labels.push((*name).to_owned());
+        columns.roles.push(ColumnRole::Attribute);
+    }
+    columns
+}
+
+/// These events as rows from 1 on.
+pub(crate) fn block(events: &[Event<'_>]) -> EventBlock {
+    let mut block = EventBlock::default();
+    for (row, (event_id, event_type, user, at)) in (1..).zip(events) {
+        block.rows.push(row);
+        block.lines.push(row + 1);
+        block.event_id.push(event_id.as_bytes());
+        block.user_id.push(user.as_bytes());
+        block.event_type.push(event_type.as_bytes());
+        block.timestamp.push(*at);
+    }
+    block
+}
+
+pub(crate) fn receipt(inserted: u64) -> Receipt {
+    Receipt {
+        rows: RowCounts {
+            received: inserted,
+            inserted,
+            failed: 0,
+            blank: 0,
+        },
+        errors_by_code: BTreeMap::new(),
+        rejections_kept: 0,
+        file_name: Some("events.csv".into()),
+        bytes: 1,
+        sha256: String::new(),
+        bom: false,
+        line_ending: "lf".into(),
+        columns: columns(&[]),
+        event_time: (0, DAY),
+        event_types: 1,
+        days: 1,
+        claims: true,
+        expires_at: None,
+    }
+}
+
+/// The nth batch, still without rows.
+pub(crate) async fn receiving(store: &dyn Store, n: u64) -> BatchId {
+    let batch = Batch::receiving(id(n), String::new(), true, "boot-1/up".into(), at(0));
+    store.create_batch(&batch).await.expect("creates");
+    id(n)
+}
+
+/// The nth batch with these events, as an upload leaves it.
+pub(crate) async fn uploaded(store: &dyn Store, n: u64, events: &[Event<'_>]) -> BatchId {
+    let id = receiving(store, n).await;
+    let mut writer = store.write_events(id, &columns(&[])).await.expect("opens");
+    writer.append(block(events)).await.expect("appends");
+    writer.finish().await.expect("finishes");
+    let mut content = [0; 32];
+    content[..8].copy_from_slice(&n.to_be_bytes());
+    let sealed = store.seal(id, receipt(events.len() as u64), content).await;
+    assert!(matches!(sealed.expect("seals"), Sealed::Batch(_)));
+    id
+}
+
+/// Changes a batch that allows it.
+pub(crate) async fn change(store: &dyn Store, id: BatchId, change: BatchChange) -> Batch {
+    match store.change_batch(id, &change).await.expect("changes") {
+        Changed::Done(batch) => batch,
+        other => panic!("{}: {other:?}", change.name()),
+    }
+}
+
+/// Begins a run of the batch.
+pub(crate) async fn begin(store: &dyn Store, id: BatchId, token: i64) {
+    change(store, id, BatchChange::Process { force: true }).await;
+    change(store, id, BatchChange::Begin { token }).await;
+}
+
+/// Lets the batch point to the partials of a run.
+pub(crate) async fn publish(store: &dyn Store, id: BatchId, token: i64, day: Day) {
+    let published = Published {
+        computed: 1,
+        token,
+        counts: Counts::default(),
+        days: vec![day],
+        prev_days: vec![],
+        at: at(1),
+    };
+    change(store, id, BatchChange::Publish(published)).await;
+}
+
+/// So many events of one type on a day, each of another user.
+pub(crate) fn group(day: Day, event_type: &str, count: u64) -> Group {
+    let mut partial = Partial::default();
+    for user in 0..count {
+        partial.add(i64::from(day.0) * DAY, &user.to_be_bytes());
+    }
+    Group {
+        day,
+        event_type: event_type.into(),
+        partial,
+    }
+}

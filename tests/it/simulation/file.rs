@@ -1,0 +1,168 @@
+//! The files that histories upload: a seed stands for a handful of rows, so the oracle can tell what is in a batch.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use tallymill::{
+    model::{
+        Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, Instant, Receipt,
+        receipt::RowCounts,
+    },
+    store::{BatchFilter, Result, Sealed, Store},
+};
+
+pub(super) const DAY: i64 = 86_400_000_000;
+/// Different identities: few, so that batches meet.
+const KEYS: u64 = 4;
+/// The type of events without identity.
+pub(super) const PLAIN: &str = "plain";
+
+/// `SplitMix64` (Steele, Lea, Flood 2014): small, seeded, good enough to choose with.
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(super) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    pub(super) fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+pub(super) struct Row {
+    pub(super) event_id: String,
+    pub(super) event_type: String,
+    pub(super) at: i64,
+    user_id: String,
+}
+
+/// A few of a handful of identities, now and then in another version (on another day), and some without identity.
+pub(super) fn rows(seed: u64) -> Vec<Row> {
+    let mut dice = Dice(seed);
+    (0..=dice.below(4))
+        .map(|_| {
+            let key = dice.below(KEYS + 1);
+            let version = i64::from(dice.chance(15));
+            if key == KEYS {
+                return Row {
+                    event_id: String::new(),
+                    event_type: PLAIN.into(),
+                    user_id: "u".into(),
+                    at: dice.below(3) as i64 * DAY,
+                };
+            }
+            Row {
+                event_id: format!("e{key}"),
+                // Two identities share a type and a day, so that a group may be there and yet be short.
+                event_type: format!("t{}", key % 2),
+                // Of its own, so that the users of a group tell which identities are in it.
+                user_id: format!("u{key}v{version}"),
+                at: (key as i64 % 2 + 2 * version) * DAY,
+            }
+        })
+        .collect()
+}
+
+/// The seed of a sealed batch's rows.
+pub(super) fn seed_of(batch: &Batch) -> u64 {
+    batch.receipt.as_ref().map_or(0, |r| r.bytes)
+}
+
+/// Uploads the file of a seed; an answer that no client should get goes to `complaints`.
+pub(super) async fn upload(
+    store: Arc<dyn Store>,
+    unstaged: Arc<dyn Store>,
+    id: BatchId,
+    at: Instant,
+    seed: u64,
+    complaints: Arc<Mutex<Vec<String>>>,
+) -> Result<()> {
+    let batch = Batch::receiving(id, String::new(), true, "uploader".into(), at);
+    store.create_batch(&batch).await?;
+    let columns = columns();
+    let mut writer = store.write_events(id, &columns).await?;
+    let block = block(&rows(seed));
+    let inserted = block.len() as u64;
+    writer.append(block).await?;
+    writer.finish().await?;
+    let mut content = [0; 32];
+    content[..8].copy_from_slice(&seed.to_be_bytes());
+    let filter = BatchFilter {
+        statuses: vec![BatchStatus::Deleting, BatchStatus::Deleted],
+        before: None,
+    };
+    let gone = unstaged.list_batches(&filter, 100).await?;
+    let sealed = store
+        .seal(id, receipt(seed, inserted, columns), content)
+        .await?;
+    if let Sealed::DuplicateOf(first) = sealed
+        && gone.iter().any(|b| b.id == first)
+    {
+        let what = format!("{id} is called a copy of {first}, which had been taken away");
+        complaints.lock().expect("one thread").push(what);
+    }
+    Ok(())
+}
+
+fn columns() -> Columns {
+    Columns {
+        labels: ["event_id", "user_id", "event_type", "timestamp"]
+            .map(str::to_owned)
+            .to_vec(),
+        roles: vec![
+            ColumnRole::EventId,
+            ColumnRole::UserId,
+            ColumnRole::EventType,
+            ColumnRole::Timestamp,
+        ],
+        hint: None,
+    }
+}
+
+fn block(rows: &[Row]) -> EventBlock {
+    let mut block = EventBlock::default();
+    for (number, row) in (1..).zip(rows) {
+        block.rows.push(number);
+        block.lines.push(number + 1);
+        block.event_id.push(row.event_id.as_bytes());
+        block.user_id.push(row.user_id.as_bytes());
+        block.event_type.push(row.event_type.as_bytes());
+        block.timestamp.push(row.at);
+    }
+    block
+}
+
+fn receipt(seed: u64, inserted: u64, columns: Columns) -> Receipt {
+    Receipt {
+        rows: RowCounts {
+            received: inserted,
+            inserted,
+            failed: 0,
+            blank: 0,
+        },
+        errors_by_code: BTreeMap::new(),
+        rejections_kept: 0,
+        file_name: None,
+        bytes: seed,
+        sha256: format!("{seed:x}"),
+        bom: false,
+        line_ending: "lf".into(),
+        columns,
+        event_time: (0, 4 * DAY),
+        event_types: 1,
+        days: 1,
+        claims: true,
+        expires_at: None,
+    }
+}

@@ -1,0 +1,146 @@
+//! What must hold of a world at rest, worked out from nothing but which batches are live and published.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tallymill::{
+    model::{Batch, BatchStatus, Day, JobId},
+    store::{BatchStore, ClaimStore, EventStore, JobStore, MetricStore, Projection, StoreError},
+};
+
+use super::{
+    file::{DAY, PLAIN, Row, rows, seed_of},
+    world::World,
+};
+use crate::helpers::now;
+
+type Verdict = std::result::Result<(), String>;
+
+/// Each identity counts once, on a day on which a live batch has it; rows without identity count each; sums
+/// add up; nothing is left of what is gone.
+pub(super) fn judge(world: &World) -> Verdict {
+    let batches: Vec<Batch> = world
+        .batches
+        .iter()
+        .filter_map(|id| now(world.inner.batch(*id)).expect("reads"))
+        .collect();
+    for batch in &batches {
+        sums(batch)?;
+        if batch.status.is_void() {
+            nothing_left(world, batch)?;
+        } else {
+            no_stale_partials(world, batch)?;
+        }
+        if batch.status == BatchStatus::Failed {
+            return Err(format!("{} failed, and no dead letter says so", batch.id));
+        }
+    }
+    figures(world, &batches)
+}
+
+fn sums(batch: &Batch) -> Verdict {
+    let Some(counts) = batch.published.as_ref().map(|p| p.counts) else {
+        return Ok(());
+    };
+    if counts.inserted == counts.counted + counts.duplicate + counts.conflict {
+        Ok(())
+    } else {
+        Err(format!("{counts:?} do not add up"))
+    }
+}
+
+fn nothing_left(world: &World, batch: &Batch) -> Verdict {
+    let id = batch.id;
+    let projection = Projection {
+        event_id: false,
+        user_id: false,
+    };
+    let edges = now(world.inner.losses(id, None, 1)).expect("reads").len()
+        + now(world.inner.losers(id, None, 1)).expect("reads").len();
+    let events = now(world.inner.scan_events(id, projection));
+    let partials =
+        tokens(world, batch).any(|t| !now(world.inner.partials(id, t)).expect("reads").is_empty());
+    if edges == 0 && matches!(events, Err(StoreError::Missing { .. })) && !partials {
+        return Ok(());
+    }
+    let events = events.is_ok();
+    Err(format!(
+        "{id} is gone, but left {edges} overlaps, events: {events}, partials: {partials}"
+    ))
+}
+
+fn no_stale_partials(world: &World, batch: &Batch) -> Verdict {
+    let published = batch.published.as_ref().map(|p| p.token);
+    let stale = tokens(world, batch)
+        .filter(|t| Some(*t) != published)
+        .find(|t| {
+            !now(world.inner.partials(batch.id, *t))
+                .expect("reads")
+                .is_empty()
+        });
+    match stale {
+        Some(token) => Err(format!("{} keeps partials of run {token}", batch.id)),
+        None => Ok(()),
+    }
+}
+
+fn tokens(world: &World, batch: &Batch) -> std::ops::RangeInclusive<i64> {
+    let job = now(world.inner.job(JobId::Process(batch.id))).expect("reads");
+    1..=job.map_or(0, |j| j.token)
+}
+
+fn figures(world: &World, batches: &[Batch]) -> Verdict {
+    let mut identities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut possible: BTreeMap<(String, i64), BTreeSet<String>> = BTreeMap::new();
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    let mut counted = 0;
+    for batch in batches {
+        let Some(published) = &batch.published else {
+            continue;
+        };
+        counted += published.counts.counted;
+        for row in rows(seed_of(batch)) {
+            let Row {
+                event_id,
+                event_type,
+                at,
+                ..
+            } = row;
+            if event_id.is_empty() {
+                *expected.entry(event_type).or_default() += 1;
+            } else {
+                let on_day = (event_type.clone(), at / DAY);
+                possible.entry(on_day).or_default().insert(event_id.clone());
+                identities.entry(event_type).or_default().insert(event_id);
+            }
+        }
+    }
+    expected.extend(
+        identities
+            .into_iter()
+            .map(|(kind, ids)| (kind, ids.len() as u64)),
+    );
+    let mut figures: BTreeMap<String, u64> = BTreeMap::new();
+    for day in now(world.inner.days(Day(0), Day(100_000), None, 1_000)).expect("reads") {
+        for figure in day.types.into_iter().filter(|f| f.count > 0) {
+            *figures.entry(figure.event_type.clone()).or_default() += figure.count;
+            let on_day = (figure.event_type, i64::from(day.day.0));
+            let most = possible.get(&on_day).map_or(0, BTreeSet::len) as u64;
+            let plain = on_day.0 == PLAIN;
+            if !plain && (figure.count > most || figure.unique_users != figure.count) {
+                let (count, users) = (figure.count, figure.unique_users);
+                return Err(format!(
+                    "{on_day:?}: {count} events of {users} users, {most} possible"
+                ));
+            }
+        }
+    }
+    if figures != expected {
+        return Err(format!("figures {figures:?}, expected {expected:?}"));
+    }
+    if counted != expected.values().sum::<u64>() {
+        return Err(format!(
+            "receipts count {counted}, the figures {expected:?}"
+        ));
+    }
+    Ok(())
+}

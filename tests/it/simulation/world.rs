@@ -1,0 +1,400 @@
+//! One history: a store, workers, clients and a sweep, stepped one store verb at a time by seeded dice.
+
+use std::{
+    future::Future,
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use chrono_tz::Tz;
+use tallymill::{
+    clock::{Clock, Fixed},
+    job::{Desk, Limits, Runner, Sweep},
+    model::{BatchId, BatchStatus, JobChange, JobId, JobState, Slot},
+    store::{
+        BatchFilter, BatchStore, JobStore, MetricStore, Store,
+        embedded::{EmbeddedStore, Mode},
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Census,
+    file::{Dice, upload},
+    oracle::judge,
+    turnstile::{Nudges, Shared, Turnstile},
+};
+use crate::helpers::{gate::Seen, mutant::Mutant, now, staged::Staged};
+
+/// Steps of disorder, then steps in which everything is left to come to rest.
+const CHAOS: u64 = 700;
+const REST: u64 = 30_000;
+/// Steps that an actor may be frozen for: long enough for others to do several runs.
+const FROZEN: u64 = 300;
+
+#[derive(Clone, PartialEq)]
+enum Role {
+    Client,
+    Sweep,
+    Worker(JobId),
+}
+
+struct Actor {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    role: Role,
+    stop: CancellationToken,
+    /// The step before which it does nothing.
+    wakes: u64,
+}
+
+pub(super) struct World {
+    pub(super) inner: Arc<EmbeddedStore>,
+    pub(super) batches: Vec<BatchId>,
+    dice: Dice,
+    clock: Fixed,
+    nudges: Arc<Nudges>,
+    shared: Arc<Shared>,
+    mutant: Option<Mutant>,
+    limits: Limits,
+    actors: Vec<Actor>,
+    sweep: Arc<tokio::sync::Mutex<Sweep>>,
+    workers: u64,
+    steps: u64,
+    complaints: Arc<Mutex<Vec<String>>>,
+}
+
+/// Limits so small that spills, passes and chunks happen with a handful of rows.
+fn limits(dir: &Path) -> Limits {
+    Limits {
+        attempts: 2,
+        crashes: 5,
+        backoff: Duration::from_secs(1),
+        lease: Duration::from_secs(30),
+        sweep: Duration::from_secs(5),
+        batch_ttl: Some(Duration::from_secs(120)),
+        reprocess_budget: Duration::from_secs(3_600),
+        time_zone: Tz::UTC,
+        scratch: dir.into(),
+        sort_memory: 64,
+        fold_groups: 3,
+        claims_at_once: 2,
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64, dir: &Path, mutant: Option<Mutant>, census: Arc<Census>) -> Self {
+        let inner =
+            Arc::new(now(EmbeddedStore::open(dir, Tz::UTC, Mode::Simulated)).expect("opens"));
+        let shared = Arc::new(Shared {
+            chaos: AtomicBool::new(true),
+            faults: AtomicU64::new(seed << 20),
+            census,
+        });
+        let (clock, nudges) = (Fixed::default(), Arc::new(Nudges::default()));
+        let limits = limits(dir);
+        let gate = Arc::new(Turnstile {
+            shared: Arc::clone(&shared),
+            faulty: true,
+        });
+        let sweep = Sweep::new(
+            Arc::new(Staged::new(inner.clone(), gate, mutant)),
+            Arc::new(clock.clone()),
+            nudges.clone(),
+            limits.clone(),
+            None,
+        );
+        Self {
+            inner,
+            batches: vec![],
+            dice: Dice(seed),
+            clock,
+            nudges,
+            shared,
+            mutant,
+            limits,
+            actors: vec![],
+            sweep: Arc::new(tokio::sync::Mutex::new(sweep)),
+            workers: 0,
+            steps: 0,
+            complaints: Arc::default(),
+        }
+    }
+
+    /// Disorder, rest, a night's cleanup and check, and then the oracle.
+    pub(super) fn run(&mut self) -> std::result::Result<(), String> {
+        while self.steps < CHAOS {
+            self.step(true);
+        }
+        self.rest()?;
+        self.night()?;
+        if let Some(complaint) = self.complaints.lock().expect("one thread").first() {
+            return Err(complaint.clone());
+        }
+        judge(self)
+    }
+
+    fn store(&self, faulty: bool) -> Arc<dyn Store> {
+        let gate = Turnstile {
+            shared: Arc::clone(&self.shared),
+            faulty,
+        };
+        Arc::new(Staged::new(self.inner.clone(), Arc::new(gate), self.mutant))
+    }
+
+    fn desk(&self) -> Desk {
+        let clock = Arc::new(self.clock.clone());
+        Desk::new(self.store(false), clock, self.nudges.clone())
+    }
+
+    fn enter(
+        &mut self,
+        role: Role,
+        stop: CancellationToken,
+        future: impl Future<Output = ()> + 'static,
+    ) {
+        self.actors.push(Actor {
+            future: Box::pin(future),
+            role,
+            stop,
+            wakes: 0,
+        });
+    }
+
+    fn client(&mut self, future: impl Future<Output = ()> + 'static) {
+        self.enter(Role::Client, CancellationToken::new(), future);
+    }
+
+    fn work(&mut self, job: JobId) {
+        self.workers += 1;
+        let stop = CancellationToken::new();
+        let runner = Runner::new(
+            self.store(true),
+            Arc::new(self.clock.clone()),
+            self.nudges.clone(),
+            self.limits.clone(),
+            format!("w{}", self.workers),
+            stop.clone(),
+        );
+        self.enter(Role::Worker(job), stop, async move {
+            let _ = runner.run(job).await;
+        });
+    }
+
+    fn sweep(&mut self) {
+        if !self.actors.iter().any(|a| a.role == Role::Sweep) {
+            let sweep = Arc::clone(&self.sweep);
+            self.enter(Role::Sweep, CancellationToken::new(), async move {
+                drop(sweep.lock().await.pass().await);
+            });
+        }
+    }
+
+    fn upload(&mut self) {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(self.batches.len() as u64).to_be_bytes());
+        let id = BatchId::from_bytes(bytes);
+        let again = self.batches.len() > 1 && self.dice.chance(15);
+        let seed = if again {
+            self.dice.below(self.batches.len() as u64)
+        } else {
+            1_000 + self.dice.next()
+        };
+        self.batches.push(id);
+        let (store, at) = (self.store(false), self.clock.now());
+        let (unstaged, complaints) = (self.inner.clone(), Arc::clone(&self.complaints));
+        self.client(async move { drop(upload(store, unstaged, id, at, seed, complaints).await) });
+    }
+
+    fn live(&self) -> usize {
+        let live = |id: &&BatchId| {
+            let batch = now(self.inner.batch(**id)).expect("reads");
+            batch.is_some_and(|b| !b.status.is_void() && b.status != BatchStatus::Receiving)
+        };
+        self.batches.iter().filter(live).count()
+    }
+
+    fn disturb(&mut self) {
+        let pick = self.dice.below(100);
+        if self.batches.is_empty() || (pick < 25 && self.live() < 4) {
+            return self.upload();
+        }
+        let id = self.batches[self.dice.below(self.batches.len() as u64) as usize];
+        let slot = Slot(self.clock.now().timestamp() + pick as i64 % 4);
+        let desk = self.desk();
+        match pick {
+            0..53 => self.client(async move { drop(desk.process(id, false).await) }),
+            53..65 => self.client(async move { drop(desk.process(id, true).await) }),
+            65..75 => self.client(async move { drop(desk.undo(id).await) }),
+            75..79 => self.client(async move { drop(desk.retry(JobId::Process(id)).await) }),
+            79..83 => self.client(async move { drop(desk.arm_slot(JobId::Cleanup(slot)).await) }),
+            83..87 => self.client(async move { drop(desk.arm_slot(JobId::Reprocess(slot)).await) }),
+            87..92 => self.clock.advance(Duration::from_secs(self.dice.below(40))),
+            92..94 => {
+                if let Some(actor) = self.pick_actor() {
+                    self.actors[actor].stop.cancel();
+                }
+            }
+            _ => self.sweep(),
+        }
+    }
+
+    /// An observer takes a worker for lost that may be alive, and mostly is: it may go on at once, or
+    /// stand still at this very verb and wake among newer runs.
+    fn lapse(&mut self) {
+        let running = now(self.inner.jobs_in(JobState::Running, None, 100)).expect("lists");
+        if running.is_empty() {
+            return;
+        }
+        let found = &running[self.dice.below(running.len() as u64) as usize];
+        let lapse = JobChange::Lapse {
+            token: found.token,
+            renewals: found.lease.as_ref().map_or(0, |l| l.renewals),
+            run_at: self.clock.now(),
+        };
+        self.shared.census.count(Seen::Lapse);
+        drop(now(self.inner.change_job(found.id, &lapse, self.clock.now())).expect("lapses"));
+        if self.dice.chance(70) {
+            let wakes = self.steps + self.dice.below(FROZEN);
+            for actor in &mut self.actors {
+                if actor.role == Role::Worker(found.id) && actor.wakes == 0 {
+                    actor.wakes = wakes;
+                }
+            }
+        }
+    }
+
+    /// Some actor that is awake.
+    fn pick_actor(&mut self) -> Option<usize> {
+        let awake: Vec<usize> = (0..self.actors.len())
+            .filter(|at| self.actors[*at].wakes <= self.steps)
+            .collect();
+        if awake.is_empty() {
+            return None;
+        }
+        Some(awake[self.dice.below(awake.len() as u64) as usize])
+    }
+
+    fn deliver(&mut self, chaos: bool) {
+        let mut nudges = self.nudges.0.lock().expect("one thread");
+        if nudges.is_empty() {
+            return;
+        }
+        let at = self.dice.below(nudges.len() as u64) as usize;
+        let doubled = chaos && self.dice.chance(10);
+        let job = if doubled {
+            nudges[at]
+        } else {
+            nudges.swap_remove(at)
+        };
+        drop(nudges);
+        if !chaos || self.dice.chance(90) {
+            self.work(job);
+        }
+    }
+
+    fn step(&mut self, chaos: bool) {
+        self.steps += 1;
+        if chaos && self.dice.chance(20) {
+            self.disturb();
+        }
+        if self.dice.chance(40) {
+            self.deliver(chaos);
+        }
+        if chaos && self.dice.chance(3) {
+            self.lapse();
+        }
+        let Some(at) = self.pick_actor() else {
+            return;
+        };
+        let crashes = chaos && self.dice.chance(2);
+        let mut context = Context::from_waker(Waker::noop());
+        if crashes
+            || self.actors[at]
+                .future
+                .as_mut()
+                .poll(&mut context)
+                .is_ready()
+        {
+            drop(self.actors.swap_remove(at));
+        }
+    }
+
+    /// Whether nothing is left to do.
+    fn at_rest(&self) -> bool {
+        let none = |state| now(self.inner.count_jobs(state)).expect("counts") == 0;
+        self.actors.is_empty()
+            && none(JobState::Queued)
+            && none(JobState::Running)
+            && self.unfinished().is_empty()
+            && now(self.inner.stale_days(None, 1))
+                .expect("lists")
+                .is_empty()
+    }
+
+    fn unfinished(&self) -> Vec<(BatchId, BatchStatus)> {
+        let statuses = vec![
+            BatchStatus::Receiving,
+            BatchStatus::Queued,
+            BatchStatus::Processing,
+            BatchStatus::Deleting,
+        ];
+        let filter = BatchFilter {
+            statuses,
+            before: None,
+        };
+        let found = now(self.inner.list_batches(&filter, 100)).expect("lists");
+        found.into_iter().map(|b| (b.id, b.status)).collect()
+    }
+
+    /// Lets everything come to rest: no faults, no crashes; an admin retries what died.
+    fn rest(&mut self) -> std::result::Result<(), String> {
+        self.shared.chaos.store(false, Ordering::Relaxed);
+        for step in 0..REST {
+            if self.at_rest() {
+                let dead = now(self.inner.jobs_in(JobState::Dead, None, 100)).expect("lists");
+                if dead.is_empty() {
+                    return Ok(());
+                }
+                for job in dead {
+                    let desk = self.desk();
+                    self.client(async move { drop(desk.retry(job.id).await) });
+                }
+            }
+            if self.actors.is_empty() || step % 200 == 0 {
+                self.clock.advance(Duration::from_secs(16));
+                self.sweep();
+            }
+            self.step(false);
+        }
+        let (unfinished, actors) = (self.unfinished(), self.actors.len());
+        Err(format!("not at rest: {unfinished:?}, {actors} actors"))
+    }
+
+    /// The cleanup takes what late writers left; the check finds nothing to mend.
+    fn night(&mut self) -> std::result::Result<(), String> {
+        self.clock.advance(Duration::from_secs(7_200));
+        let slot = Slot(self.clock.now().timestamp());
+        let wanted = self.wanted();
+        for job in [JobId::Cleanup(slot), JobId::Reprocess(slot)] {
+            let desk = self.desk();
+            self.client(async move { drop(desk.arm_slot(job).await) });
+            self.rest()?;
+        }
+        if self.wanted() == wanted {
+            Ok(())
+        } else {
+            Err("the nightly check found figures to mend".into())
+        }
+    }
+
+    fn wanted(&self) -> Vec<i64> {
+        let wanted = |id: &BatchId| now(self.inner.batch(*id)).expect("reads").map(|b| b.wanted);
+        self.batches.iter().filter_map(wanted).collect()
+    }
+}

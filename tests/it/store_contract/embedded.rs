@@ -1,0 +1,208 @@
+//! What the embedded store promises beyond the contract: its directory, its lock, its files.
+
+use std::{fs::File, path::Path};
+
+use chrono_tz::Tz;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use tallymill::{
+    model::{Day, JobId, TextColumn},
+    store::{
+        BatchStore, Claim, ClaimStore, EventStore, JobStore, MetricStore, Projection, StoreError,
+        embedded::{EmbeddedStore, Mode},
+    },
+};
+
+use crate::helpers::stock::{
+    Home, at, begin, block, columns, group, id, publish, receiving, uploaded,
+};
+
+const ALL: Projection = Projection {
+    event_id: true,
+    user_id: true,
+};
+
+async fn open(dir: &Path, zone: Tz) -> tallymill::store::Result<EmbeddedStore> {
+    EmbeddedStore::open(dir, zone, Mode::Durable).await
+}
+
+fn events_file(home: &Home, n: u64) -> std::path::PathBuf {
+    let name = format!("{}.parquet", id(n));
+    home.dir.path().join("batches").join(name)
+}
+
+async fn refusal(dir: &Path, zone: Tz) -> String {
+    match open(dir, zone).await {
+        Err(StoreError::Setup(why)) => why,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it opened"),
+    }
+}
+
+#[tokio::test]
+async fn a_reopened_store_has_everything() {
+    let home = Home::open(Mode::Durable).await;
+    let batch = uploaded(&*home.store, 1, &[("e", "a", "u", 5)]).await;
+    begin(&*home.store, batch, 1).await;
+    let groups = [group(Day(0), "a", 1)];
+    let put = home.store.put_partials(batch, 1, &groups).await;
+    put.expect("puts");
+    publish(&*home.store, batch, 1, Day(0)).await;
+    let claim = Claim {
+        key: tallymill::model::IdentityKey([1; 16]),
+        row: 1,
+        content: tallymill::model::Content(2),
+    };
+    home.store.claim(batch, &[claim]).await.expect("claims");
+    let job = JobId::Process(batch);
+    let armed = home.store.arm(job, at(1)).await.expect("arms");
+    let before = home.store.batch(batch).await.expect("reads");
+    let Home { store, dir } = home;
+    drop(store);
+
+    let store = open(dir.path(), Tz::UTC).await.expect("opens");
+    assert_eq!(store.batch(batch).await.expect("reads"), before);
+    assert_eq!(store.job(job).await.expect("reads"), Some(armed));
+    let not_held = store.not_held(batch, &[claim]).await.expect("reads");
+    assert!(not_held.is_empty());
+    let figures = store.fold_day(Day(0)).await.expect("folds");
+    assert_eq!(figures.total().count, 1);
+    let mut scan = store.scan_events(batch, ALL).await.expect("opens");
+    let read = scan.next().await.expect("reads").expect("a block");
+    assert_eq!((read.rows, read.timestamp), (vec![1], vec![5]));
+    assert!(scan.next().await.expect("reads").is_none());
+}
+
+#[tokio::test]
+async fn a_second_owner_is_refused_and_told_who_has_it() {
+    let home = Home::open(Mode::Durable).await;
+    let why = refusal(home.dir.path(), Tz::UTC).await;
+    assert!(
+        why.contains(&format!("process {}", std::process::id())),
+        "{why}"
+    );
+    let holder = EmbeddedStore::holder(home.dir.path()).expect("is held");
+    assert_eq!((holder.pid, holder.url), (std::process::id(), None));
+    let Home { store, dir } = home;
+    drop(store);
+    assert_eq!(EmbeddedStore::holder(dir.path()), None);
+    assert!(open(dir.path(), Tz::UTC).await.is_ok());
+}
+
+#[tokio::test]
+async fn another_time_zone_is_refused_and_says_how_to_change() {
+    let Home { store, dir } = Home::open(Mode::Durable).await;
+    drop(store);
+    let why = refusal(dir.path(), Tz::Asia__Kolkata).await;
+    for part in ["UTC", "Asia/Kolkata", "set TIME_ZONE=UTC", "empty DATA_DIR"] {
+        assert!(why.contains(part), "`{part}` in: {why}");
+    }
+    assert!(open(dir.path(), Tz::UTC).await.is_ok());
+}
+
+#[tokio::test]
+async fn migrations_are_recorded_and_those_of_a_newer_version_refused() {
+    let Home { store, dir } = Home::open(Mode::Durable).await;
+    drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("tallymill.db")).expect("opens");
+    let first: String = db
+        .query_row("SELECT name FROM migrations", [], |row| row.get(0))
+        .expect("is recorded");
+    assert_eq!(first, "0001_start");
+    db.execute("INSERT INTO migrations VALUES ('9999_later')", [])
+        .expect("inserts");
+    drop(db);
+    let why = refusal(dir.path(), Tz::UTC).await;
+    assert!(why.contains("9999_later"), "{why}");
+}
+
+#[tokio::test]
+async fn each_start_has_leases_of_its_own() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let first = open(dir.path(), Tz::UTC).await.expect("opens");
+    let before = first.owner_prefix();
+    drop(first);
+    let second = open(dir.path(), Tz::UTC).await.expect("opens");
+    assert_ne!(second.owner_prefix(), before);
+    assert!(!second.owner_prefix().starts_with(&before));
+}
+
+#[tokio::test]
+async fn what_unfinished_uploads_left_is_removed_at_the_next_start() {
+    let Home { store, dir } = Home::open(Mode::Durable).await;
+    drop(store);
+    let left = dir.path().join("tmp").join("half.parquet");
+    std::fs::write(&left, b"PAR1").expect("writes");
+    open(dir.path(), Tz::UTC).await.expect("opens");
+    assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn a_missing_event_file_is_missing_and_a_damaged_one_corrupt() {
+    for mode in [Mode::Durable, Mode::Simulated] {
+        let home = Home::open(mode).await;
+        let events: Vec<_> = (0..5_000).map(|n| ("", "a", "u", n)).collect();
+        let id = uploaded(&*home.store, 1, &events).await;
+        let (file, whole) = (events_file(&home, 1), events_file(&home, 1));
+        let whole = std::fs::read(whole).expect("reads");
+        let mut flipped = whole.clone();
+        flipped[4..whole.len() / 2].fill(0xFF);
+        for damaged in [&whole[..whole.len() - 9], &[], &flipped] {
+            std::fs::write(&file, damaged).expect("writes");
+            let why = failure(&home, id).await;
+            assert!(matches!(why, StoreError::Corrupt { .. }), "{why}");
+        }
+        std::fs::remove_file(&file).expect("removes");
+        let why = failure(&home, id).await;
+        assert!(matches!(why, StoreError::Missing { .. }), "{why}");
+    }
+}
+
+async fn failure(home: &Home, id: tallymill::model::BatchId) -> StoreError {
+    let mut scan = match home.store.scan_events(id, ALL).await {
+        Ok(scan) => scan,
+        Err(why) => return why,
+    };
+    loop {
+        match scan.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it was read to the end"),
+            Err(why) => return why,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_file_names_its_schema_and_keeps_the_order_of_its_columns() {
+    let home = Home::open(Mode::Durable).await;
+    let id = receiving(&*home.store, 1).await;
+    let columns = columns(&["city", "Timestamp", "row"]);
+    let mut writer = home.store.write_events(id, &columns).await.expect("opens");
+    let mut rows = block(&[("e", "a", "u", 5), ("", "a", "u", 6)]);
+    for text in ["Rome", "noon", "4"] {
+        let mut column = TextColumn::default();
+        column.push(text.as_bytes());
+        column.push(b"");
+        rows.attributes.push(column);
+    }
+    writer.append(rows).await.expect("appends");
+    writer.finish().await.expect("finishes");
+    let file = File::open(events_file(&home, 1)).expect("opens");
+    let reader = SerializedFileReader::new(file).expect("is Parquet");
+    let meta = reader.metadata().file_metadata();
+    let footer = meta.key_value_metadata().expect("has keys");
+    let schema = footer.iter().find(|kv| kv.key == "tallymill.schema");
+    assert_eq!(schema.and_then(|kv| kv.value.as_deref()), Some("1"));
+    let names: Vec<_> = meta
+        .schema_descr()
+        .columns()
+        .iter()
+        .map(|c| c.name())
+        .collect();
+    let expected = "row line event_id user_id event_type timestamp city Timestamp_2 row_2";
+    assert_eq!(names.join(" "), expected);
+    let mut rows = reader.get_row_iter(None).expect("reads");
+    let first = rows.next().expect("a row").expect("reads").to_string();
+    assert!(first.contains("city: \"Rome\""), "{first}");
+    let second = rows.next().expect("a row").expect("reads").to_string();
+    assert!(second.contains("event_id: null"), "{second}");
+}

@@ -1,0 +1,80 @@
+//! What every store promises, each promise a sentence, each stamped on every backend.
+//! What only the embedded store promises stands in [`embedded`].
+
+mod batches;
+mod claims;
+mod embedded;
+mod jobs;
+mod metrics;
+
+macro_rules! contract {
+    ($($subject:ident { $($case:ident)+ })+) => {
+        mod durable {
+            use tallymill::store::embedded::Mode;
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let home = crate::helpers::stock::Home::open(Mode::Durable).await;
+                    super::$subject::$case(home.store.clone()).await;
+                }
+            )+)+
+        }
+        mod simulated {
+            use tallymill::store::embedded::Mode;
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let home = crate::helpers::stock::Home::open(Mode::Simulated).await;
+                    super::$subject::$case(home.store.clone()).await;
+                }
+            )+)+
+        }
+    };
+}
+
+contract! {
+    batches {
+        a_receiving_batch_is_in_no_list
+        nothing_of_an_unfinished_writer_can_be_read
+        appending_the_same_rejections_twice_keeps_one_copy
+        identical_content_is_a_duplicate_of_the_first
+        identical_content_of_a_batch_that_goes_is_new
+        sealing_a_batch_again_gives_the_same_answer
+        an_upload_that_was_given_up_can_not_be_sealed
+        pages_of_batches_neither_skip_nor_repeat_under_inserts
+        the_longest_unchecked_batch_comes_first
+        a_tombstone_is_purged_at_once_and_again_an_hour_later
+        deleting_a_batch_takes_its_events_partials_and_rejections
+    }
+    claims {
+        claiming_twice_gives_the_claim_once
+        a_claim_of_another_batch_is_held_with_its_row_and_content
+        the_same_identity_on_another_row_of_one_batch_is_held
+        a_claim_is_taken_over_only_from_the_named_owner
+        releasing_removes_only_ones_own
+        claims_that_are_not_held_for_the_row_are_named
+        an_overlap_seen_before_is_replaced
+        losers_come_in_pages_and_go_with_their_owner
+    }
+    jobs {
+        arming_twice_queues_one_job
+        claiming_a_job_twice_gives_it_once
+        of_twenty_workers_exactly_one_gets_a_job
+        a_lapsed_lease_can_be_claimed_again_with_a_higher_token
+        a_lease_that_was_renewed_does_not_lapse
+        a_stale_token_can_neither_renew_nor_settle
+        a_settled_job_stays_settled
+        due_jobs_come_longest_due_first_and_no_more_than_asked_for
+        pages_of_jobs_neither_skip_nor_repeat_under_inserts
+        only_settled_slots_of_the_schedule_are_forgotten
+    }
+    metrics {
+        folding_a_batch_twice_changes_nothing
+        two_batches_on_one_day_add_up
+        a_slow_rollup_can_not_put_an_older_figure_back
+        only_published_partials_are_read
+        sweeping_keeps_partials_that_are_published_or_under_way
+        stale_days_are_those_that_want_more_than_they_have
+        days_of_one_type_are_as_many_as_asked_for
+    }
+}
