@@ -2,12 +2,12 @@
 //! A batch is visible only when all of it is stored and durable; whatever fails before leaves nothing.
 
 mod options;
+mod parsing;
 mod pipeline;
 mod survey;
 
 pub use options::{OptionFault, UploadOptions};
 pub use pipeline::{Accepted, Ingest};
-pub use survey::Survey;
 
 use std::time::Duration;
 

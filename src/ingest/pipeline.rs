@@ -7,14 +7,14 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
-use super::{IngestError, Limits, Survey, UploadOptions, survey::TooMany};
+use super::{
+    IngestError, Limits, UploadOptions,
+    parsing::{End, Parsing, Step},
+};
 use crate::{
     clock::Clock,
-    model::{
-        Batch, BatchChange, BatchId, ColumnRole, Columns, Receipt, Rejection, receipt::RowCounts,
-    },
-    parse::{Header, LineEnding, Parsed, Parser, Required, Summary},
-    receive::{Received, Receiver},
+    model::{Batch, BatchChange, BatchId, Columns, Receipt, Rejection, receipt::RowCounts},
+    parse::{LineEnding, Parsed},
     store::{Changed, EventWriter, Sealed, Store, StoreError},
 };
 
@@ -43,20 +43,6 @@ pub enum Accepted {
     New(Box<Batch>),
     /// Byte for byte one that is here already.
     DuplicateOf(BatchId),
-}
-
-/// What the parser hands on.
-enum Step {
-    Columns(Columns),
-    Rows(Parsed),
-    End(Box<End>),
-}
-
-/// What is known when the last row has been seen.
-struct End {
-    received: Received,
-    summary: Summary,
-    survey: Survey,
 }
 
 impl Ingest {
@@ -333,142 +319,6 @@ where
     // An empty chunk says that the body is whole: a channel that only closes may be a client that went away.
     let _ = chunks.send(Bytes::new()).await;
     Ok(())
-}
-
-/// The parser's thread.
-struct Parsing {
-    receiver: Receiver,
-    parser: Parser,
-    survey: Survey,
-    limits: Limits,
-    header_sent: bool,
-    type_column: String,
-    time_column: String,
-}
-
-impl Parsing {
-    fn new(options: &UploadOptions, limits: &Limits) -> Result<Self, IngestError> {
-        Ok(Self {
-            receiver: Receiver::new(limits.receive),
-            parser: Parser::new(options.parse.clone(), limits.parse)
-                .map_err(super::OptionFault::from)?,
-            survey: Survey::new(limits.event_types, limits.days),
-            limits: limits.clone(),
-            header_sent: false,
-            type_column: String::new(),
-            time_column: String::new(),
-        })
-    }
-
-    fn run(
-        mut self,
-        mut chunks: mpsc::Receiver<Bytes>,
-        steps: &mpsc::Sender<Result<Step, IngestError>>,
-    ) {
-        while let Some(chunk) = chunks.blocking_recv() {
-            if chunk.is_empty() {
-                let end = self.end(steps);
-                return drop(steps.blocking_send(end));
-            }
-            if let Err(why) = self.chunk(&chunk, steps) {
-                // Closing this channel stops the body; what is to be said goes first.
-                return drop(steps.blocking_send(Err(why)));
-            }
-        }
-    }
-
-    fn chunk(
-        &mut self,
-        chunk: &[u8],
-        steps: &mpsc::Sender<Result<Step, IngestError>>,
-    ) -> Result<(), IngestError> {
-        for text in self.receiver.push(chunk)? {
-            self.parser.feed(text)?;
-        }
-        self.hand_on(steps)
-    }
-
-    fn end(mut self, steps: &mpsc::Sender<Result<Step, IngestError>>) -> Result<Step, IngestError> {
-        let receiver = std::mem::replace(&mut self.receiver, Receiver::new(self.limits.receive));
-        let (tail, received) = receiver.finish()?;
-        self.parser.feed(&tail)?;
-        let summary = self.parser.finish()?;
-        self.hand_on(steps)?;
-        Ok(Step::End(Box::new(End {
-            received,
-            summary,
-            survey: self.survey,
-        })))
-    }
-
-    fn hand_on(
-        &mut self,
-        steps: &mpsc::Sender<Result<Step, IngestError>>,
-    ) -> Result<(), IngestError> {
-        if !self.header_sent
-            && let Some(header) = self.parser.header()
-        {
-            self.header_sent = true;
-            self.type_column
-                .clone_from(&header.labels[header.event_type]);
-            self.time_column
-                .clone_from(&header.labels[header.timestamp]);
-            send(steps, Step::Columns(columns(header)))?;
-        }
-        while let Some(parsed) = self.parser.take() {
-            self.survey
-                .add(&parsed.events)
-                .map_err(|what| self.too_many(what))?;
-            send(steps, Step::Rows(parsed))?;
-        }
-        Ok(())
-    }
-
-    fn too_many(&self, what: TooMany) -> IngestError {
-        match what {
-            TooMany::Types(line) => IngestError::TooManyEventTypes {
-                limit: self.limits.event_types,
-                line,
-                column: self.type_column.clone(),
-            },
-            TooMany::Days(line) => IngestError::TooManyDays {
-                limit: self.limits.days,
-                line,
-                column: self.time_column.clone(),
-            },
-        }
-    }
-}
-
-fn send(steps: &mpsc::Sender<Result<Step, IngestError>>, step: Step) -> Result<(), IngestError> {
-    // Nobody takes it when the store has failed, which is told from there.
-    steps
-        .blocking_send(Ok(step))
-        .map_err(|_| IngestError::Body("the upload has ended".into()))
-}
-
-fn columns(header: &Header) -> Columns {
-    let mut roles = vec![ColumnRole::Attribute; header.labels.len()];
-    for (required, role) in [
-        (Required::EventType, ColumnRole::EventType),
-        (Required::Timestamp, ColumnRole::Timestamp),
-        (Required::UserId, ColumnRole::UserId),
-        (Required::EventId, ColumnRole::EventId),
-    ] {
-        if let Some(at) = header.column(required) {
-            roles[at] = role;
-        }
-    }
-    let hint = header.hint_id_column.then(|| {
-        "the column `id` is kept as an attribute, since files often number their rows 1, 2, 3, …: if it really names \
-         the event everywhere, rename it to `event_id` or send `columns=event_id:id`, and repeats are recognised"
-            .to_owned()
-    });
-    Columns {
-        labels: header.labels.clone(),
-        roles,
-        hint,
-    }
 }
 
 fn line_ending(line_ending: LineEnding) -> &'static str {

@@ -9,7 +9,7 @@ const DAY: i64 = 86_400_000_000;
 
 /// A limit that was passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TooMany {
+pub(super) enum TooMany {
     /// Event types; the line that passed it.
     Types(u32),
     /// Days; the line that passed it.
@@ -18,7 +18,7 @@ pub enum TooMany {
 
 /// Looks at blocks as they pass.
 #[derive(Debug)]
-pub struct Survey {
+pub(super) struct Survey {
     types: HashSet<Box<[u8]>>,
     days: HashSet<i64>,
     max_types: usize,
@@ -31,8 +31,7 @@ pub struct Survey {
 
 impl Survey {
     /// With these limits.
-    #[must_use]
-    pub fn new(max_types: usize, max_days: usize) -> Self {
+    pub(super) fn new(max_types: usize, max_days: usize) -> Self {
         Self {
             types: HashSet::new(),
             days: HashSet::new(),
@@ -49,7 +48,7 @@ impl Survey {
     ///
     /// # Errors
     /// [`TooMany`] with the line that passed a limit.
-    pub fn add(&mut self, block: &EventBlock) -> Result<(), TooMany> {
+    pub(super) fn add(&mut self, block: &EventBlock) -> Result<(), TooMany> {
         self.with_id |= !block.event_id.bytes.is_empty();
         for (at, &instant) in block.timestamp.iter().enumerate() {
             self.first = self.first.min(instant);
@@ -73,8 +72,7 @@ impl Survey {
     }
 
     /// First and last instant; both 0 before any event.
-    #[must_use]
-    pub fn span(&self) -> (i64, i64) {
+    pub(super) fn span(&self) -> (i64, i64) {
         if self.first > self.last {
             (0, 0)
         } else {
@@ -83,20 +81,17 @@ impl Survey {
     }
 
     /// Different event types.
-    #[must_use]
-    pub fn types(&self) -> u32 {
+    pub(super) fn types(&self) -> u32 {
         u32::try_from(self.types.len()).unwrap_or(u32::MAX)
     }
 
     /// Different days (UTC).
-    #[must_use]
-    pub fn days(&self) -> u32 {
+    pub(super) fn days(&self) -> u32 {
         u32::try_from(self.days.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether any event has an id of its own.
-    #[must_use]
-    pub fn with_id(&self) -> bool {
+    pub(super) fn with_id(&self) -> bool {
         self.with_id
     }
 }
