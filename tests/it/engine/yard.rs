@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::helpers::{
     gate::Gate,
+    mutant::Mutant,
     now,
     staged::Staged,
     stock::{Event, Home, uploaded},
@@ -122,6 +123,7 @@ pub(super) struct Yard {
     pub(super) script: Arc<Script>,
     nudges: Arc<Nudges>,
     sweep: Sweep,
+    mutant: Option<Mutant>,
 }
 
 impl Yard {
@@ -136,7 +138,14 @@ impl Yard {
             script: Arc::default(),
             nudges,
             sweep,
+            mutant: None,
         }
+    }
+
+    /// The same yard without one rule.
+    pub(super) fn without(self, mutant: Mutant) -> Self {
+        let mutant = Some(mutant);
+        Self { mutant, ..self }
     }
 
     /// The same yard after a restart.
@@ -170,7 +179,7 @@ impl Yard {
 
     /// A worker that has begun and came as far as it could; its clock is its own if it is a frozen process.
     pub(super) fn begin(&self, job: JobId, owner: &str, clock: Fixed) -> AtWork {
-        let store = Staged::new(self.home.store.clone(), self.script.clone(), None);
+        let store = Staged::new(self.home.store.clone(), self.script.clone(), self.mutant);
         let stop = CancellationToken::new();
         let runner = Runner::new(
             Arc::new(store),
@@ -188,7 +197,7 @@ impl Yard {
 
     /// Runs a job to its end.
     pub(super) fn run(&self, job: JobId) -> Ran {
-        let store = Staged::new(self.home.store.clone(), self.script.clone(), None);
+        let store = Staged::new(self.home.store.clone(), self.script.clone(), self.mutant);
         let runner = Runner::new(
             Arc::new(store),
             Arc::new(self.clock.clone()),

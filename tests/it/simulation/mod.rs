@@ -56,10 +56,14 @@ fn simulate(seed: u64, mutant: Option<Mutant>, census: &Arc<Census>) -> Option<S
     .unwrap_or_else(|_| Some("panicked".into()))
 }
 
-fn number(name: &str) -> Option<u64> {
+fn text(name: &str) -> Option<String> {
     std::env::vars()
         .find(|(key, _)| key == name)
-        .map(|(_, value)| value.parse().expect("a number"))
+        .map(|(_, value)| value)
+}
+
+fn number(name: &str) -> Option<u64> {
+    text(name).map(|value| value.parse().expect("a number"))
 }
 
 /// Runs `work` on all cores until the numbers are used up or it has found something.
