@@ -77,7 +77,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
         16,
         "a batch is being taken away for ever",
     ),
-    (Mutant::NoDaySweep, 4, "a day stays stale for ever"),
+    (Mutant::NoDaySweep, 41, "a day stays stale for ever"),
     (
         Mutant::NoLeaseSweep,
         0,

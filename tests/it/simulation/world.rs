@@ -325,16 +325,15 @@ impl World {
         }
     }
 
-    /// Whether nothing is left to do.
-    fn at_rest(&self) -> bool {
+    /// Whether nobody does anything or is about to.
+    fn idle(&self) -> bool {
         let none = |state| now(self.inner.count_jobs(state)).expect("counts") == 0;
-        self.actors.is_empty()
-            && none(JobState::Queued)
-            && none(JobState::Running)
-            && self.unfinished().is_empty()
-            && now(self.inner.stale_days(None, 1))
-                .expect("lists")
-                .is_empty()
+        self.actors.is_empty() && none(JobState::Queued) && none(JobState::Running)
+    }
+
+    fn finished(&self) -> bool {
+        let stale = now(self.inner.stale_days(None, 1)).expect("lists");
+        stale.is_empty() && self.unfinished().is_empty()
     }
 
     fn unfinished(&self) -> Vec<(BatchId, BatchStatus)> {
@@ -356,9 +355,9 @@ impl World {
     fn rest(&mut self) -> std::result::Result<(), String> {
         self.shared.chaos.store(false, Ordering::Relaxed);
         for step in 0..REST {
-            if self.at_rest() {
+            if self.idle() {
                 let dead = now(self.inner.jobs_in(JobState::Dead, None, 100)).expect("lists");
-                if dead.is_empty() {
+                if dead.is_empty() && self.finished() {
                     return Ok(());
                 }
                 for job in dead {
