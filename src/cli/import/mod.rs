@@ -52,8 +52,8 @@ pub struct Import {
     /// Where the events come from; the same event id of two sources is two events
     #[arg(long)]
     pub source: Option<String>,
-    /// What makes two events the same: auto (the event id), row (the whole row) or none
-    #[arg(long, value_parser = ["auto", "row", "none"])]
+    /// What makes two events the same: auto (the event id) or none
+    #[arg(long, value_parser = ["auto", "none"])]
     pub dedupe: Option<String>,
     /// The form of all timestamps, such as %d/%m/%Y
     #[arg(long, value_name = "STRFTIME")]
