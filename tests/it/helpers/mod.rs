@@ -1,4 +1,5 @@
 //! What several subjects use.
 
 pub(crate) mod app;
+pub(crate) mod process;
 pub(crate) mod staged;
