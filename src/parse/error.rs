@@ -188,15 +188,30 @@ fn missing_columns(
             "{head}, which looks separated by {name}; save it with commas between the cells"
         );
     }
-    match nearest.first() {
-        Some((column, label)) => {
-            let label = clip(label);
+    if nearest.is_empty() {
+        let known = Required::ALL.iter().filter(|c| !c.is_optional()).count();
+        return if missing.len() == known {
             format!(
-                "{head}; if `{label}` is the {column}, rename it or send `columns={column}:{label}`"
+                "{head}; the first line must name the columns: remove what stands above it or add it, or send `columns=` with what they are called"
             )
-        }
-        None => format!("{head}; rename the columns, or send `columns=` with what they are called"),
+        } else {
+            format!("{head}; rename the columns, or send `columns=` with what they are called")
+        };
     }
+    let meant: Vec<_> = nearest
+        .iter()
+        .map(|(column, label)| format!("`{}` is the {column}", clip(label)))
+        .collect();
+    let mapped: Vec<_> = nearest
+        .iter()
+        .map(|(column, label)| format!("{column}:{}", clip(label)))
+        .collect();
+    let it = if nearest.len() == 1 { "it" } else { "them" };
+    format!(
+        "{head}; if {}, rename {it} or send `columns={}`",
+        meant.join(" and "),
+        mapped.join(",")
+    )
 }
 
 #[cfg(test)]

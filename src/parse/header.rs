@@ -6,7 +6,10 @@ use std::collections::{HashMap, HashSet};
 use super::{Limits, error::ParseError, field::Required};
 
 /// How alike a label and a name must be for the label to be offered (Jaro-Winkler, 1 = equal).
-const NEAREST: f64 = 0.75;
+const NEAREST: f64 = 0.85;
+
+/// How many times as long as a name a label may be, or the other way round, to be like it.
+const STRETCH: usize = 2;
 
 /// Separators to look for in the label of a file that seems to have one column.
 const SEPARATORS: [char; 4] = [';', '\t', '|', ','];
@@ -160,8 +163,12 @@ fn missing(
             nearest.push((*column, labels[at].clone()));
         }
     }
+    // One label is a title line or another separator, whatever it is like.
     let separator = match labels.as_slice() {
-        [only] => SEPARATORS.into_iter().find(|c| only.contains(*c)),
+        [only] => {
+            nearest.clear();
+            SEPARATORS.into_iter().find(|c| only.contains(*c))
+        }
         _ => None,
     };
     ParseError::MissingColumns {
@@ -177,8 +184,13 @@ fn likeness(label: &str, column: Required) -> f64 {
     if label.len() > 64 {
         return 0.0;
     }
+    let near = |name: &&str| {
+        let (a, b) = (label.chars().count(), name.len());
+        a <= b * STRETCH && b <= a * STRETCH
+    };
     column
         .names()
+        .filter(near)
         .map(|name| strsim::jaro_winkler(label, name))
         .fold(0.0, f64::max)
 }
@@ -287,9 +299,32 @@ mod tests {
             ]
         );
         assert!(
-            error.to_string().contains("columns=event_type:Event Type"),
+            error
+                .to_string()
+                .contains("columns=event_type:Event Type,user_id:user-id"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn labels_that_are_merely_somewhat_alike_are_not_offered() {
+        for labels in [
+            &["candidate_id", "test_id", "event_type"][..],
+            &["e1", "u1", "login", "2025-11-10"],
+            &["Events of November"],
+        ] {
+            let error = read(labels).expect_err("missing").to_string();
+            assert!(!error.contains("columns=timestamp:"), "{error}");
+            assert!(!error.contains("columns=event_type:"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_that_names_nothing_is_told_to_be_no_header() {
+        for labels in [&["e1", "u1", "login"][..], &["Events of November"]] {
+            let error = read(labels).expect_err("missing").to_string();
+            assert!(error.contains("the first line must name"), "{error}");
+        }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The integration tests: one binary, a file a subject.
 
 mod batches;
+mod cli;
+mod crash;
 mod engine;
+mod fixtures;
 mod helpers;
+mod layering;
 mod metrics;
 mod simulation;
 mod store_contract;

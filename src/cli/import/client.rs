@@ -70,8 +70,7 @@ impl Client {
         query: &[(&str, String)],
         bar: &ProgressBar,
     ) -> Result<Receipt, ImportError> {
-        let unreadable =
-            |why| ImportError::Refused(format!("can't read {}: {why}", path.display()));
+        let unreadable = |why| ImportError::Refused(format!("can't be read: {why}"));
         loop {
             let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
             let bytes = file.metadata().await.map_err(unreadable)?.len();

@@ -33,14 +33,14 @@ pub(super) fn receipt(name: &str, receipt: &Receipt) -> String {
     }
     text += &row_errors(errors, *failed_count);
     if let Some(hint) = &identity.hint {
-        let _ = writeln!(text, "  hint: {}", plain(hint));
+        let _ = writeln!(text, "  hint: {}", as_argument(&plain(hint)));
     }
     text
 }
 
 /// The first errors, one a line, and how many there are besides.
 pub(super) fn row_errors(errors: &[RowError], all: u64) -> String {
-    let mut text = String::new();
+    let (mut text, mut told) = (String::new(), None);
     for error in errors.iter().take(ERRORS) {
         let line = error.line;
         if error.faults.is_empty() {
@@ -50,7 +50,19 @@ pub(super) fn row_errors(errors: &[RowError], all: u64) -> String {
             let column = fault.column.as_ref();
             let column = column.map_or(String::new(), |c| format!(", column {}", plain(c)));
             let (message, code) = (plain(&fault.message), plain(&fault.code));
-            let _ = writeln!(text, "  line {line}{column}: {message} ({code})");
+            let value = fault.value.as_deref().map_or("", str::trim);
+            let value = match value {
+                "" => String::new(),
+                value => format!(": {}", plain(value)),
+            };
+            let _ = writeln!(text, "  line {line}{column}: {message}{value} ({code})");
+            // Faults of one kind come in runs; what to do is said once.
+            if let Some(hint) = &fault.hint
+                && told != Some(hint)
+            {
+                let _ = writeln!(text, "    → {}", as_argument(&plain(hint)));
+                told = Some(hint);
+            }
         }
     }
     let shown = errors.len().min(ERRORS) as u64;
@@ -87,7 +99,7 @@ pub(super) fn problem(problem: &Problem) -> String {
         errors,
     } = problem;
     let what = if detail.is_empty() { title } else { detail };
-    let mut text = plain(what);
+    let mut text = as_argument(&plain(what));
     if !code.is_empty() {
         let _ = write!(text, " ({})", plain(code));
     }
@@ -126,6 +138,12 @@ pub(super) fn table(days: &[Day]) -> String {
         let _ = writeln!(text, "{date:<a$}  {kind:<b$}  {count:>c$}  {users:>d$}");
     }
     text
+}
+
+/// What the service calls an option is an argument here.
+fn as_argument(text: &str) -> String {
+    text.replace("send `columns=", "pass `--columns ")
+        .replace("timestamp_format=", "--timestamp-format ")
 }
 
 /// `1234567` as `1,234,567`.

@@ -36,6 +36,8 @@ pub(super) struct Fault {
     pub(super) column: Option<String>,
     pub(super) code: String,
     pub(super) message: String,
+    pub(super) value: Option<String>,
+    pub(super) hint: Option<String>,
 }
 
 /// A batch while it is processed.

@@ -28,28 +28,19 @@ export function address(path, query = {}) {
 
 /** Sends a request and answers with its JSON; `signal` gives it up. */
 export async function request(method, path, options = {}) {
-  const response = await send(method, path, { accept: 'application/json', ...options });
+  const response = await send(method, path, options);
   const text = await response.text().catch(() => { throw unreachable(); });
   return readJson(response.status, text);
 }
 
 export const get = (path, query, options) => request('GET', path, { query, ...options });
 
-/** The rejected rows as a CSV that can be mended and uploaded again. */
-export async function rejectedRowsCsv(id) {
-  const response = await send('GET', batchPath(id, '/errors'), { accept: 'text/csv', within: 0 });
-  if (!(response.headers.get('Content-Type') ?? '').startsWith('text/csv')) {
-    throw new Fault({ title: 'The server did not answer with a CSV file', code: 'not-csv' });
-  }
-  return response.blob().catch(() => { throw unreachable(); });
-}
-
-async function send(method, path, { query, token, accept, signal, within = REPLY_WITHIN_MS }) {
+async function send(method, path, { query, token, signal }) {
   const patience = new AbortController();
-  const timer = within ? setTimeout(() => patience.abort(), within) : 0;
+  const timer = setTimeout(() => patience.abort(), REPLY_WITHIN_MS);
   const giveUp = () => patience.abort();
   signal?.addEventListener('abort', giveUp, { once: true });
-  const headers = { Accept: accept };
+  const headers = { Accept: 'application/json' };
   if (token) headers.Authorization = `Bearer ${token}`;
   let response;
   try {

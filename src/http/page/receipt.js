@@ -1,6 +1,6 @@
 // One batch: what the upload found, its live state while it is processed or undone, and what can be done with it.
 
-import { address, batchPath, get, rejectedRowsCsv, request } from './api.js';
+import { address, batchPath, get, request } from './api.js';
 import { emit, repeat } from './bus.js';
 import { busy, button, byId, el, fill, goTo, say } from './dom.js';
 import { errorsTable } from './errors.js';
@@ -220,22 +220,6 @@ function rejections(batch) {
   return el('section', { 'aria-label': 'Rejected rows' },
     el('div', { class: 'part-head' },
       el('h3', {}, plural(failed, 'row'), ' rejected'),
-      el('p', { class: 'actions' },
-        button('Download to mend (CSV)', event => busy(event.currentTarget, () => download(batch)), { id: 'errors-csv' }),
-        el('a', { id: 'errors-link', href: address(batchPath(batch.batch_id, '/errors')) }, 'All errors as JSON'))),
+      el('a', { id: 'errors-link', href: address(batchPath(batch.batch_id, '/errors')) }, 'All errors as JSON')),
     list.node, el('div', { class: 'actions' }, note, more));
-}
-
-async function download(batch) {
-  clearProblem(problem);
-  try {
-    const link = el('a', {
-      href: URL.createObjectURL(await rejectedRowsCsv(batch.batch_id)),
-      download: `${fileName(batch).replace(/\.[^.]*$/, '')}-rejected.csv`,
-    });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  } catch (fault) {
-    showProblem(problem, fault);
-  }
 }

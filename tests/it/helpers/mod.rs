@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod gate;
 pub(crate) mod mutant;
+pub(crate) mod process;
 pub(crate) mod staged;
 pub(crate) mod stock;
 

@@ -1,0 +1,319 @@
+//! The commands as a user runs them: what they print, what they refuse, and with which exit code.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::helpers::process::{Service, tallymill};
+
+const IMPORTED: &str = "\
+events.csv: batch ID
+  received              8
+  inserted              5
+  failed                3
+  blank                 0
+  line 7, column candidate_id: `candidate_id` is empty (missing-value)
+    → fill in the cell, or remove the row
+  line 8, column event_type: `event_type` is empty (missing-value)
+  line 9, column timestamp: `timestamp` is empty (missing-value)
+  counted               5
+  duplicate             0
+  conflict              0
+
+date        event type         count  unique users
+2025-11-08  question_answered      1             1
+2025-11-08  test_abandoned         1             1
+2025-11-08  test_started           1             1
+2025-11-08  total                  3             2
+2025-11-09  test_started           1             1
+2025-11-09  total                  1             1
+2025-11-10  test_completed         1             1
+2025-11-10  total                  1             1
+
+";
+
+struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a directory"),
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Runs a command to its end in this directory.
+    fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let mut command = tallymill(&self.data(), settings);
+        command.stdin(Stdio::null()).args(arguments);
+        Ran::of(&command.output().expect("runs"))
+    }
+
+    /// A copy of a sample file, by its short name.
+    fn file(&self, sample: &str) -> String {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures")
+            .join(sample);
+        let name = from.file_name().expect("a name").to_owned();
+        std::fs::copy(from, self.dir.path().join(&name)).expect("copies");
+        name.to_string_lossy().into_owned()
+    }
+}
+
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            code: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    /// The output with every batch id as `ID`.
+    fn masked(&self) -> String {
+        let mut lines = Vec::new();
+        for line in self.out.split('\n') {
+            lines.push(match line.split_once(": batch ") {
+                Some((name, _)) => format!("{name}: batch ID"),
+                None => line.to_owned(),
+            });
+        }
+        lines.join("\n")
+    }
+}
+
+#[test]
+fn an_import_prints_the_counts_the_errors_and_the_days() {
+    let home = Home::new();
+    let file = home.file("events.csv");
+    let ran = home.run(&[], &["import", &file]);
+    assert_eq!((ran.code, ran.masked().as_str()), (Some(0), IMPORTED));
+    assert_eq!(ran.err, "");
+    let again = home.run(&[], &["import", &file]);
+    let said = "events.csv: batch ID\n  the same file was uploaded before: this is that batch\n";
+    assert!(again.masked().starts_with(said), "{again:?}");
+    let table = IMPORTED.split("\n\n").nth(1).expect("a table");
+    assert!(again.out.contains(table), "counted once: {again:?}");
+}
+
+#[test]
+fn a_refused_file_exits_with_2_and_says_what_to_do() {
+    let home = Home::new();
+    for (sample, said) in [
+        ("bad/misspelt-columns.csv", "pass `--columns event_type:"),
+        (
+            "bad/events-missing-timestamp.csv",
+            "missing column `timestamp`",
+        ),
+        ("bad/semicolons.csv", "save it with commas"),
+        ("bad/gzip.csv", "unpack it"),
+        ("bad/empty.csv", "the file is empty"),
+        (
+            "bad/no-valid-rows.csv",
+            "line 4, column timestamp: `timestamp` is in no accepted form: yesterday",
+        ),
+    ] {
+        let file = home.file(sample);
+        let ran = home.run(&[], &["import", &file]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(
+            ran.err.starts_with(&format!("tallymill: {file}: ")),
+            "{ran:?}"
+        );
+        assert!(ran.err.contains(said), "{ran:?}");
+    }
+    let ran = home.run(&[], &["import", "nowhere.csv"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.err
+            .starts_with("tallymill: nowhere.csv: can't be read: "),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_import_finds_the_server_that_runs_on_its_directory() {
+    let home = Home::new();
+    let file = home.file("events.csv");
+    let service = Service::start(&home.data(), &[]).await;
+    let mut command = tallymill(&home.data(), &[]);
+    command.args(["import", &file]);
+    let ran = tokio::task::spawn_blocking(move || command.output().expect("runs"));
+    let ran = Ran::of(&ran.await.expect("no panic"));
+    assert_eq!(
+        (ran.code, ran.masked().as_str()),
+        (Some(0), IMPORTED),
+        "{ran:?}"
+    );
+    let answer = reqwest::get(format!("{}/batches", service.url)).await;
+    let list: Value = answer.expect("answers").json().await.expect("JSON");
+    assert_eq!(list["data"][0]["file"]["name"], "events.csv");
+    assert_eq!(list["data"][0]["status"], "completed");
+}
+
+#[test]
+fn generated_files_are_the_same_for_the_same_seed_and_import_cleanly() {
+    let home = Home::new();
+    let generate = |seed| home.run(&[], &["generate", "--rows", "2000", "--seed", seed]);
+    let csv = generate("7").out;
+    assert_eq!(csv, generate("7").out);
+    assert_ne!(csv, generate("8").out);
+    assert_eq!(csv.lines().count(), 2_001);
+    let path = home.dir.path().join("sample.csv");
+    std::fs::write(path, &csv).expect("writes");
+    let ran = home.run(&[], &["import", "sample.csv"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let count = |name: &str| -> u64 {
+        let line = ran
+            .out
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(name));
+        let digits = line.unwrap_or_default().trim().replace(',', "");
+        digits
+            .parse()
+            .unwrap_or_else(|_| panic!("no {name} in {ran:?}"))
+    };
+    assert_eq!(count("received"), 2_000);
+    assert_eq!(count("inserted") + count("failed"), 2_000);
+    assert!(count("failed") < 20, "few rows are bad");
+    assert!((1..=60).contains(&count("duplicate")), "some rows repeat");
+    assert_eq!(count("conflict"), 0);
+    let to_file = [
+        "generate", "--rows", "2000", "--seed", "7", "--output", "b.csv",
+    ];
+    assert_eq!(home.run(&[], &to_file).code, Some(0));
+    let written = std::fs::read_to_string(home.dir.path().join("b.csv"));
+    assert_eq!(written.expect("reads"), csv);
+}
+
+#[test]
+fn wrong_settings_stop_the_start_and_every_one_is_named() {
+    let home = Home::new();
+    let wrong = [
+        ("PORT", "http"),
+        ("TIME_ZONE", "Mars"),
+        ("WORKER_CONCURRENCY", "0"),
+        ("MONGO_URI", "mongodb://user:secret@db"),
+    ];
+    for command in ["serve", "migrate"] {
+        let ran = home.run(&wrong, &[command]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(
+            ran.err.starts_with("tallymill: 4 of the settings"),
+            "{ran:?}"
+        );
+        for (name, _) in wrong {
+            assert!(ran.err.contains(name), "{ran:?}");
+        }
+        assert!(!ran.err.contains("secret"), "{ran:?}");
+    }
+    let ran = home.run(&[("REPROCESS_CRON", "61 * * * *")], &["serve"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("REPROCESS_CRON `61 * * * *`"), "{ran:?}");
+    assert!(
+        !home.data().join("tallymill.db").exists(),
+        "nothing was made"
+    );
+}
+
+#[test]
+fn a_worker_needs_a_store_to_share() {
+    let ran = Home::new().run(&[], &["worker"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.err.contains("MONGO_URI") && ran.err.contains("tallymill serve"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn migrate_makes_the_store_and_then_leaves_it_as_it_is() {
+    let home = Home::new();
+    for said in ["was made", "is at the schema of this version"] {
+        let ran = home.run(&[], &["migrate"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.out.contains(said) && ran.out.contains("UTC"), "{ran:?}");
+    }
+    let ran = home.run(&[("TIME_ZONE", "Europe/Berlin")], &["migrate"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("set TIME_ZONE=UTC"), "{ran:?}");
+}
+
+#[test]
+fn help_names_every_option_with_an_example() {
+    let home = Home::new();
+    for (arguments, said) in [
+        (
+            &["--help"][..],
+            &[
+                "serve",
+                "worker",
+                "import",
+                "generate",
+                "migrate",
+                "Examples:",
+                "Exit codes:",
+            ][..],
+        ),
+        (
+            &["serve", "--help"],
+            &["--no-worker", "SIGTERM", "Examples:"],
+        ),
+        (&["worker", "--help"], &["MONGO_URI"]),
+        (
+            &["import", "--help"],
+            &[
+                "--source",
+                "--dedupe",
+                "--timestamp-format",
+                "--time-zone",
+                "--columns",
+                "--server",
+                "--force",
+                "Examples:",
+            ],
+        ),
+        (
+            &["generate", "--help"],
+            &["--rows", "--seed", "--ordered-ids", "--output", "Examples:"],
+        ),
+        (&["migrate", "--help"], &["DATA_DIR"]),
+    ] {
+        let ran = home.run(&[], arguments);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        for said in said {
+            assert!(
+                ran.out.contains(said),
+                "{arguments:?} does not mention {said}: {}",
+                ran.out
+            );
+        }
+    }
+    for wrong in [
+        &["import"][..],
+        &["generate"],
+        &["swim"],
+        &["import", "--dedupe", "x", "y.csv"],
+    ] {
+        let ran = home.run(&[], wrong);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(ran.err.contains("--help"), "{ran:?}");
+    }
+}

@@ -1,0 +1,399 @@
+//! The real binary, killed in mid-upload and in mid-job again and again: nothing half-done is ever visible, nothing
+//! accepted is lost, and the figures are those of one undisturbed pass over the files.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::{Body, Client};
+use serde_json::Value;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::helpers::process::{Service, eventually, tallymill};
+
+/// Kills in an ordinary run.
+const KILLS: u64 = 5;
+/// Clients, and files that each has to send, one after the other.
+const CLIENTS: usize = 4;
+const EACH: usize = 5;
+/// Events that files draw from; they overlap.
+const EVENTS: u64 = 6_000;
+/// Longest life of a server, in milliseconds.
+const LIFE: u64 = 600;
+const KINDS: [&str; 3] = ["login", "search", "logout"];
+
+/// `SplitMix64`: the same moments for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// How far a file has come, as far as its sender knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    New,
+    Uploaded(String),
+    Asked(String),
+}
+
+#[derive(Clone, Debug)]
+struct Sample {
+    name: String,
+    csv: String,
+    received: u64,
+    inserted: u64,
+    begun: bool,
+    step: Step,
+}
+
+/// User, type and day of an event: the same in every file that holds it.
+fn event(n: u64) -> (u64, &'static str, u64) {
+    (n % 37, KINDS[(n / 7 % 3) as usize], n / 11 % 5 + 10)
+}
+
+impl Sample {
+    fn new(number: u64, random: &mut Random) -> Self {
+        let mut csv = "event_id,user_id,event_type,timestamp\n".to_owned();
+        // The only row without an identity keeps files from being equal.
+        let (user, hour, minute) = (number % 37, number / 60 % 24, number % 60);
+        csv += &format!(",u{user},login,2025-11-09T{hour:02}:{minute:02}:00Z\n");
+        let rows = 50 + random.below(2_500);
+        let mut bad = 0;
+        for _ in 0..rows {
+            let n = random.below(EVENTS);
+            let (user, kind, day) = event(n);
+            if random.below(100) == 0 {
+                bad += 1;
+                csv += &format!("e{n},u{user},{kind},yesterday\n");
+            } else {
+                csv += &format!("e{n},u{user},{kind},2025-11-{day}T10:00:00Z\n");
+            }
+        }
+        Self {
+            name: format!("file-{number}.csv"),
+            csv,
+            received: rows + 1,
+            inserted: rows + 1 - bad,
+            begun: false,
+            step: Step::New,
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        matches!(self.step, Step::Asked(_))
+    }
+
+    /// Takes the file as far as the server lives.
+    async fn push(mut self, client: Client, url: String) -> Self {
+        self.begun = true;
+        if self.step == Step::New {
+            let sent = client
+                .post(format!("{url}/uploads?name={}", self.name))
+                .header("content-type", "text/csv")
+                .body(slowly(self.csv.clone()))
+                .send()
+                .await;
+            let Ok(answer) = sent else { return self };
+            // 200: it had been stored, only the answer was lost.
+            let status = answer.status().as_u16();
+            let Ok(body) = answer.json::<Value>().await else {
+                return self;
+            };
+            assert!(matches!(status, 200 | 201), "{status}: {body}");
+            self.step = Step::Uploaded(body["batch_id"].as_str().expect("an id").into());
+        }
+        if let Step::Uploaded(batch) = &self.step {
+            let sent = client.post(format!("{url}/batches/{batch}/process")).send();
+            let Ok(answer) = sent.await else { return self };
+            assert_eq!(answer.status(), 202);
+            self.step = Step::Asked(batch.clone());
+        }
+        self
+    }
+}
+
+/// Sends one file after the other until the server is gone.
+async fn push_all(mut files: Vec<Sample>, client: Client, url: String) -> Vec<Sample> {
+    for file in &mut files {
+        *file = file.clone().push(client.clone(), url.clone()).await;
+        if !file.is_asked() {
+            break;
+        }
+    }
+    files
+}
+
+/// A body in pieces with a breath between them, so that a kill finds it under way.
+fn slowly(csv: String) -> Body {
+    let pieces: Vec<Bytes> = csv
+        .as_bytes()
+        .chunks(2 << 10)
+        .map(Bytes::copy_from_slice)
+        .collect();
+    Body::wrap_stream(stream::unfold(pieces.into_iter(), |mut pieces| async {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let piece = pieces.next()?;
+        Some((Ok::<_, std::convert::Infallible>(piece), pieces))
+    }))
+}
+
+/// A plain single pass: a row without id counts, an id counts once.
+fn oracle(files: &[Sample]) -> BTreeMap<(String, String), (u64, u64)> {
+    let mut seen = BTreeSet::new();
+    let mut figures: BTreeMap<(String, String), (u64, BTreeSet<String>)> = BTreeMap::new();
+    for line in files.iter().flat_map(|file| file.csv.lines().skip(1)) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let [id, user, kind, time] = cells[..] else {
+            panic!("four cells: {line}")
+        };
+        if time == "yesterday" || (!id.is_empty() && !seen.insert(id.to_owned())) {
+            continue;
+        }
+        let (count, users) = figures.entry((time[..10].into(), kind.into())).or_default();
+        *count += 1;
+        users.insert(user.to_owned());
+    }
+    figures
+        .into_iter()
+        .map(|(key, (count, users))| (key, (count, users.len() as u64)))
+        .collect()
+}
+
+async fn json(client: &Client, url: &str) -> Value {
+    let answer = client.get(url).send().await.expect("answers");
+    assert_eq!(answer.status(), 200, "{url}");
+    answer.json().await.expect("JSON")
+}
+
+async fn batches(client: &Client, url: &str) -> Vec<Value> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let mut page = json(client, &format!("{url}/batches?limit=100{cursor}")).await;
+        all.extend(page["data"].as_array().expect("a list").iter().cloned());
+        match page["next_cursor"].take() {
+            Value::String(next) => cursor = format!("&cursor={next}"),
+            _ => return all,
+        }
+    }
+}
+
+async fn figures(client: &Client, url: &str) -> BTreeMap<(String, String), (u64, u64)> {
+    let body = json(client, &format!("{url}/metrics")).await;
+    let mut all = BTreeMap::new();
+    for day in body["data"].as_array().expect("a list") {
+        for figure in day["metrics"].as_array().expect("a list") {
+            let text = |value: &Value| value.as_str().expect("text").to_owned();
+            let number = |value: &Value| value.as_u64().expect("a number");
+            let key = (text(&day["date"]), text(&figure["event_type"]));
+            all.insert(
+                key,
+                (number(&figure["count"]), number(&figure["unique_users"])),
+            );
+        }
+    }
+    all
+}
+
+fn names(dir: &Path) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(dir).expect("a directory");
+    entries.map(|entry| entry.expect("a name").path()).collect()
+}
+
+/// Every batch on show is a whole file that somebody sent.
+fn all_are_whole(batches: &[Value], files: &[Sample]) {
+    for batch in batches {
+        let name = &batch["file"]["name"];
+        let file = files.iter().find(|file| name == &file.name);
+        let file = file.unwrap_or_else(|| panic!("nobody sent {name}: {batch}"));
+        assert_eq!(batch["received_count"], file.received, "{batch}");
+        assert_eq!(batch["inserted_count"], file.inserted, "{batch}");
+        assert_ne!(batch["status"], "receiving");
+    }
+    for file in files {
+        if let Step::Uploaded(id) | Step::Asked(id) = &file.step {
+            let held = batches.iter().filter(|batch| batch["batch_id"] == **id);
+            assert_eq!(held.count(), 1, "{} was acknowledged as {id}", file.name);
+        }
+    }
+}
+
+fn kills() -> u64 {
+    match std::env::var_os("TALLYMILL_KILLS") {
+        None => KILLS,
+        Some(text) => text
+            .to_str()
+            .and_then(|text| text.parse().ok())
+            .expect("TALLYMILL_KILLS is a number"),
+    }
+}
+
+#[tokio::test]
+async fn a_server_killed_again_and_again_shows_nothing_half_done_and_loses_nothing() {
+    let home = tempfile::tempdir().expect("a directory");
+    let data = home.path().join("data");
+    let (client, mut random) = (Client::new(), Random(20_251_110));
+    let mut files: Vec<Sample> = Vec::new();
+    let mut left = BTreeSet::new();
+    let (mut uploads, mut jobs) = (0, 0);
+    for _ in 0..kills() {
+        let service = Service::start(&data, &[]).await;
+        assert!(
+            names(&data.join("tmp")).is_disjoint(&left),
+            "what an unfinished upload left is removed at the start"
+        );
+        let shown = batches(&client, &service.url).await;
+        all_are_whole(&shown, &files);
+        let cut_short =
+            |batch: &&Value| batch["status"] == "queued" || batch["status"] == "processing";
+        jobs += shown.iter().filter(cut_short).count();
+        let (mut waiting, asked): (Vec<_>, Vec<_>) =
+            files.drain(..).partition(|file| !file.is_asked());
+        files = asked;
+        while waiting.len() < CLIENTS * EACH {
+            waiting.push(Sample::new(
+                (files.len() + waiting.len()) as u64,
+                &mut random,
+            ));
+        }
+        let mut under_way = JoinSet::new();
+        for share in waiting.chunks(EACH) {
+            under_way.spawn(push_all(
+                share.to_vec(),
+                client.clone(),
+                service.url.clone(),
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(random.below(LIFE))).await;
+        service.kill();
+        while let Some(share) = under_way.join_next().await {
+            let share = share.expect("no panic");
+            uploads += share
+                .iter()
+                .filter(|file| file.begun && !file.is_asked())
+                .count();
+            files.extend(share);
+        }
+        left = names(&data.join("tmp"));
+    }
+    assert!(uploads > 0 && jobs > 0, "no kill came in time");
+
+    let service = Service::start(&data, &[]).await;
+    let url = &service.url;
+    for file in &files {
+        if let Step::Asked(batch) = &file.step {
+            eventually(
+                "an accepted job completed without asking again",
+                async || {
+                    let found = json(&client, &format!("{url}/batches/{batch}")).await;
+                    assert_ne!(found["status"], "failed", "{found}");
+                    (found["status"] == "completed").then_some(())
+                },
+            )
+            .await;
+        }
+    }
+    for file in &mut files {
+        *file = file.clone().push(client.clone(), url.clone()).await;
+        assert!(file.is_asked(), "{} is taken", file.name);
+    }
+    let shown = eventually("every batch completed", async || {
+        let shown = batches(&client, url).await;
+        shown
+            .iter()
+            .all(|batch| batch["status"] == "completed")
+            .then_some(shown)
+    })
+    .await;
+    all_are_whole(&shown, &files);
+    assert_eq!(shown.len(), files.len(), "one batch a file");
+    assert_eq!(figures(&client, url).await, oracle(&files));
+    let held: BTreeSet<PathBuf> = shown
+        .iter()
+        .map(|batch| batch["batch_id"].as_str().expect("an id"))
+        .map(|id| data.join("batches").join(format!("{id}.parquet")))
+        .collect();
+    eventually("no file without a batch", async || {
+        (names(&data.join("batches")) == held).then_some(())
+    })
+    .await;
+    assert_eq!(names(&data.join("tmp")), BTreeSet::new());
+}
+
+#[tokio::test]
+async fn a_stop_under_load_finishes_the_uploads_under_way() {
+    let home = tempfile::tempdir().expect("a directory");
+    let data = home.path().join("data");
+    let mut service = Service::start(&data, &[("SHUTDOWN_SECONDS", "20")]).await;
+    let url = service.url.clone();
+    let mut uploads = JoinSet::new();
+    let mut senders = Vec::new();
+    for n in 0..4 {
+        let (sender, pieces) = mpsc::channel::<Bytes>(1);
+        let body = Body::wrap_stream(stream::unfold(pieces, |mut pieces| async {
+            let piece = pieces.recv().await?;
+            Some((Ok::<_, std::convert::Infallible>(piece), pieces))
+        }));
+        let request = Client::new()
+            .post(format!("{url}/uploads"))
+            .header("content-type", "text/csv")
+            .body(body);
+        uploads.spawn(async move { request.send().await.map(|answer| answer.status().as_u16()) });
+        let head = format!("user_id,event_type,timestamp\nu{n},login,2025-11-10\n");
+        let rows = "u,login,2025-11-10\n".repeat(20_000);
+        for piece in [head, rows] {
+            sender.send(piece.into()).await.expect("taken");
+        }
+        senders.push(sender);
+    }
+    eventually("four uploads being stored", async || {
+        (names(&data.join("tmp")).len() == 4).then_some(())
+    })
+    .await;
+    service.terminate();
+    let (_, address) = url.split_once("//").expect("an address");
+    eventually("no more connections taken", async || {
+        std::net::TcpStream::connect(address).is_err().then_some(())
+    })
+    .await;
+    for sender in senders {
+        let last = "u,logout,2025-11-11\n".into();
+        sender.send(last).await.expect("taken");
+    }
+    while let Some(status) = uploads.join_next().await {
+        assert_eq!(status.expect("no panic").ok(), Some(201));
+    }
+    assert_eq!(service.ended().await.code(), Some(0), "{}", service.log());
+    let log = service.log();
+    assert!(!log.contains("not everything ended"), "{log}");
+
+    let again = Service::start(&data, &[]).await;
+    let kept = batches(&Client::new(), &again.url).await;
+    assert_eq!(kept.len(), 4);
+    for batch in kept {
+        assert_eq!(batch["inserted_count"], 20_002, "{batch}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_server_on_one_directory_is_refused_and_told_who_has_it() {
+    let home = tempfile::tempdir().expect("a directory");
+    let data = home.path().join("data");
+    let service = Service::start(&data, &[]).await;
+    let second = tallymill(&data, &[]).output().expect("runs");
+    assert_eq!(second.status.code(), Some(2));
+    let why = String::from_utf8_lossy(&second.stderr);
+    let pid = format!("process {}", service.child.id());
+    assert!(why.contains(&pid) && why.contains(&service.url), "{why}");
+    assert!(why.contains("DATA_DIR"), "{why}");
+}
