@@ -123,17 +123,31 @@ impl Sweep {
             let (owner, renewals) = &batch.upload_lease;
             let before = self.uploads.remove(&batch.id);
             match self.watch(before, owner, 0, *renewals) {
-                Watch::Lapsed => {
-                    let abandon = BatchChange::Abandon {
-                        at: self.clock.now(),
-                        renewals: Some(*renewals),
-                    };
-                    self.store.change_batch(batch.id, &abandon).await?;
-                }
+                Watch::Lapsed => self.abandon(batch.id, *renewals).await?,
                 Watch::Moving(at) => drop(seen.insert(batch.id, at)),
             }
         }
         self.uploads = seen;
+        Ok(())
+    }
+
+    /// Gives an upload up and removes what it left; cleanup looks again later, for what a late writer adds.
+    async fn abandon(&self, id: BatchId, renewals: u64) -> Result<()> {
+        let abandon = BatchChange::Abandon {
+            at: self.clock.now(),
+            renewals: Some(renewals),
+        };
+        if self
+            .store
+            .change_batch(id, &abandon)
+            .await?
+            .done()
+            .is_some()
+        {
+            tracing::warn!(batch.id = %id, "upload {id} was never finished and is removed");
+            while self.store.drop_rejections(id).await? {}
+            self.store.drop_events(id).await?;
+        }
         Ok(())
     }
 
