@@ -7,5 +7,6 @@ mod fixtures;
 mod helpers;
 mod layering;
 mod metrics;
+mod page;
 mod simulation;
 mod uploads;
