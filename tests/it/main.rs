@@ -8,6 +8,7 @@ mod fixtures;
 mod helpers;
 mod layering;
 mod metrics;
+mod page;
 mod simulation;
 mod store_contract;
 mod uploads;

@@ -133,7 +133,8 @@ function batchRow() {
       if (!visible && control === document.activeElement) name.focus({ preventScroll: true });
       control.hidden = !visible;
     }
-    const settled = known !== null && isActive(known) && !isActive(batch.status);
+    // A quick job is never seen at work: only its outcome tells of it.
+    const settled = known !== null && known !== batch.status && !isActive(batch.status);
     known = batch.status;
     if (settled) emit('figures-changed');
   }

@@ -6,7 +6,7 @@ import { errorsTable } from './errors.js';
 
 const SHOWN_ELSEWHERE = new Set([
   'type', 'title', 'status', 'detail', 'code', 'retryable', 'error', 'errors', 'errors_truncated', 'errors_by_code',
-  'instance', 'request_id', 'batch_id', 'retry_after',
+  'instance', 'request_id', 'batch_id', 'retry_after', 'missing', 'found', 'nearest',
 ]);
 
 const BY_CODE = [
@@ -28,7 +28,7 @@ const BY_STATUS = {
   409: 'It is in a state that does not allow this. Reload and look again.',
   410: 'It was undone; upload the file again if you need it.',
   413: 'Split the file, or have the limit that is named raised.',
-  415: 'Save the file as CSV (text, separated by commas, semicolons or tabs) and upload that.',
+  415: 'Save the file as CSV (text in UTF-8, separated by commas) and upload that.',
   422: 'Correct the file or the options and upload again.',
 };
 

@@ -1,6 +1,7 @@
 //! What several subjects use.
 
 pub(crate) mod app;
+pub(crate) mod browser;
 pub(crate) mod gate;
 pub(crate) mod mutant;
 pub(crate) mod process;

@@ -14,11 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Settings that suit tests: any port, no limit on uploads, quick sweeps.
-const SETTINGS: [(&str, &str); 5] = [
+/// Settings that suit tests: any port, no limit on uploads, quick sweeps and cleanups.
+const SETTINGS: [(&str, &str); 6] = [
     ("PORT", "0"),
     ("UPLOAD_LIMIT", "0"),
     ("SWEEP_SECONDS", "1"),
+    ("CLEANUP_INTERVAL_SECONDS", "1"),
     ("JOB_BACKOFF_SECONDS", "1"),
     ("JOB_MAX_CRASHES", "1000"),
 ];

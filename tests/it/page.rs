@@ -1,0 +1,230 @@
+//! The page in a real browser: a file uploaded, its errors read, processed, counted and undone; by mouse and by
+//! keyboard; and what an administrator does about dead letters.
+
+use std::path::{Path, PathBuf};
+
+use fantoccini::Locator;
+use serde_json::json;
+
+use crate::helpers::{
+    app::{TOKEN, TestApp},
+    browser::{Browser, ENTER},
+};
+
+const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
+
+fn sample() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/events.csv");
+    path.display().to_string()
+}
+
+async fn choose(browser: &Browser, file: &str) {
+    let input = browser.page.find(Locator::Css("#file")).await;
+    let input = input.expect("an input");
+    input.send_keys(file).await.expect("chooses");
+}
+
+async fn count(browser: &Browser, name: &str) -> String {
+    let cell = browser
+        .see(&format!("#receipt-counts [data-count={name}]"))
+        .await;
+    let value = cell.attr("data-value").await.expect("answers");
+    value.expect("a value")
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_mended_by_its_errors_counted_and_undone() {
+    let (app, browser) = (TestApp::start().await, Browser::start().await);
+    browser.page.goto(&app.url).await.expect("opens");
+    browser.see("#metrics-empty").await;
+    browser.shoot("1-empty").await;
+    choose(&browser, &sample()).await;
+    browser.click("#upload-button").await;
+    browser.see("#receipt[data-batch] #process-button").await;
+    assert_eq!(count(&browser, "inserted").await, "5");
+    assert_eq!(count(&browser, "failed").await, "3");
+    for (row, line, column) in [
+        (6, "7", "candidate_id"),
+        (7, "8", "event_type"),
+        (8, "9", "timestamp"),
+    ] {
+        let shown = format!("#errors-table tr[data-row='{row}'][data-code='missing-value']");
+        let text = browser.text(&shown).await;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert!(words.contains(&line) && words.contains(&column), "{text}");
+    }
+    browser.see("#metrics-empty").await;
+    browser.shoot("2-receipt").await;
+
+    browser.click("#process-button").await;
+    browser.see("#batch-status[data-status=completed]").await;
+    for (day, total) in [("2025-11-08", 3), ("2025-11-09", 1), ("2025-11-10", 1)] {
+        let bar = format!("#chart svg .day[data-date='{day}'][data-total='{total}']");
+        browser.see(&bar).await;
+    }
+    let row = "#metrics-table tr[data-date='2025-11-08'][data-type='test_started']";
+    let text = browser.text(row).await;
+    assert!(text.ends_with("1 1"), "one event, one user: {text}");
+    assert_eq!(
+        browser.text("#batches-table tr[data-batch] .badge").await,
+        "completed"
+    );
+    browser.shoot("3-figures").await;
+
+    browser.click("#batches-table tr[data-batch] .undo").await;
+    browser.see("#confirm").await;
+    browser.shoot("4-confirm").await;
+    browser.click("#confirm-yes").await;
+    browser.see("#batch-status[data-status=deleted]").await;
+    browser.see("#metrics-empty").await;
+    browser.miss("#chart").await;
+    assert_eq!(app.figures("").await, []);
+    assert_eq!(browser.complaints().await, [""; 0]);
+    drop(browser);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn everything_can_be_done_with_the_keyboard() {
+    let (app, browser) = (TestApp::start().await, Browser::start().await);
+    browser.page.goto(&app.url).await.expect("opens");
+    browser.tab_to("#file").await;
+    // The dialog of the system is not part of the page.
+    choose(&browser, &sample()).await;
+    browser.tab_to("#upload-button").await;
+    browser.press(ENTER).await;
+    browser.see("#receipt[data-batch] #process-button").await;
+    browser.tab_to("#process-button").await;
+    browser.press(ENTER).await;
+    browser.see("#batch-status[data-status=completed]").await;
+    browser.tab_to("#undo-button").await;
+    browser.press(ENTER).await;
+    browser.see("#confirm").await;
+    assert_eq!(
+        browser.run("return document.activeElement.id").await,
+        "confirm-no",
+        "Enter alone undoes nothing"
+    );
+    browser.tab_to("#confirm-yes").await;
+    browser.press(ENTER).await;
+    browser.see("#batch-status[data-status=deleted]").await;
+    assert_eq!(browser.complaints().await, [""; 0]);
+    drop(browser);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_file_says_what_to_do_and_text_from_files_stays_text() {
+    let (app, browser) = (TestApp::start().await, Browser::start().await);
+    browser.page.goto(&app.url).await.expect("opens");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("hostile.csv");
+    let csv = "user_id,event_type,timestamp\nu1,<b>x</b>,2025-11-10\n<img src=x onerror=alert(1)>,login,<script>alert(2)</script>\n";
+    std::fs::write(&path, csv).expect("writes");
+    choose(&browser, &path.display().to_string()).await;
+    browser.click("#upload-button").await;
+    let text = browser.text("#errors-table tr[data-row='2']").await;
+    assert!(text.contains("<script>alert(2)</script>"), "{text}");
+    browser.click("#process-button").await;
+    browser.see("#metrics-table tr[data-type='<b>x</b>']").await;
+
+    let missing =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bad/events-missing-timestamp.csv");
+    choose(&browser, &missing.display().to_string()).await;
+    browser.click("#upload-button").await;
+    let said = browser.text("#upload-problem").await;
+    assert!(said.contains("missing column `timestamp`"), "{said}");
+    assert!(!said.contains('{'), "in words: {said}");
+    browser.shoot("5-refused").await;
+    // The browser itself notes the refusal's status; nothing else.
+    let complaints = browser.complaints().await;
+    assert!(
+        complaints.iter().all(|line| line.contains("422")),
+        "{complaints:?}"
+    );
+    drop(browser);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_scrolls_sideways_on_a_telephone() {
+    let (app, browser) = (TestApp::start().await, Browser::start().await);
+    let csv = std::fs::read(sample()).expect("reads");
+    let batch = app.uploaded("", csv).await;
+    app.process(&batch).await;
+    // Enough days for a scroll bar, and long words.
+    let mut csv = "user_id,event_type,timestamp\n".to_owned();
+    for day in 10..30 {
+        for kind in [
+            "a_rather_long_event_type_name",
+            "test_question_answered",
+            "x",
+        ] {
+            csv += &format!("u1,{kind},2025-11-{day}\n");
+        }
+    }
+    let other = app.uploaded("", csv).await;
+    app.process(&other).await;
+    browser.resize(360, 800).await;
+    let url = format!("{}/#batch/{batch}", app.url);
+    browser.page.goto(&url).await.expect("opens");
+    browser.see("#chart svg .day[data-total='3']").await;
+    browser.see("#errors-table tr[data-row]").await;
+    let wide = "return [...document.querySelectorAll('html, .scroll')].filter(n => n.scrollWidth > n.clientWidth).map(n => `${n.className || n.tagName} ${n.ariaLabel ?? n.getAttribute('aria-labelledby') ?? ''} ${n.scrollWidth} ${n.clientWidth}`)";
+    assert_eq!(browser.run(wide).await, json!([]));
+    drop(browser);
+    app.stop().await;
+}
+
+fn events_file(app: &TestApp, batch: &str) -> PathBuf {
+    app.dir
+        .path()
+        .join("batches")
+        .join(format!("{batch}.parquet"))
+}
+
+/// Makes a dead letter, and gives its batch with what mends it.
+async fn dead_letter(app: &TestApp, source: &str) -> (String, Vec<u8>) {
+    let batch = app.uploaded(&format!("?source={source}"), CSV).await;
+    let whole = std::fs::read(events_file(app, &batch)).expect("reads");
+    std::fs::write(events_file(app, &batch), "not parquet").expect("writes");
+    assert_eq!(
+        app.post(&format!("/batches/{batch}/process")).await.status,
+        202
+    );
+    app.until(&batch, "failed").await;
+    (batch, whole)
+}
+
+#[tokio::test]
+async fn an_administrator_retries_and_discards_dead_letters() {
+    let (app, browser) = (TestApp::start().await, Browser::start().await);
+    let (first, whole_first) = dead_letter(&app, "1").await;
+    let (second, _) = dead_letter(&app, "2").await;
+    let (third, whole_third) = dead_letter(&app, "3").await;
+    browser.page.goto(&app.url).await.expect("opens");
+    let token = browser.see("#token").await;
+    token.send_keys(TOKEN).await.expect("types");
+    browser.press(ENTER).await;
+    let row = |batch: &str| format!("#dlq-table tr[data-job='process:{batch}']");
+    let text = browser.text(&row(&first)).await;
+    assert!(text.contains("damaged"), "{text}");
+    browser.shoot("6-dead-letters").await;
+
+    std::fs::write(events_file(&app, &first), whole_first).expect("mends");
+    browser.click(&format!("{} .retry", row(&first))).await;
+    browser.miss(&row(&first)).await;
+    app.until(&first, "completed").await;
+    browser.click(&format!("{} .discard", row(&second))).await;
+    browser.click("#confirm-yes").await;
+    browser.miss(&row(&second)).await;
+    std::fs::write(events_file(&app, &third), whole_third).expect("mends");
+    browser.click("#retry-all").await;
+    browser.see("#dlq-empty").await;
+    app.until(&third, "completed").await;
+    app.until(&second, "failed").await;
+    browser.see("#chart svg .day[data-total='2']").await;
+    assert_eq!(browser.complaints().await, [""; 0]);
+    drop(browser);
+    app.stop().await;
+}
