@@ -3,12 +3,14 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use actix_web::dev::Server;
+use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -210,7 +212,7 @@ impl App {
                 "not everything ended within SHUTDOWN_SECONDS; what is left is taken up at the next start"
             ),
         }
-        drop(store);
+        store.close().await?;
         tracing::info!("stopped");
         Ok(())
     }
@@ -248,8 +250,12 @@ async fn keep_sweeping(
     stop: CancellationToken,
 ) {
     loop {
-        if let Err(why) = sweep.pass().await {
-            tracing::warn!(error = %why, "a sweep was cut short; the next does the rest");
+        match AssertUnwindSafe(sweep.pass()).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => {
+                tracing::warn!(error = %why, "a sweep was cut short; the next does the rest")
+            }
+            Err(_) => tracing::error!("a sweep panicked; the next begins anew"),
         }
         tokio::select! {
             () = clock.sleep(every) => {}

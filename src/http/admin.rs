@@ -75,7 +75,7 @@ fn admit(request: &HttpRequest) -> Result<Admin, Problem> {
         .headers()
         .get(header::AUTHORIZATION)
         .map(|value| value.as_bytes());
-    match sent.and_then(|sent| sent.strip_prefix(b"Bearer ")) {
+    match sent.and_then(bearer) {
         Some(sent) if token.is(sent) => {
             let actor = request
                 .peer_addr()
@@ -87,6 +87,12 @@ fn admit(request: &HttpRequest) -> Result<Admin, Problem> {
             "send `Authorization: Bearer <ADMIN_TOKEN>`",
         )),
     }
+}
+
+/// The token of a header; the scheme is case-insensitive (RFC 9110, 11.1).
+fn bearer(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = header.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
 fn check_queue(queue: &str) -> Result<(), Problem> {

@@ -104,8 +104,19 @@ fn bad_form(why: &MultipartError) -> Problem {
 }
 
 impl Form {
-    /// Reads the options that stand before the file.
-    pub(super) async fn open(mut form: Multipart) -> Result<Self, Problem> {
+    /// Reads the options that stand before the file, which has to begin within `idle`.
+    pub(super) async fn open(form: Multipart, idle: Duration) -> Result<Self, Problem> {
+        let opened = tokio::time::timeout(idle, Self::read_options(form)).await;
+        opened.unwrap_or_else(|_| {
+            let why = format!(
+                "the file did not begin within {} seconds; nothing was stored",
+                idle.as_secs()
+            );
+            Err(Problem::new(Code::BodyTimeout, why))
+        })
+    }
+
+    async fn read_options(mut form: Multipart) -> Result<Self, Problem> {
         let mut options = Vec::new();
         for _ in 0..PARTS {
             let Some(part) = form.next().await else {
@@ -157,12 +168,20 @@ impl Form {
     pub(super) fn into_file(self, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyFault>> {
         let Self { file, rest, .. } = self;
         let bytes = patient(file.map_err(|why| broken(&why)), idle);
-        bytes.chain(stream::once(nothing_more(rest)).filter_map(|fault| async { fault.map(Err) }))
+        bytes.chain(
+            stream::once(nothing_more(rest, idle)).filter_map(|fault| async { fault.map(Err) }),
+        )
     }
 }
 
-async fn nothing_more(mut rest: Multipart) -> Option<BodyFault> {
-    match rest.next().await {
+async fn nothing_more(mut rest: Multipart, idle: Duration) -> Option<BodyFault> {
+    let Ok(next) = tokio::time::timeout(idle, rest.next()).await else {
+        return Some(slow(format!(
+            "the form did not end within {} seconds",
+            idle.as_secs()
+        )));
+    };
+    match next {
         None => None,
         Some(Err(why)) => Some(broken(&why)),
         Some(Ok(part))

@@ -101,6 +101,9 @@ fn routes(config: &mut ServiceConfig) {
             "/admin/queues/{queue}/dlq/{id}/discard",
             web::post().to(admin::discard),
         )
+        .route("/health", web::head().to(health::health))
+        .route("/ready", web::head().to(health::ready))
+        .route("/", web::head().to(page::index))
         .route("/health", web::get().to(health::health))
         .route("/ready", web::get().to(health::ready))
         .route("/", web::get().to(page::index))

@@ -200,7 +200,7 @@ impl From<QueryError> for Problem {
     fn from(why: QueryError) -> Self {
         match why {
             QueryError::Cursor(why) => Self::new(Code::BadCursor, why.to_string()),
-            QueryError::Metrics(why @ MetricFault::TooLong) => {
+            QueryError::Metrics(why @ (MetricFault::TooLong | MetricFault::TooMany)) => {
                 Self::new(Code::RangeTooLong, why.to_string())
             }
             QueryError::Metrics(why) => Self::new(Code::BadQuery, why.to_string()),
@@ -298,6 +298,9 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
         }
         ParseError::HeaderTooLong { limit, .. } => {
             Problem::new(Code::BadHeader, detail).limit(*limit, "RECORD_LIMIT_BYTES")
+        }
+        ParseError::LabelTooLong { limit, .. } => {
+            Problem::new(Code::BadHeader, detail).with("limit", *limit)
         }
         ParseError::HeaderNotText { line }
         | ParseError::HeaderUnclosedQuote { line }

@@ -51,8 +51,11 @@ pub(super) async fn create(
         return store(&at, options, body::raw(payload, at.limits.body_idle)).await;
     }
     let form = Multipart::from_request(&request, &mut payload.into_inner()).await;
-    let form =
-        Form::open(form.map_err(|why| Problem::new(Code::BadMultipart, why.to_string()))?).await?;
+    let form = Form::open(
+        form.map_err(|why| Problem::new(Code::BadMultipart, why.to_string()))?,
+        at.limits.body_idle,
+    )
+    .await?;
     let mut options =
         UploadOptions::from_pairs(options.into_iter().chain(form.options.iter().cloned()))?;
     options.file_name = options

@@ -17,6 +17,9 @@ pub enum OptionFault {
     /// No such option.
     #[error("there is no option `{0}`: the options are {KNOWN}")]
     Unknown(String),
+    /// Bytes that are not text.
+    #[error("the option `{0}` is not UTF-8 text")]
+    NotText(String),
     /// Given twice.
     #[error("the option `{0}` is given twice")]
     Twice(&'static str),
@@ -77,11 +80,17 @@ impl UploadOptions {
             expected,
         };
         let too_long = |name, limit: usize| bad(name, format!("at most {limit} bytes are taken"));
+        // How a decoder marks bytes that are not text: stored, they would change what the option says.
+        if value.contains(char::REPLACEMENT_CHARACTER) {
+            let shown = name.chars().take(80).collect();
+            return Err(OptionFault::NotText(shown));
+        }
         match name {
             "source" if value.len() > NAME_BYTES => return Err(too_long("source", NAME_BYTES)),
-            "timestamp_format" | "columns" if value.len() > VALUE_BYTES => {
-                return Err(too_long("columns", VALUE_BYTES));
+            "timestamp_format" if value.len() > VALUE_BYTES => {
+                return Err(too_long("timestamp_format", VALUE_BYTES));
             }
+            "columns" if value.len() > VALUE_BYTES => return Err(too_long("columns", VALUE_BYTES)),
             "source" => value.trim().clone_into(&mut self.source),
             "dedupe" => {
                 self.keep_duplicates = match value {

@@ -46,6 +46,16 @@ pub enum ParseError {
         /// Columns allowed.
         limit: usize,
     },
+    /// A label over the byte limit.
+    #[error(
+        "the name of column {column} is longer than {limit} bytes; check that the first line holds the column names"
+    )]
+    LabelTooLong {
+        /// Position of the column, from 1.
+        column: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
     /// A header record over the byte limit.
     #[error(
         "the header on line {line} is longer than {limit} bytes; check that the file is a CSV file with line breaks"

@@ -82,6 +82,9 @@ impl Header {
     }
 }
 
+/// Longest label: it stands in every fault of its column, so a long one would swell every rejection.
+const LABEL_BYTES: usize = 256;
+
 /// A label as labels are compared.
 pub(super) fn fold(label: &str) -> String {
     clean(label).to_lowercase()
@@ -93,6 +96,13 @@ fn clean(label: &str) -> &str {
 
 /// Every column's label: its own, or `column_N` where it is blank.
 fn name_all(cells: &[&str]) -> Result<Vec<String>, ParseError> {
+    if let Some(at) = cells
+        .iter()
+        .position(|cell| clean(cell).len() > LABEL_BYTES)
+    {
+        let (column, limit) = (at + 1, LABEL_BYTES);
+        return Err(ParseError::LabelTooLong { column, limit });
+    }
     let mut seen = HashSet::new();
     for cell in cells.iter().copied().filter(|cell| !clean(cell).is_empty()) {
         if !seen.insert(fold(cell)) {

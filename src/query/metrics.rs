@@ -9,6 +9,8 @@ use crate::{
 
 /// Longest range of days.
 const MAX_DAYS: usize = 3_700;
+/// Most figures (one a day and type) in one answer.
+const MAX_FIGURES: usize = 100_000;
 /// Days read at once: a month of many types stays small.
 const DAYS_AT_ONCE: usize = 31;
 /// The first and last day that an event can fall on, in any zone.
@@ -29,6 +31,11 @@ pub enum MetricFault {
         /// The last day.
         to: Day,
     },
+    /// Too many types on too many days.
+    #[error(
+        "that is more than {MAX_FIGURES} figures: ask for a shorter range, or for one `event_type`"
+    )]
+    TooMany,
     /// The range is too long.
     #[error("the range holds more than {MAX_DAYS} days: ask for a shorter one")]
     TooLong,
@@ -96,6 +103,7 @@ pub struct Metrics {
 pub async fn metrics(store: &dyn Store, filter: &MetricFilter) -> Result<Metrics, QueryError> {
     let (mut from, to) = filter.range()?;
     let mut found = Metrics::default();
+    let mut figures_found = 0;
     loop {
         let days = store
             .days(from, to, filter.event_type.as_deref(), DAYS_AT_ONCE)
@@ -104,7 +112,11 @@ pub async fn metrics(store: &dyn Store, filter: &MetricFilter) -> Result<Metrics
         let more = days.len() == DAYS_AT_ONCE;
         for day in days {
             found.totals.add(&day.total);
+            figures_found += day.types.len();
             found.days.push(figures(day));
+        }
+        if figures_found > MAX_FIGURES {
+            return Err(MetricFault::TooMany.into());
         }
         if found.days.len() > MAX_DAYS {
             return Err(MetricFault::TooLong.into());

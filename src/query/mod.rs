@@ -15,6 +15,10 @@ use crate::{
 pub const MAX_PAGE: usize = 1_000;
 /// A page where none is asked for.
 pub const DEFAULT_PAGE: usize = 50;
+/// Bytes of original cells after which a page of rejections ends early: rows may be long.
+const PAGE_BYTES: usize = 2 << 20;
+/// Rejections read at once.
+const REJECTIONS_AT_ONCE: usize = 50;
 /// Overlaps shown with a batch.
 const OVERLAPS: usize = 100;
 /// Losers counted at once.
@@ -136,14 +140,32 @@ pub async fn rejections(
     after: Option<&str>,
 ) -> std::result::Result<Page<Rejection>, QueryError> {
     let list = format!("errors {id}");
-    let after: u32 = after
+    let mut last: u32 = after
         .map(|text| Cursor::read(&list, text))
         .transpose()?
         .unwrap_or(0);
-    let data = store.rejections(id, after, limit + 1).await?;
-    Ok(page(data, limit, |rejection| {
-        Cursor::new(&list, &rejection.row)
-    }))
+    let (mut data, mut bytes) = (Vec::new(), 0);
+    loop {
+        let asked = REJECTIONS_AT_ONCE.min(limit + 1 - data.len());
+        let part = store.rejections(id, last, asked).await?;
+        let at_end = part.len() < asked;
+        last = part.last().map_or(last, |rejection| rejection.row);
+        bytes += part
+            .iter()
+            .flat_map(|r| &r.cells)
+            .map(String::len)
+            .sum::<usize>();
+        data.extend(part);
+        if at_end || data.len() > limit {
+            return Ok(page(data, limit, |rejection| {
+                Cursor::new(&list, &rejection.row)
+            }));
+        }
+        if bytes > PAGE_BYTES {
+            let next = Some(Cursor::new(&list, &last));
+            return Ok(Page { data, next });
+        }
+    }
 }
 
 /// A dead job, and how many events of other batches its batch still holds back.

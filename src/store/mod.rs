@@ -141,7 +141,7 @@ pub struct Overlap {
     pub duplicates: u64,
     /// Rows with other content.
     pub conflicts: u64,
-    /// The first of them.
+    /// Some of them: conflicts first, then by row.
     pub samples: Vec<Loss>,
 }
 

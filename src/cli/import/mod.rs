@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::NaiveDate;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -71,6 +72,9 @@ pub struct Import {
     #[arg(long)]
     pub force: bool,
 }
+
+/// Calendar days whose figures are asked for at once.
+const DAYS_AT_ONCE: i64 = 366;
 
 /// Imports.
 pub async fn run(options: &Import, config: Config) -> ExitCode {
@@ -146,6 +150,7 @@ impl Own {
 }
 
 async fn all(client: &Client, options: &Import) -> Result<(), ImportError> {
+    let mut first = None;
     for file in &options.files {
         let name = file.display().to_string();
         let imported = if file.as_os_str() == "-" {
@@ -154,12 +159,18 @@ async fn all(client: &Client, options: &Import) -> Result<(), ImportError> {
         } else {
             one(client, options, &name, file).await
         };
-        imported.map_err(|why| match why {
+        let Err(why) = imported else { continue };
+        let why = match why {
             ImportError::Refused(why) => ImportError::Refused(format!("{name}: {why}")),
             ImportError::Failed(why) => ImportError::Failed(format!("{name}: {why}")),
-        })?;
+        };
+        // The other files are imported all the same; what the first came to is the exit code.
+        match first {
+            None => first = Some(why),
+            Some(_) => eprintln!("tallymill: {why}"),
+        }
     }
-    Ok(())
+    first.map_or(Ok(()), Err)
 }
 
 /// Keeps standard input in a file: its length is told beforehand, and it may have to be sent twice.
@@ -195,11 +206,17 @@ async fn one(
         .process(&receipt.batch_id, options.force, &bar)
         .await?;
     let batch = wait(client, &receipt.batch_id, &bar).await?;
-    let (from, to) = (batch.days.iter().min(), batch.days.iter().max());
-    let mut days = match (from, to) {
-        (Some(from), Some(to)) => client.metrics(from, to, &bar).await?.data,
-        (None, _) | (_, None) => Vec::new(),
-    };
+    let mut days = Vec::new();
+    // A few days at a time: a batch may span more than one answer holds.
+    for (from, to) in stretches(&batch.days) {
+        let asked = client.metrics(from, to, &bar).await;
+        match asked {
+            Ok(found) => days.extend(found.data),
+            Err(why) => {
+                eprintln!("tallymill: the figures from {from} to {to} can't be shown: {why}")
+            }
+        }
+    }
     bar.finish_and_clear();
     days.retain(|day| batch.days.contains(&day.date));
     if let Some(counts) = &batch.published {
@@ -209,6 +226,21 @@ async fn one(
         print(&format!("\n{}\n", report::table(&days)));
     }
     Ok(())
+}
+
+/// The days, cut into stretches of at most a year: the first and last day of each.
+fn stretches(days: &[String]) -> Vec<(&String, &String)> {
+    let date = |day: &String| day.parse::<NaiveDate>().unwrap_or_default();
+    let mut all: Vec<(&String, &String)> = Vec::new();
+    let mut days: Vec<&String> = days.iter().collect();
+    days.sort_unstable();
+    for day in days {
+        match all.last_mut() {
+            Some((from, to)) if (date(day) - date(from)).num_days() < DAYS_AT_ONCE => *to = day,
+            Some(_) | None => all.push((day, day)),
+        }
+    }
+    all
 }
 
 /// Waits until a batch is processed.

@@ -60,6 +60,13 @@ pub async fn schedule(
 
 async fn cleanup(every: Duration, desk: &Desk, clock: &dyn Clock) {
     let every = i64::try_from(every.as_secs()).unwrap_or(i64::MAX).max(1);
+    // At the start too: what expired while nothing ran need not wait for the next slot.
+    if let Err(why) = desk
+        .arm_slot(JobId::Cleanup(Slot(clock.now().timestamp())))
+        .await
+    {
+        tracing::warn!(error = %why, "can't arm the cleanup yet");
+    }
     loop {
         let now = clock.now().timestamp();
         let slot = now - now.rem_euclid(every);

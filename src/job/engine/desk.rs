@@ -119,6 +119,16 @@ impl Desk {
     /// # Errors
     /// [`StoreError`](crate::store::StoreError) if the ledger is away.
     pub async fn discard(&self, job: JobId) -> Result<Changed<Job>> {
+        // Given up, a batch would be deleting or a day stale for ever.
+        if let JobId::Undo(_) | JobId::Rollup(_) = job {
+            let state = "one that has to be done: retry it".to_owned();
+            let subject = format!("job {job}");
+            return Ok(Changed::Refused(Refused {
+                change: "discard",
+                subject,
+                state,
+            }));
+        }
         self.store
             .change_job(job, &JobChange::Discard, self.clock.now())
             .await

@@ -169,7 +169,10 @@ impl Runner {
                 of_error: false,
             },
             Ok(Done::GivenUp) => Outcome::Dead {
-                error: "its batch had been given up".into(),
+                error: job
+                    .last_error
+                    .clone()
+                    .unwrap_or_else(|| "its batch had been given up".into()),
                 of_error: true,
             },
             Err(why @ (WorkError::Store(StoreError::Unavailable { .. }) | WorkError::Sort(_))) => {

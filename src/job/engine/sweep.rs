@@ -11,7 +11,7 @@ use super::{backoff::delay, desk::Desk};
 use crate::{
     clock::Clock,
     job::{Dispatch, Limits},
-    model::{Batch, BatchChange, BatchId, BatchStatus, Day, Job, JobChange, JobId, JobState},
+    model::{BatchChange, BatchId, BatchStatus, Day, Job, JobChange, JobId, JobState},
     store::{BatchFilter, Result, Store},
 };
 
@@ -119,12 +119,11 @@ impl Sweep {
 
     async fn give_up_uploads(&mut self) -> Result<()> {
         let mut seen = HashMap::new();
-        for batch in self.all(BatchStatus::Receiving).await? {
-            let (owner, renewals) = &batch.upload_lease;
-            let before = self.uploads.remove(&batch.id);
-            match self.watch(before, owner, 0, *renewals) {
-                Watch::Lapsed => self.abandon(batch.id, *renewals).await?,
-                Watch::Moving(at) => drop(seen.insert(batch.id, at)),
+        for (id, (owner, renewals)) in self.all(BatchStatus::Receiving).await? {
+            let before = self.uploads.remove(&id);
+            match self.watch(before, &owner, 0, renewals) {
+                Watch::Lapsed => self.abandon(id, renewals).await?,
+                Watch::Moving(at) => drop(seen.insert(id, at)),
             }
         }
         self.uploads = seen;
@@ -178,15 +177,15 @@ impl Sweep {
 
     async fn arm_batches(&self) -> Result<()> {
         for status in [BatchStatus::Queued, BatchStatus::Processing] {
-            for batch in self.all(status).await? {
-                let job = JobId::Process(batch.id);
+            for (id, _) in self.all(status).await? {
+                let job = JobId::Process(id);
                 if self.store.job(job).await?.is_none_or(|j| j.state.is_idle()) {
                     self.desk.arm(job).await?;
                 }
             }
         }
-        for batch in self.all(BatchStatus::Deleting).await? {
-            self.arm_unless_given_up(JobId::Undo(batch.id)).await?;
+        for (id, _) in self.all(BatchStatus::Deleting).await? {
+            self.arm_unless_given_up(JobId::Undo(id)).await?;
         }
         Ok(())
     }
@@ -223,7 +222,8 @@ impl Sweep {
         }
     }
 
-    async fn all(&self, status: BatchStatus) -> Result<Vec<Batch>> {
+    /// The batches in a status, and their upload leases; the documents are let go page by page.
+    async fn all(&self, status: BatchStatus) -> Result<Vec<(BatchId, (String, u64))>> {
         let mut filter = BatchFilter {
             statuses: vec![status],
             before: None,
@@ -233,7 +233,7 @@ impl Sweep {
             let page = self.store.list_batches(&filter, PAGE).await?;
             let more = page.len() == PAGE && all.len() < WATCHED;
             filter.before = page.last().map(|b| b.id);
-            all.extend(page);
+            all.extend(page.into_iter().map(|b| (b.id, b.upload_lease)));
             if !more {
                 return Ok(all);
             }

@@ -41,8 +41,14 @@ impl Lost {
         } else {
             overlap.duplicates += 1;
         }
-        if overlap.samples.len() < Overlap::SAMPLES {
-            overlap.samples.push(loss);
+        // Claims come in the order of their hashes: of all losses the conflicts are listed first, then the lowest rows.
+        let rank = |loss: &Loss| (!loss.conflict, loss.row);
+        let at = overlap
+            .samples
+            .partition_point(|kept| rank(kept) < rank(&loss));
+        if at < Overlap::SAMPLES {
+            overlap.samples.insert(at, loss);
+            overlap.samples.truncate(Overlap::SAMPLES);
         }
     }
 

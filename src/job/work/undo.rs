@@ -80,8 +80,10 @@ async fn requeue_losers(runner: &Runner, id: BatchId) -> Result<(), WorkError> {
 async fn release(runner: &Runner, claimed: &Claimed<'_>, batch: &Batch) -> Result<(), WorkError> {
     let total = batch.receipt.as_ref().map_or(0, |r| r.rows.inserted);
     let records = match identities(runner, claimed, batch).await {
-        // A run before this one came as far as to remove them.
-        Err(WorkError::Store(StoreError::Missing { .. })) => return Ok(()),
+        // Removed by a run before this one, or past reading: what is left claimed is taken over by whoever asks.
+        Err(WorkError::Store(StoreError::Missing { .. } | StoreError::Corrupt { .. })) => {
+            return Ok(());
+        }
         other => other?,
     };
     let mut distinct = Distinct::new(records, runner.limits.claims_at_once, batch.id);

@@ -2,6 +2,7 @@
 //! Nothing outside this folder sees a connection.
 
 use std::{
+    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -76,7 +77,11 @@ impl Db {
         let (writer, mut work) = mpsc::channel::<Work>(WAITING_WRITES);
         let run = move || {
             while let Some(work) = work.blocking_recv() {
-                work(&mut writing);
+                // A change that panics is rolled back by its transaction; the next must still be made.
+                let done = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut writing)));
+                if done.is_err() {
+                    tracing::error!("a change of the store panicked");
+                }
             }
             // A failed checkpoint costs nothing: the next start reads the log.
             let _ = writing.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");

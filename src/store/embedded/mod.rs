@@ -117,6 +117,19 @@ impl EmbeddedStore {
         written.map_err(|why| io("the lock file", why))
     }
 
+    /// Waits for what is being written and gives the directory free, whoever still holds a handle:
+    /// threads of a server that has stopped may take a moment to let go of theirs.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the disk refuses.
+    pub async fn close(&self) -> Result<()> {
+        self.db.write(|_| Ok(())).await?;
+        match &self.lock {
+            Some(lock) => lock.unlock().map_err(|why| io("the lock file", why)),
+            None => Ok(()),
+        }
+    }
+
     /// Who holds the lock of a data directory, if somebody does.
     #[must_use]
     pub fn holder(dir: &Path) -> Option<LockHolder> {

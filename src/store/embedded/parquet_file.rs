@@ -108,7 +108,10 @@ impl BlockReader {
     pub(super) fn open(path: &Path, projection: Projection) -> Result<Self> {
         let file = File::open(path).map_err(|why| match why.kind() {
             std::io::ErrorKind::NotFound => StoreError::Missing {
-                what: path.display().to_string(),
+                what: format!(
+                    "the event file {}",
+                    path.file_name().unwrap_or_default().display()
+                ),
             },
             _ => io("an event file", why),
         })?;

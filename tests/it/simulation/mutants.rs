@@ -9,7 +9,7 @@ use crate::helpers::mutant::Mutant;
 const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     (
         Mutant::NoFence,
-        4,
+        7,
         "a run that woke late is read in place of the newer one",
     ),
     (
@@ -19,7 +19,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::NoEdge,
-        16,
+        40,
         "nobody counts what a batch that went had claimed",
     ),
     (
@@ -34,22 +34,22 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::NoTakeOver,
-        11,
+        1,
         "a run turns in circles before an owner that is gone",
     ),
     (
         Mutant::NoMark,
-        1,
+        0,
         "the figures of a day never hear of a batch",
     ),
     (
         Mutant::MarkFirst,
-        69,
+        64,
         "a rollup answers the mark before there is anything to read",
     ),
     (
         Mutant::EarlyPublish,
-        26,
+        47,
         "a crash leaves a published run without its partials",
     ),
     (
@@ -59,33 +59,33 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::LateWish,
-        8,
+        4,
         "a rollup claims to answer a mark that it has not seen",
     ),
     (
         Mutant::NoWanted,
-        344,
+        246,
         "a batch is completed though its owner went meanwhile",
     ),
     (
         Mutant::NoSweep,
-        15,
+        39,
         "a batch waits for ever for a job that nobody armed",
     ),
     (
         Mutant::NoUndoSweep,
-        16,
+        5,
         "a batch is being taken away for ever",
     ),
     (Mutant::NoDaySweep, 41, "a day stays stale for ever"),
     (
         Mutant::NoLeaseSweep,
-        0,
+        2,
         "a job stays with a dead worker for ever",
     ),
     (
         Mutant::NoRecount,
-        16,
+        40,
         "nobody counts what a batch that went had claimed",
     ),
     (
@@ -95,27 +95,27 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::BuryFirst,
-        43,
+        50,
         "an undo that crashes is not done again",
     ),
     (
         Mutant::SweepInFlight,
-        13,
+        43,
         "a run is published after its partials were swept",
     ),
     (
         Mutant::SweepPublished,
-        1,
+        5,
         "a published run loses its partials",
     ),
     (
         Mutant::TwoReads,
-        746,
+        1088,
         "a run is published between the two reads, and swept",
     ),
     (
         Mutant::ContentKept,
-        46,
+        6,
         "a file that was taken away can not come again",
     ),
 ];
