@@ -24,7 +24,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::NoRecheck,
-        1452,
+        7446,
         "an owner goes between the claim and the edge, and nobody tells the loser",
     ),
     (
