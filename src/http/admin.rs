@@ -128,6 +128,7 @@ pub(super) async fn retry(
 ) -> Result<HttpResponse, Problem> {
     check_queue(&path.0)?;
     let id: JobId = id(&path.1)?;
+    record(&admin, &at, "retry", &path.1, "asked".into()).await?;
     let changed = at.desk.retry(id).await?;
     settle(&admin, &at, "retry", id, changed).await
 }
@@ -139,6 +140,7 @@ pub(super) async fn discard(
 ) -> Result<HttpResponse, Problem> {
     check_queue(&path.0)?;
     let id: JobId = id(&path.1)?;
+    record(&admin, &at, "discard", &path.1, "asked".into()).await?;
     let changed = at.desk.discard(id).await?;
     settle(&admin, &at, "discard", id, changed).await
 }
@@ -177,6 +179,8 @@ pub(super) async fn retry_all(
 ) -> Result<HttpResponse, Problem> {
     check_queue(&path)?;
     let kind = query.kind.as_deref().map(kind_of).transpose()?;
+    let subject = kind.map_or("all", JobKind::as_str);
+    record(&admin, &at, "retry all", subject, "asked".into()).await?;
     let mut retried = 0;
     let mut after = None;
     loop {
@@ -192,7 +196,6 @@ pub(super) async fn retry_all(
             break;
         }
     }
-    let subject = kind.map_or("all", JobKind::as_str);
     record(
         &admin,
         &at,
@@ -220,6 +223,7 @@ fn kind_of(text: &str) -> Result<JobKind, Problem> {
         })
 }
 
+/// Before an act, so that none goes unrecorded, and after it, with what came of it.
 async fn record(
     admin: &Admin,
     at: &Context,

@@ -122,7 +122,7 @@ pub(super) async fn process(
         Changed::Refused(_) => return Err(deleted(id)),
     };
     Ok(HttpResponse::Accepted().json(json!({
-        "message": "the batch is queued for processing", "batch_id": id.to_string(), "batchId": id.to_string(), "job_id": job.to_string(),
+        "message": format!("processing was asked for; GET /jobs/{job} tells how it goes"), "batch_id": id.to_string(), "batchId": id.to_string(), "job_id": job.to_string(),
     })))
 }
 

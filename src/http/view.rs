@@ -253,7 +253,7 @@ pub(super) fn job(job: &Job, limits: &Limits) -> Value {
     json!({
         "id": id.to_string(), "kind": id.kind().as_str(), "batch_id": id.batch().map(|b| b.to_string()), "state": state.as_str(),
         "attempt": (attempt + u32::from(!state.is_idle())).min(limits.attempts), "max_attempts": limits.attempts,
-        "crashes": crashes, "max_crashes": limits.crashes, "run_at": instant(*run_at), "progress": progress,
+        "crashes": crashes, "max_crashes": limits.crashes, "run_at": instant(*run_at), "progress": progress.filter(|_| !state.is_idle()),
         "worker": lease.as_ref().map(|l| l.owner.as_str()), "last_error": last_error,
         "created_at": instant(*created_at), "changed_at": instant(*changed_at), "history": history,
     })

@@ -98,7 +98,7 @@ pub(super) fn cell(label: &str, cell: &[u8], limit: usize) -> Option<Fault> {
             label,
             cell,
             &says,
-            "shorten the cell",
+            "shorten the cell, or raise CELL_LIMIT_BYTES",
         ));
     }
     if memchr::memchr(0, cell).is_some() {
@@ -125,7 +125,12 @@ pub(super) fn cell(label: &str, cell: &[u8], limit: usize) -> Option<Fault> {
 }
 
 /// What is wrong with a value that must be there.
-pub(super) fn value(label: &str, cell: &[u8], limit: usize, found: ValueFault) -> Fault {
+pub(super) fn value(
+    label: &str,
+    cell: &[u8],
+    (limit, setting): (usize, &str),
+    found: ValueFault,
+) -> Fault {
     match found {
         ValueFault::Missing => {
             cell_fault(FaultCode::MissingValue, label, cell, "is empty", FILL_IN)
@@ -135,8 +140,10 @@ pub(super) fn value(label: &str, cell: &[u8], limit: usize, found: ValueFault) -
                 "has {} bytes, the limit is {limit}",
                 super::field::trim(cell).len()
             );
-            let hint = "shorten the value, or check that the column is the one meant";
-            cell_fault(FaultCode::ValueTooLong, label, cell, &says, hint)
+            let hint = format!(
+                "shorten the value, check that the column is the one meant, or raise {setting}"
+            );
+            cell_fault(FaultCode::ValueTooLong, label, cell, &says, &hint)
         }
     }
 }
@@ -224,7 +231,7 @@ pub(super) fn damage(bad: &Bad, header: &Header, cells: usize, limits: (usize, u
             return fault(
                 FaultCode::RecordTooLong,
                 message,
-                "shorten or remove the row",
+                "shorten or remove the row, or raise RECORD_LIMIT_BYTES",
             );
         }
         Damage::Unclosed(cause) => cause,

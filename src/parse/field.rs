@@ -61,6 +61,16 @@ impl Required {
         std::iter::once(self.name()).chain(self.aliases().iter().copied())
     }
 
+    /// The setting that moves the limit of its values.
+    pub(super) fn setting(self) -> &'static str {
+        match self {
+            Self::EventType => "EVENT_TYPE_LIMIT_BYTES",
+            Self::Timestamp => "CELL_LIMIT_BYTES",
+            Self::UserId => "USER_ID_LIMIT_BYTES",
+            Self::EventId => "EVENT_ID_LIMIT_BYTES",
+        }
+    }
+
     /// Whether a file may lack it.
     #[must_use]
     pub fn is_optional(self) -> bool {

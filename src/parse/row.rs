@@ -218,7 +218,7 @@ impl Rows {
         let limit = column.limit(&self.limits);
         match (column, field::value(cell, limit)) {
             (Required::EventId, Err(field::ValueFault::Missing)) => None,
-            (_, Err(found)) => Some(fault::value(label, cell, limit, found)),
+            (_, Err(found)) => Some(fault::value(label, cell, (limit, column.setting()), found)),
             (Required::Timestamp, Ok(value)) => {
                 let found = self.times.read(value).err()?;
                 Some(fault::time(label, value, found, &self.times))

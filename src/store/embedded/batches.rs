@@ -163,6 +163,12 @@ fn apply(db: &Transaction<'_>, id: BatchId, change: &BatchChange) -> Result<Chan
         Ok(next) => next,
         Err(refused) => return Ok(Changed::Refused(refused)),
     };
+    if next.receipt.is_none() && next.purges >= PURGES {
+        // Nobody ever saw it, and nothing of it is left.
+        db.prepare_cached("DELETE FROM batches WHERE id = ?1")?
+            .execute([id.to_string()])?;
+        return Ok(Changed::Done(next));
+    }
     db.prepare_cached(
         "UPDATE batches SET status = ?2, fence = ?3, published_token = ?4, checked_at = ?5, deleted_at = ?6, purges = ?7, doc = ?8, sealed = ?9
          WHERE id = ?1",

@@ -148,7 +148,10 @@ impl EmbeddedStore {
 
     /// Removes what unfinished uploads left, and names files without a batch and batches without a file.
     async fn look_after_files(&self) -> Result<()> {
-        for left in list(&self.dir.join("tmp"))? {
+        for left in list(&self.dir.join("tmp"))?
+            .into_iter()
+            .filter(|left| left.is_file())
+        {
             tracing::info!(file = %left.display(), "removing what an unfinished upload left");
             fs::remove_file(&left).map_err(|why| io("a temporary file", why))?;
         }

@@ -394,6 +394,8 @@ impl World {
 
     fn wanted(&self) -> Vec<i64> {
         let wanted = |id: &BatchId| now(self.inner.batch(*id)).expect("reads").map(|b| b.wanted);
-        self.batches.iter().filter_map(wanted).collect()
+        // The cleanup forgets uploads that were never sealed, for which nothing was ever wanted.
+        let figures = self.batches.iter().filter_map(wanted);
+        figures.filter(|wanted| *wanted > 0).collect()
     }
 }
