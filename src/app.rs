@@ -1,10 +1,12 @@
 //! The service put together: the only place that knows every part.
 //! `App::build` binds and opens, `run` serves until told to stop, and gives everything back in order.
 
+mod limits;
+mod shared;
+
 use std::{
     net::{SocketAddr, TcpListener},
     panic::AssertUnwindSafe,
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -17,26 +19,13 @@ use crate::{
     clock::{Clock, System},
     config::Config,
     http::{self, AdminToken},
-    ingest::{self, Ingest},
+    ingest::Ingest,
     job::{
         self, Desk, Runner, Sweep,
         apalis::{self, Queue, Schedule},
     },
-    limit, parse, receive,
-    store::{
-        Store, StoreError,
-        embedded::{EmbeddedStore, Mode},
-    },
+    store::{Opened, Place, StoreError},
 };
-
-/// Bytes that one sort holds before it spills.
-const SORT_MEMORY: usize = 32 << 20;
-/// Partials that one fold holds: at most 4 KiB of sketch each.
-const FOLD_GROUPS: usize = 8_192;
-/// Identities claimed in one transaction: under 100 ms on an ordinary disk.
-const CLAIMS_AT_ONCE: usize = 25_000;
-/// Longest silence within a body.
-const BODY_IDLE: Duration = Duration::from_secs(30);
 
 /// Which parts a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +34,8 @@ pub enum Role {
     Full,
     /// The API alone.
     NoWorker,
+    /// The workers alone.
+    Worker,
 }
 
 /// Why the service did not start, or ended.
@@ -71,11 +62,16 @@ pub enum AppError {
 
 /// A service that is bound and opened, but does not answer yet.
 pub struct App {
-    server: Server,
-    url: String,
-    store: Arc<EmbeddedStore>,
+    site: Option<Site>,
+    store: Opened,
     pool: Option<Pool>,
     shutdown: Duration,
+}
+
+/// What answers requests.
+struct Site {
+    server: Server,
+    url: String,
 }
 
 /// What works on jobs.
@@ -101,12 +97,14 @@ impl App {
             AppError::Setting(format!("REPROCESS_CRON `{}`: {why}", config.reprocess_cron))
         })?;
         let clock: Arc<dyn Clock> = Arc::new(System::start());
-        let store =
-            Arc::new(EmbeddedStore::open(&config.data_dir, config.time_zone, Mode::Durable).await?);
-        let held: Arc<dyn Store> = store.clone();
-        let owner = format!("{}pid-{}", store.owner_prefix(), std::process::id());
-        let (dispatch, queue) = apalis::in_process();
-        let limits = job_limits(&config);
+        let redis = shared::address(&config)?;
+        let store = open(&config).await?;
+        let redis = redis.map(|address| address.within(store.space()));
+        let held = store.store();
+        let owner = owner(&store);
+        let (dispatch, queue) = shared::queue(redis.as_ref(), &clock)?;
+        shared::say_which(&store, &dispatch, redis.as_ref());
+        let limits = limits::of_jobs(&config);
         let stop = CancellationToken::new();
         let runner = Runner::new(
             held.clone(),
@@ -123,9 +121,9 @@ impl App {
             sweep: Sweep::new(
                 held.clone(),
                 clock.clone(),
-                dispatch,
+                dispatch.clone(),
                 limits,
-                Some(store.owner_prefix()),
+                store.owner_prefix(),
             ),
             sweep_every: config.sweep,
             schedule: Schedule {
@@ -138,38 +136,24 @@ impl App {
             concurrency: config.worker_concurrency,
             stop,
         };
-        let context = http::Context {
-            store: held.clone(),
-            ingest: Ingest::new(held, clock.clone(), ingest_limits(&config), owner),
-            desk,
-            uploads: http::Context::places(),
-            upload_limit: limit::in_process(config.upload_limit, config.upload_window).into(),
-            admin_token: config
-                .admin_token
-                .as_ref()
-                .map(|token| AdminToken::new(token.expose())),
-            clock,
-            limits: http_limits(&config),
+        let site = if role == Role::Worker {
+            None
+        } else {
+            let way = shared::Way { dispatch, redis };
+            Some(Site::open(&config, &store, desk, way, clock, owner)?)
         };
-        let address = config.address();
-        let listener =
-            TcpListener::bind(address).map_err(|source| AppError::Listen { address, source })?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let server = http::serve(context, listener)?;
-        store.announce(Some(&url))?;
         Ok(Self {
-            server,
-            url,
+            site,
             store,
-            pool: (role == Role::Full).then_some(pool),
+            pool: (role != Role::NoWorker).then_some(pool),
             shutdown: config.shutdown,
         })
     }
 
-    /// Where it answers.
+    /// Where it answers; empty if it is a worker alone.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.site.as_ref().map_or("", |site| &site.url)
     }
 
     /// Serves until `stop`; then takes no more connections, finishes uploads under way, lets jobs hand back their
@@ -179,23 +163,21 @@ impl App {
     /// What ended the server early.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let Self {
-            server,
-            url,
+            site,
             store,
             pool,
             shutdown,
         } = self;
-        tracing::info!(url, pid = std::process::id(), "tallymill answers at {url}");
-        let handle = server.handle();
         let tasks = TaskTracker::new();
         let pool_stop = pool.as_ref().map(|pool| pool.stop.clone());
         if let Some(pool) = pool {
             pool.start(&tasks);
         }
         tasks.close();
-        let mut server = std::pin::pin!(server);
+        let handle = site.as_ref().map(|site| site.server.handle());
+        let mut served = std::pin::pin!(serve(site));
         tokio::select! {
-            ended = &mut server => ended?,
+            ended = &mut served => ended?,
             () = stop.cancelled() => {}
         }
         tracing::info!("stopping");
@@ -203,8 +185,14 @@ impl App {
             if let Some(pool_stop) = pool_stop {
                 pool_stop.cancel();
             }
-            let (_, served, ()) = tokio::join!(handle.stop(true), server, tasks.wait());
-            served
+            let stopped = async {
+                let Some(handle) = handle else {
+                    return Ok(());
+                };
+                // The server has to be driven to see that it is told to stop.
+                tokio::join!(handle.stop(true), served).1
+            };
+            tokio::join!(stopped, tasks.wait()).0
         };
         match tokio::time::timeout(shutdown, all).await {
             Ok(served) => served?,
@@ -215,6 +203,96 @@ impl App {
         store.close().await?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Opens the store that the settings name.
+///
+/// # Errors
+/// As [`Opened::open`].
+pub async fn open(config: &Config) -> Result<Opened, StoreError> {
+    let place = match &config.mongo_uri {
+        Some(uri) => {
+            // Sorts spill there, whoever keeps the data.
+            let scratch = limits::scratch(config);
+            std::fs::create_dir_all(&scratch).map_err(|why| {
+                let dir = scratch.display();
+                StoreError::Setup(format!(
+                    "can't make {dir}: {why}; set DATA_DIR to a directory that can be written"
+                ))
+            })?;
+            Place::Mongo(uri.expose())
+        }
+        None => Place::Embedded(&config.data_dir),
+    };
+    Opened::open(place, config.time_zone).await
+}
+
+/// A name for the leases of this start that no other start of any process has.
+fn owner(store: &Opened) -> String {
+    let pid = std::process::id();
+    match store.owner_prefix() {
+        Some(prefix) => format!("{prefix}pid-{pid}"),
+        None => format!("{}/pid-{pid}/{}", host_name(), uuid::Uuid::now_v7()),
+    }
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "host".into(),
+        name => name.into(),
+    }
+}
+
+/// Answers requests until the server is told to stop; without one, for ever.
+async fn serve(site: Option<Site>) -> std::io::Result<()> {
+    match site {
+        Some(Site { server, url }) => {
+            tracing::info!(url, pid = std::process::id(), "tallymill answers at {url}");
+            server.await
+        }
+        None => {
+            tracing::info!(pid = std::process::id(), "tallymill works on jobs");
+            std::future::pending().await
+        }
+    }
+}
+
+impl Site {
+    fn open(
+        config: &Config,
+        store: &Opened,
+        desk: Desk,
+        way: shared::Way,
+        clock: Arc<dyn Clock>,
+        owner: String,
+    ) -> Result<Self, AppError> {
+        let held = store.store();
+        let upload_limit = shared::upload_limit(config, way.redis, &clock)?;
+        let context = http::Context {
+            store: held.clone(),
+            store_kind: store.kind(),
+            queue: way.dispatch,
+            ingest: Ingest::new(held, clock.clone(), limits::of_uploads(config), owner),
+            desk,
+            uploads: http::Context::places(),
+            upload_limit,
+            trusted_proxies: config.trusted_proxies.clone(),
+            admin_token: config
+                .admin_token
+                .as_ref()
+                .map(|token| AdminToken::new(token.expose())),
+            clock,
+            limits: limits::of_requests(config),
+        };
+        let address = config.address();
+        let listener =
+            TcpListener::bind(address).map_err(|source| AppError::Listen { address, source })?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let server = http::serve(context, listener)?;
+        store.announce(&url)?;
+        Ok(Self { server, url })
     }
 }
 
@@ -261,59 +339,5 @@ async fn keep_sweeping(
             () = clock.sleep(every) => {}
             () = stop.cancelled() => return,
         }
-    }
-}
-
-fn scratch(config: &Config) -> PathBuf {
-    config.data_dir.join("tmp")
-}
-
-fn job_limits(config: &Config) -> job::Limits {
-    job::Limits {
-        attempts: config.job_max_attempts,
-        crashes: config.job_max_crashes,
-        backoff: config.job_backoff,
-        lease: config.job_lease,
-        sweep: config.sweep,
-        batch_ttl: config.cleanup_ttl,
-        reprocess_budget: config.reprocess_budget,
-        time_zone: config.time_zone,
-        scratch: scratch(config),
-        sort_memory: SORT_MEMORY,
-        fold_groups: FOLD_GROUPS,
-        claims_at_once: CLAIMS_AT_ONCE,
-    }
-}
-
-fn ingest_limits(config: &Config) -> ingest::Limits {
-    let limits = &config.limits;
-    ingest::Limits {
-        receive: receive::Limits {
-            body: limits.body_bytes,
-        },
-        parse: parse::Limits {
-            record_bytes: limits.record_bytes,
-            cell_bytes: limits.cell_bytes,
-            columns: limits.columns,
-            event_type_bytes: limits.event_type_bytes,
-            user_id_bytes: limits.user_id_bytes,
-            event_id_bytes: limits.event_id_bytes,
-            record_lines: limits.record_lines,
-        },
-        rejections: limits.rejections,
-        event_types: limits.event_types,
-        days: limits.days,
-        batch_ttl: config.cleanup_ttl,
-        lease: config.job_lease,
-    }
-}
-
-fn http_limits(config: &Config) -> http::Limits {
-    http::Limits {
-        body: config.limits.body_bytes,
-        body_idle: BODY_IDLE,
-        attempts: config.job_max_attempts,
-        crashes: config.job_max_crashes,
-        shutdown: config.shutdown,
     }
 }

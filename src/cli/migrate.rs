@@ -1,33 +1,23 @@
-//! `migrate`: brings the store in `DATA_DIR` to this version's schema and stops. Opening it does the work.
+//! `migrate`: brings the store to this version's schema and stops. Opening it does the work.
 
 use std::process::ExitCode;
 
 use super::{failed, refused};
-use crate::{
-    config::Config,
-    store::{
-        StoreError,
-        embedded::{EmbeddedStore, Mode},
-    },
-};
+use crate::{app, config::Config, store::StoreError};
 
 /// Migrates.
 pub async fn run(config: &Config) -> ExitCode {
-    let (dir, zone) = (&config.data_dir, config.time_zone);
-    let was_there = dir.join("tallymill.db").exists();
-    match EmbeddedStore::open(dir, zone, Mode::Durable).await {
-        Ok(_) => {
-            let done = if was_there {
-                "is at the schema of this version"
-            } else {
-                "was made"
-            };
+    match app::open(config).await {
+        Ok(opened) => {
             println!(
-                "the store in {} {done}; its days are counted in {}",
-                dir.display(),
-                zone.name()
+                "the {} store is at the schema of this version; its days are counted in {}",
+                opened.kind(),
+                config.time_zone.name()
             );
-            ExitCode::SUCCESS
+            match opened.close().await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(why) => failed(&why),
+            }
         }
         Err(why @ StoreError::Setup(_)) => refused(&why),
         Err(why) => failed(&why),

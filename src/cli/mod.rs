@@ -42,7 +42,7 @@ pub enum Command {
     Import(import::Import),
     /// Write sample events as CSV, the same for the same seed
     Generate(generate::Generate),
-    /// Bring the store in `DATA_DIR` to this version's schema, and stop
+    /// Bring the store in `DATA_DIR`, or at `MONGO_URI`, to this version's schema, and stop
     Migrate,
 }
 
@@ -70,8 +70,8 @@ pub fn parse() -> Command {
 /// Does it.
 pub async fn run(command: Command, config: Config) -> ExitCode {
     match command {
-        Command::Serve(options) => serve::run(config, options.no_worker).await,
-        Command::Worker => worker::run(),
+        Command::Serve(options) => serve::run(config, options.role()).await,
+        Command::Worker => worker::run(config).await,
         Command::Import(options) => import::run(&options, config).await,
         Command::Generate(options) => generate::run(&options),
         Command::Migrate => migrate::run(&config).await,

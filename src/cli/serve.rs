@@ -24,13 +24,20 @@ pub struct Serve {
     pub no_worker: bool,
 }
 
+impl Serve {
+    /// Which parts of the service that asks for.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        if self.no_worker {
+            Role::NoWorker
+        } else {
+            Role::Full
+        }
+    }
+}
+
 /// Serves.
-pub async fn run(config: Config, no_worker: bool) -> ExitCode {
-    let role = if no_worker {
-        Role::NoWorker
-    } else {
-        Role::Full
-    };
+pub async fn run(config: Config, role: Role) -> ExitCode {
     let app = match App::build(config, role).await {
         Ok(app) => app,
         Err(why) => return refused(&why),

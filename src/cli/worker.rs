@@ -1,13 +1,17 @@
-//! `worker`: jobs only, beside other processes. An embedded store has one process, so there is none here.
+//! `worker`: jobs only, beside other processes. An embedded store has one process, so it has no such workers.
 
 use std::process::ExitCode;
 
-use super::refused;
+use super::{refused, serve};
+use crate::{app::Role, config::Config};
 
-/// Says why it can't.
-pub fn run() -> ExitCode {
-    refused(
-        &"a worker beside other processes needs a store they share, named by MONGO_URI, which this version \
-          does not have yet: run `tallymill serve`, which works on its jobs itself (WORKER_CONCURRENCY sets how many at once)",
-    )
+/// Works until a signal.
+pub async fn run(config: Config) -> ExitCode {
+    if config.mongo_uri.is_none() {
+        return refused(
+            &"a worker beside other processes needs a store they share: set MONGO_URI, and REDIS_URL for a quick start of its jobs; \
+              without them run `tallymill serve`, which works on its jobs itself (WORKER_CONCURRENCY sets how many at once)",
+        );
+    }
+    serve::run(config, Role::Worker).await
 }

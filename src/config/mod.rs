@@ -14,6 +14,7 @@ use std::{
 };
 
 use chrono_tz::Tz;
+use ipnet::IpNet;
 
 pub use table::{SETTINGS, Setting};
 
@@ -26,8 +27,12 @@ pub struct Config {
     pub host: IpAddr,
     /// `PORT`: the port to listen on; 0 = any free one.
     pub port: u16,
-    /// `DATA_DIR`: where everything is kept.
+    /// `DATA_DIR`: where everything is kept; beside MongoDB only what is sorted on the way.
     pub data_dir: PathBuf,
+    /// `MONGO_URI`: the store that many processes share; none = the embedded one in `data_dir`.
+    pub mongo_uri: Option<Secret>,
+    /// `REDIS_URL`: the queue that many processes share; none = nudges stay within the process.
+    pub redis_url: Option<Secret>,
     /// `ADMIN_TOKEN`: what `/admin` asks for; none = `/admin` is closed.
     pub admin_token: Option<Secret>,
     /// `LOG_LEVEL`: a level, or levels by module.
@@ -48,6 +53,8 @@ pub struct Config {
     pub upload_limit: u32,
     /// `UPLOAD_WINDOW_SECONDS`.
     pub upload_window: Duration,
+    /// `TRUSTED_PROXIES`: networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// `WORKER_CONCURRENCY`: jobs run at once.
     pub worker_concurrency: usize,
     /// `JOB_MAX_ATTEMPTS`.
@@ -153,21 +160,13 @@ impl Config {
     /// Every setting that can't be used.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
         let mut read = Reader::new(&lookup);
-        read.absent(
-            "MONGO_URI",
-            "this version keeps its data in DATA_DIR and has no MongoDB store",
-        );
-        read.absent(
-            "REDIS_URL",
-            "this version queues its jobs in process and has no Redis queue",
-        );
         let config = Self {
             host: read.host("HOST"),
             port: read.number("PORT", 0, u16::MAX),
             data_dir: read.text("DATA_DIR").into(),
-            admin_token: Some(read.text("ADMIN_TOKEN"))
-                .filter(|token| !token.is_empty())
-                .map(Secret),
+            mongo_uri: read.secret("MONGO_URI"),
+            redis_url: read.secret("REDIS_URL"),
+            admin_token: read.secret("ADMIN_TOKEN"),
             log_level: read.log_level("LOG_LEVEL"),
             log_format: read.log_format("LOG_FORMAT"),
             cleanup_interval: read.seconds("CLEANUP_INTERVAL_SECONDS", 1),
@@ -177,6 +176,7 @@ impl Config {
             time_zone: read.zone("TIME_ZONE"),
             upload_limit: read.number("UPLOAD_LIMIT", 0, 1_000_000),
             upload_window: read.seconds("UPLOAD_WINDOW_SECONDS", 1),
+            trusted_proxies: read.networks("TRUSTED_PROXIES"),
             worker_concurrency: read.number("WORKER_CONCURRENCY", 1, 256),
             job_max_attempts: read.number("JOB_MAX_ATTEMPTS", 1, 1_000),
             job_max_crashes: read.number("JOB_MAX_CRASHES", 1, 1_000),
@@ -186,6 +186,12 @@ impl Config {
             shutdown: read.seconds("SHUTDOWN_SECONDS", 0),
             limits: FileLimits::read(&mut read),
         };
+        if config.redis_url.is_some() && config.mongo_uri.is_none() {
+            read.fault(
+                "REDIS_URL is set without MONGO_URI: the embedded store has one process and needs no queue beside it; \
+                 set MONGO_URI too, or unset REDIS_URL",
+            );
+        }
         read.finish(config)
     }
 

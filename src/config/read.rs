@@ -12,8 +12,9 @@ use std::{
 };
 
 use chrono_tz::Tz;
+use ipnet::IpNet;
 
-use super::{ConfigFaults, LogFormat, SETTINGS};
+use super::{ConfigFaults, LogFormat, SETTINGS, Secret};
 
 /// Longest duration: ten years.
 const LONGEST: u64 = 10 * 366 * 86_400;
@@ -59,12 +60,16 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Notes a setting that this version can't honour. Its value may hold a password.
-    pub(super) fn absent(&mut self, key: &str, why: &str) {
-        if self.set(key).is_some() {
-            self.faults
-                .push(format!("{key} is set, but {why}: unset it"));
-        }
+    /// A text that shows nowhere; none if it is not set.
+    pub(super) fn secret(&self, key: &str) -> Option<Secret> {
+        Some(self.text(key))
+            .filter(|text| !text.is_empty())
+            .map(Secret)
+    }
+
+    /// Notes what is wrong with settings that stand each for itself.
+    pub(super) fn fault(&mut self, what: &str) {
+        self.faults.push(what.into());
     }
 
     fn parsed<T>(&mut self, key: &str, accepted: &str, parse: impl Fn(&str) -> Option<T>) -> T {
@@ -104,6 +109,20 @@ impl<'a> Reader<'a> {
         self.parsed(key, accepted, |text| match text {
             "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
             other => other.parse().ok(),
+        })
+    }
+
+    pub(super) fn networks(&mut self, key: &str) -> Vec<IpNet> {
+        let accepted = "a list of IP addresses and networks, such as 127.0.0.1,10.0.0.0/8";
+        self.parsed(key, accepted, |text| {
+            let networks = text.split(',').map(str::trim).map(|part| {
+                let network = part.parse().ok();
+                network.or_else(|| Some(part.parse::<IpAddr>().ok()?.into()))
+            });
+            if text.is_empty() {
+                return Some(Vec::new());
+            }
+            networks.collect()
         })
     }
 

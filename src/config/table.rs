@@ -16,7 +16,7 @@ const fn setting(key: &'static str, default: &'static str, doc: &'static str) ->
 }
 
 /// All of them, in the order of `.env.example`.
-pub const SETTINGS: [Setting; 33] = [
+pub const SETTINGS: [Setting; 34] = [
     setting(
         "HOST",
         "127.0.0.1",
@@ -26,17 +26,17 @@ pub const SETTINGS: [Setting; 33] = [
     setting(
         "DATA_DIR",
         "./data",
-        "directory of the embedded store; one process at a time",
+        "directory of the embedded store, one process at a time; with MONGO_URI only for sorting on the way",
     ),
     setting(
         "MONGO_URI",
         "",
-        "for a later version; must stay empty in this one",
+        "mongodb://user:password@host1,host2/tallymill?replicaSet=rs0: the store of many processes; empty: the embedded one",
     ),
     setting(
         "REDIS_URL",
         "",
-        "for a later version; must stay empty in this one",
+        "redis://:password@host:6379/0 (rediss:// for TLS): the queue of many processes, needs MONGO_URI; empty: in process",
     ),
     setting(
         "ADMIN_TOKEN",
@@ -80,6 +80,11 @@ pub const SETTINGS: [Setting; 33] = [
         "uploads per client address and window; 0: no limit",
     ),
     setting("UPLOAD_WINDOW_SECONDS", "60", "the window of UPLOAD_LIMIT"),
+    setting(
+        "TRUSTED_PROXIES",
+        "",
+        "addresses and networks (10.0.0.0/8) of proxies whose X-Forwarded-For names the client, by commas; empty: none",
+    ),
     setting("WORKER_CONCURRENCY", "2", "jobs run at once"),
     setting(
         "JOB_MAX_ATTEMPTS",

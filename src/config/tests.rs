@@ -68,15 +68,42 @@ fn all_faults_are_named_at_once_with_key_value_and_what_is_accepted() {
 }
 
 #[test]
-fn stores_and_queues_of_later_versions_are_refused_without_their_passwords() {
-    let faults = faults(&[
+fn redis_needs_mongodb_and_neither_shows_its_password() {
+    let (mongo, redis) = (
         ("MONGO_URI", "mongodb://me:hunter2@db/tallymill"),
         ("REDIS_URL", "redis://:hunter2@cache"),
-    ]);
-    assert!(faults[0].contains("MONGO_URI is set, but this version"));
-    assert!(faults[1].contains("REDIS_URL is set, but this version"));
+    );
+    let both = with(&[mongo, redis]).expect("fine");
+    assert_eq!(both.mongo_uri.as_ref().map(Secret::expose), Some(mongo.1));
+    assert_eq!(both.redis_url.as_ref().map(Secret::expose), Some(redis.1));
+    assert!(!format!("{both:?}").contains("hunter2"));
+    assert!(with(&[mongo]).is_ok_and(|config| config.redis_url.is_none()));
+    let faults = faults(&[redis]);
+    assert!(faults[0].contains("set MONGO_URI too"), "{faults:?}");
     assert!(!faults.concat().contains("hunter2"));
-    assert!(with(&[("MONGO_URI", " "), ("REDIS_URL", "")]).is_ok());
+    assert!(with(&[("MONGO_URI", " "), ("REDIS_URL", "")]).is_ok_and(|c| c.mongo_uri.is_none()));
+}
+
+#[test]
+fn trusted_proxies_are_addresses_and_networks() {
+    let config = with(&[("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,::1,2001:db8::/32")]);
+    let read: Vec<_> = config.expect("fine").trusted_proxies;
+    let shown: Vec<_> = read.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        ["127.0.0.1/32", "10.0.0.0/8", "::1/128", "2001:db8::/32"]
+    );
+    assert!(with(&[]).is_ok_and(|config| config.trusted_proxies.is_empty()));
+    for wrong in [
+        "proxy.example",
+        "10.0.0.0/33",
+        "10.0.0.1,",
+        "10.0.0.0/8 ::1",
+    ] {
+        let faults = faults(&[("TRUSTED_PROXIES", wrong)]);
+        assert!(faults[0].contains("10.0.0.0/8"), "{faults:?}");
+        assert!(faults[0].contains(&format!("TRUSTED_PROXIES={wrong}")));
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::Context;
+use crate::model::JobId;
 
 /// A due job that nobody has claimed for this long means that no worker is at work.
 const UNCLAIMED: TimeDelta = TimeDelta::seconds(60);
@@ -18,30 +19,36 @@ pub(super) async fn health(at: Data<Context>) -> HttpResponse {
 }
 
 pub(super) async fn ready(at: Data<Context>) -> HttpResponse {
-    let late = async {
-        // Marking no day changes nothing, but goes the way of every write.
-        at.store.mark_days(&[]).await?;
-        at.store.due_jobs(at.clock.now() - UNCLAIMED, 1).await
-    };
-    let (store, waiting) = tokio::select! {
-        found = late => match found {
-            Ok(jobs) => (true, jobs.into_iter().next()),
-            Err(why) => {
-                tracing::warn!(error = %why, "not ready");
-                (false, None)
-            }
-        },
-        () = at.clock.sleep(PATIENCE) => (false, None),
-    };
-    let ready = store && waiting.is_none();
+    let (store, queue) = tokio::join!(store(&at), at.queue.answers());
+    let waiting = store.as_ref().and_then(|due| due.first());
+    let ready = store.is_some() && queue && waiting.is_none();
     let body = json!({
         "status": if ready { "ready" } else { "degraded" },
-        "store": { "kind": "embedded", "ok": store },
-        "queue": { "kind": "in-process", "ok": waiting.is_none(), "unclaimed_job": waiting.map(|id| id.to_string()) },
+        "store": { "kind": at.store_kind, "ok": store.is_some() },
+        "queue": {
+            "kind": at.queue.kind(),
+            "ok": queue && waiting.is_none(),
+            "unclaimed_job": waiting.map(ToString::to_string),
+        },
     });
     if ready {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)
+    }
+}
+
+/// What is due and unclaimed for too long, if the store answers in time.
+async fn store(at: &Context) -> Option<Vec<JobId>> {
+    let late = async {
+        // Marking no day changes nothing, but goes the way of every write.
+        at.store.mark_days(&[]).await?;
+        at.store.due_jobs(at.clock.now() - UNCLAIMED, 1).await
+    };
+    tokio::select! {
+        found = late => found
+            .inspect_err(|why| tracing::warn!(error = %why, "not ready"))
+            .ok(),
+        () = at.clock.sleep(PATIENCE) => None,
     }
 }

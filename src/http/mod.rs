@@ -3,6 +3,7 @@
 mod admin;
 mod batches;
 mod body;
+mod client;
 mod health;
 mod jobs;
 mod metrics;
@@ -22,9 +23,16 @@ use actix_web::{
     web::{self, Data, ServiceConfig},
 };
 
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
-use crate::{clock::Clock, ingest::Ingest, job::Desk, limit::RateLimit, store::Store};
+use crate::{
+    clock::Clock,
+    ingest::Ingest,
+    job::{Desk, Dispatch},
+    limit::RateLimit,
+    store::Store,
+};
 
 pub use admin::AdminToken;
 pub use problem::{Code, Problem};
@@ -33,6 +41,10 @@ pub use problem::{Code, Problem};
 pub struct Context {
     /// Where everything is.
     pub store: Arc<dyn Store>,
+    /// Which store that is.
+    pub store_kind: &'static str,
+    /// The way to the workers.
+    pub queue: Arc<dyn Dispatch>,
     /// Takes uploads.
     pub ingest: Ingest,
     /// Takes wishes.
@@ -41,6 +53,8 @@ pub struct Context {
     pub uploads: Semaphore,
     /// How often one client may upload.
     pub upload_limit: Arc<dyn RateLimit>,
+    /// Whose word is taken for where a request came from.
+    pub trusted_proxies: Vec<IpNet>,
     /// The key to the admin routes, if they are open at all.
     pub admin_token: Option<AdminToken>,
     /// Time.

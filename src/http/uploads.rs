@@ -12,6 +12,7 @@ use std::{cell::RefCell, rc::Rc};
 use super::{
     Context, batches,
     body::{self, BodyFault, Form},
+    client,
     problem::{Code, Problem},
     view,
 };
@@ -37,6 +38,7 @@ pub(super) async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let options = query_options(&request)?;
+    check_rate(&at, &request).await?;
     check_head(&at, &request)?;
     let _place = at.uploads.try_acquire().map_err(|_| {
         Problem::new(
@@ -135,18 +137,25 @@ fn content_type(request: &HttpRequest) -> String {
         .to_ascii_lowercase()
 }
 
+/// Counts an upload of this client, whatever comes of it.
+async fn check_rate(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
+    let Some(client) = client::address(request, &at.trusted_proxies) else {
+        return Ok(());
+    };
+    let Err(wait) = at.upload_limit.check(client).await else {
+        return Ok(());
+    };
+    let seconds = wait.0.as_secs().max(1);
+    let why = format!(
+        "this address has used up its uploads: try again in {seconds} seconds (settings UPLOAD_LIMIT, UPLOAD_WINDOW_SECONDS)"
+    );
+    Err(Problem::new(Code::RateLimited, why)
+        .after(seconds)
+        .with("setting", "UPLOAD_LIMIT"))
+}
+
 /// What can be refused before a byte of the body is read.
 fn check_head(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
-    let client = request.peer_addr().map(|address| address.ip());
-    if let Some(Err(wait)) = client.map(|client| at.upload_limit.check(client)) {
-        let seconds = wait.0.as_secs().max(1);
-        let why = format!(
-            "this address has used up its uploads: try again in {seconds} seconds (settings UPLOAD_LIMIT, UPLOAD_WINDOW_SECONDS)"
-        );
-        return Err(Problem::new(Code::RateLimited, why)
-            .after(seconds)
-            .with("setting", "UPLOAD_LIMIT"));
-    }
     let encoding = request
         .headers()
         .get(header::CONTENT_ENCODING)

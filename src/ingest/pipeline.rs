@@ -130,10 +130,11 @@ impl Ingest {
                 what: "a thread for parsing",
                 source: Box::new(source),
             })?;
-        let (sent, taken) =
-            futures_util::future::join(send_body(body, chunks), self.take(id, waiting_steps)).await;
-        // A file fault stops the parser, and with it the body: it is the reason, not the broken channel.
-        let taken = taken?;
+        // A file fault stops the parser, and with it the body: it is the reason, not the broken channel. Nor does
+        // a fault wait for a client that is silent.
+        let sending = async { Ok(send_body(body, chunks).await) };
+        let taking = self.take(id, waiting_steps);
+        let (sent, taken) = futures_util::future::try_join(sending, taking).await?;
         sent?;
         taken.ok_or_else(|| IngestError::Body("the body ended before its end".into()))
     }

@@ -39,6 +39,16 @@ pub trait Dispatch: Send + Sync {
     /// # Errors
     /// [`DispatchError`] if the queue is away.
     async fn nudge(&self, job: JobId) -> Result<(), DispatchError>;
+
+    /// Its kind, as `/ready` and the log name it.
+    fn kind(&self) -> &'static str {
+        "in-process"
+    }
+
+    /// Whether it answers now, within a second or so; a queue within the process always does.
+    async fn answers(&self) -> bool {
+        true
+    }
 }
 
 /// What bounds the life of a job.

@@ -1,21 +1,18 @@
-//! Who may do how much: so many uploads per client address and window, counted in this process.
-//! Addresses are forgotten once their window has passed, so hostile ones can't fill the memory.
+//! Who may do how much: so many uploads per client address and window, counted by all processes together in Redis,
+//! or by each on its own.
+
+mod in_process;
+mod redis;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    num::NonZeroU32,
+    net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
 
-use governor::{
-    Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-    middleware::NoOpMiddleware,
-    state::keyed::DashMapStateStore,
-};
+use async_trait::async_trait;
 
-/// Addresses remembered before those whose window has passed are forgotten.
-const KEYS: usize = 100_000;
+pub use self::in_process::{InProcess, in_process};
+pub use self::redis::in_redis;
 
 /// Too much for now; again after this wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,69 +20,23 @@ const KEYS: usize = 100_000;
 pub struct Wait(pub Duration);
 
 /// Lets a client do something, or says when it may.
+#[async_trait]
 pub trait RateLimit: Send + Sync {
     /// Counts one act of a client.
     ///
     /// # Errors
     /// [`Wait`] if it has none left: then the act is not counted.
-    fn check(&self, client: IpAddr) -> Result<(), Wait>;
+    async fn check(&self, client: IpAddr) -> Result<(), Wait>;
 }
 
 /// No limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Off;
 
+#[async_trait]
 impl RateLimit for Off {
-    fn check(&self, _: IpAddr) -> Result<(), Wait> {
+    async fn check(&self, _: IpAddr) -> Result<(), Wait> {
         Ok(())
-    }
-}
-
-/// A limit that this process counts by itself.
-pub struct InProcess<C: Clock = DefaultClock> {
-    limiter: RateLimiter<IpAddr, DashMapStateStore<IpAddr>, C, NoOpMiddleware<C::Instant>>,
-    clock: C,
-    keys: usize,
-}
-
-/// `limit` acts per `window` and client; 0 = no limit.
-#[must_use]
-pub fn in_process(limit: u32, window: Duration) -> Box<dyn RateLimit> {
-    match InProcess::new(limit, window, DefaultClock::default(), KEYS) {
-        Some(counted) => Box::new(counted),
-        None => Box::new(Off),
-    }
-}
-
-impl<C: Clock + Clone> InProcess<C> {
-    fn new(limit: u32, window: Duration, clock: C, keys: usize) -> Option<Self> {
-        let burst = NonZeroU32::new(limit)?;
-        let quota = Quota::with_period(window / limit)?.allow_burst(burst);
-        Some(Self {
-            limiter: RateLimiter::dashmap_with_clock(quota, clock.clone()),
-            clock,
-            keys,
-        })
-    }
-}
-
-impl<C> RateLimit for InProcess<C>
-where
-    C: Clock + Send + Sync,
-    C::Instant: Send + Sync,
-{
-    fn check(&self, client: IpAddr) -> Result<(), Wait> {
-        let mut key = subnet(client);
-        if self.limiter.len() >= self.keys {
-            self.limiter.retain_recent();
-            if self.limiter.len() >= self.keys {
-                // As many addresses within one window are an attack: until it passes they share one count.
-                key = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-            }
-        }
-        self.limiter
-            .check_key(&key)
-            .map_err(|not_until| Wait(not_until.wait_time_from(self.clock.now())))
     }
 }
 
@@ -97,65 +48,5 @@ fn subnet(client: IpAddr) -> IpAddr {
             IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
         v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use governor::clock::FakeRelativeClock;
-
-    const WINDOW: Duration = Duration::from_secs(60);
-
-    fn limit(keys: usize) -> (InProcess<FakeRelativeClock>, FakeRelativeClock) {
-        let clock = FakeRelativeClock::default();
-        let limit = InProcess::new(10, WINDOW, clock.clone(), keys).expect("not off");
-        (limit, clock)
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
-    }
-
-    #[test]
-    fn the_eleventh_upload_of_an_address_waits_and_others_do_not() {
-        let (limit, clock) = limit(100);
-        let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
-        assert!((0..10).all(|_| limit.check(one).is_ok()));
-        assert_eq!(limit.check(one), Err(Wait(Duration::from_secs(6))));
-        assert_eq!(limit.check(other), Ok(()));
-        clock.advance(Duration::from_secs(6));
-        assert_eq!(limit.check(one), Ok(()));
-        assert!(limit.check(one).is_err());
-        clock.advance(WINDOW);
-        assert!((0..10).all(|_| limit.check(one).is_ok()));
-    }
-
-    #[test]
-    fn a_whole_ipv6_subnet_counts_as_one_client() {
-        let (limit, _) = limit(100);
-        let host = |n| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 7, n, 0, 0, n));
-        assert!((0..10).all(|n| limit.check(host(n)).is_ok()));
-        assert!(limit.check(host(99)).is_err());
-        assert_eq!(limit.check(ip("2001:db8:0:8::1")), Ok(()));
-        assert_eq!(subnet(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
-    }
-
-    #[test]
-    fn no_number_of_addresses_grows_the_memory() {
-        let (limit, clock) = limit(50);
-        for n in 0..1_000 {
-            let _ = limit.check(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)));
-        }
-        assert!(limit.limiter.len() <= 51, "{}", limit.limiter.len());
-        clock.advance(WINDOW * 2);
-        assert_eq!(limit.check(ip("192.0.2.1")), Ok(()));
-        assert!(limit.limiter.len() < 50, "old ones are forgotten");
-    }
-
-    #[test]
-    fn zero_is_no_limit() {
-        let off = in_process(0, WINDOW);
-        assert!((0..1_000).all(|_| off.check(ip("192.0.2.1")).is_ok()));
     }
 }

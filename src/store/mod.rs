@@ -2,6 +2,8 @@
 //! may be repeated; none assumes a transaction with another.
 
 pub mod embedded;
+pub mod mongo;
+mod opened;
 
 use async_trait::async_trait;
 
@@ -12,6 +14,8 @@ use crate::{
         Instant, Job, JobChange, JobId, JobState, Receipt, Refused, Rejection,
     },
 };
+
+pub use opened::{Opened, Place};
 
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -336,6 +340,8 @@ pub trait MetricStore: Send + Sync {
 /// The ledger of jobs: one document each.
 #[async_trait]
 pub trait JobStore: Send + Sync {
+    /// Queues a job that is new; one that is there is left as it is, whatever its state.
+    async fn add_job(&self, id: JobId, now: Instant) -> Result<()>;
     /// Queues a job, adding it if it is new; one that is queued or running is left as it is.
     async fn arm(&self, id: JobId, now: Instant) -> Result<Job>;
     /// Reads one.

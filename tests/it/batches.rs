@@ -81,14 +81,21 @@ async fn asking_a_hundred_times_at_once_makes_one_job() {
     jobs.dedup();
     assert_eq!(jobs.len(), 1);
     app.until(&batch, "completed").await;
-    let job = app.get(&format!("/jobs/process:{batch}")).await.json();
+    // The batch is completed first, its job is settled last.
+    let job = app
+        .until_job(&format!("process:{batch}"), "completed")
+        .await;
     let claims = job["history"]
         .as_array()
         .expect("a list")
         .iter()
         .filter(|h| h["reason"] == "claimed")
         .count();
-    assert_eq!((job["state"].as_str(), claims), (Some("completed"), 1));
+    assert_eq!(
+        (job["state"].as_str(), claims),
+        (Some("completed"), 1),
+        "{job:#}"
+    );
     assert_eq!(
         app.post(&path).await.status,
         202,
@@ -133,12 +140,7 @@ async fn a_deleted_batch_is_a_tombstone_and_its_parts_are_gone() {
         Answer::of(again).await.problem(),
         (410, "batch-deleted".into())
     );
-    assert_eq!(
-        std::fs::read_dir(app.dir.path().join("batches"))
-            .expect("a directory")
-            .count(),
-        0
-    );
+    assert_eq!(app.batches_with_events().await, 0);
     app.stop().await;
 }
 
@@ -180,39 +182,11 @@ async fn lists_go_from_new_to_old_in_pages_by_status() {
     app.stop().await;
 }
 
-/// Makes a dead letter: a batch whose file has been damaged.
-async fn dead_letter(app: &TestApp, source: &str) -> String {
-    let batch = app.uploaded(&format!("?source={source}"), CSV).await;
-    std::fs::write(
-        app.dir
-            .path()
-            .join("batches")
-            .join(format!("{batch}.parquet")),
-        "not parquet",
-    )
-    .expect("writes");
-    assert_eq!(
-        app.post(&format!("/batches/{batch}/process")).await.status,
-        202
-    );
-    app.until(&batch, "failed").await;
-    // The batch fails first, its job is settled last.
-    app.until_job(&format!("process:{batch}"), "dead").await;
-    batch
-}
-
 #[tokio::test]
 async fn a_fault_that_no_retry_can_mend_is_a_dead_letter_that_an_admin_can_act_on() {
     let app = TestApp::start().await;
-    let sound = app.uploaded("?source=sound", CSV).await;
-    let whole = std::fs::read(
-        app.dir
-            .path()
-            .join("batches")
-            .join(format!("{sound}.parquet")),
-    )
-    .expect("reads");
-    let (first, second) = (dead_letter(&app, "1").await, dead_letter(&app, "2").await);
+    let (first, remedy) = app.dead_letter("1", CSV).await;
+    let (second, _) = app.dead_letter("2", CSV).await;
     let list = app.admin(Method::GET, "").await.json();
     assert_eq!(
         (list["queue"].as_str(), list["failed_count"].as_u64()),
@@ -223,19 +197,12 @@ async fn a_fault_that_no_retry_can_mend_is_a_dead_letter_that_an_admin_can_act_o
     assert!(
         letter["failedReason"]
             .as_str()
-            .is_some_and(|why| why.contains("damaged")),
+            .is_some_and(|why| why.contains("damaged") || why.contains("is missing")),
         "{letter}"
     );
     assert!(letter["timestamp"].is_u64());
 
-    std::fs::write(
-        app.dir
-            .path()
-            .join("batches")
-            .join(format!("{first}.parquet")),
-        whole,
-    )
-    .expect("mends");
+    app.mend(&first, remedy).await;
     assert_eq!(
         app.admin(Method::POST, &format!("/process:{first}/retry"))
             .await
@@ -261,7 +228,7 @@ async fn a_fault_that_no_retry_can_mend_is_a_dead_letter_that_an_admin_can_act_o
         (409, "job-not-dead".into())
     );
     assert_eq!(app.admin(Method::GET, "").await.json()["failed_count"], 0);
-    dead_letter(&app, "3").await;
+    app.dead_letter("3", CSV).await;
     assert_eq!(
         app.admin(Method::POST, "/retry").await.json(),
         json!({ "retried": 1 })

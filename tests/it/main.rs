@@ -1,14 +1,21 @@
 //! The integration tests: one binary, a file a subject.
 
+mod apalis_pitfalls;
 mod batches;
 mod cli;
+mod cluster;
 mod crash;
+mod dispatch_contract;
 mod engine;
 mod fixtures;
 mod helpers;
 mod layering;
+mod limit;
 mod metrics;
+mod mongo_away;
 mod page;
+mod queue;
+mod redis_app;
 mod simulation;
 mod store_contract;
 mod uploads;

@@ -97,9 +97,7 @@ async fn the_same_bytes_with_the_same_options_are_one_batch() {
     );
     let other = app.uploaded("?source=other", rows(3)).await;
     assert_ne!(other, first);
-    let left = std::fs::read_dir(app.dir.path().join("batches"))
-        .expect("a directory")
-        .count();
+    let left = app.batches_with_events().await;
     assert_eq!(left, 2, "the repeated file is not kept");
     app.undo(&first).await;
     assert_ne!(
@@ -256,12 +254,7 @@ async fn a_client_that_hangs_up_leaves_nothing_visible() {
         app.get("/batches").await.json()["data"],
         serde_json::json!([])
     );
-    assert_eq!(
-        std::fs::read_dir(app.dir.path().join("batches"))
-            .expect("a directory")
-            .count(),
-        0
-    );
+    assert_eq!(app.batches_with_events().await, 0);
     app.stop().await;
 }
 

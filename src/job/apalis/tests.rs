@@ -5,13 +5,13 @@ use std::{
 };
 
 use chrono_tz::Tz;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
-use super::*;
+use super::{supervise::supervise, *};
 use crate::{
     clock::{Clock, Fixed},
     job::{Desk, Limits},
-    model::{BatchId, JobKind, JobState, Slot},
+    model::{JobKind, JobState, Slot},
     store::{
         Store,
         embedded::{EmbeddedStore, Mode},
@@ -20,40 +20,6 @@ use crate::{
 
 /// Longer than any of these takes; only a broken one gets there.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Counts runs; each waits for a permit of the gate.
-struct Runs {
-    begun: AtomicUsize,
-    ended: AtomicUsize,
-    gate: Semaphore,
-}
-
-impl Runs {
-    fn new(permits: usize) -> Arc<Self> {
-        Arc::new(Self {
-            begun: AtomicUsize::new(0),
-            ended: AtomicUsize::new(0),
-            gate: Semaphore::new(permits),
-        })
-    }
-
-    fn handler(self: &Arc<Self>) -> Handler {
-        let runs = Arc::clone(self);
-        Arc::new(move |_| {
-            let runs = Arc::clone(&runs);
-            Box::pin(async move {
-                let begun = runs.begun.fetch_add(1, Ordering::SeqCst);
-                runs.gate.acquire().await.expect("open").forget();
-                assert!(begun != 0 || runs.gate.available_permits() < 900, "a panic");
-                runs.ended.fetch_add(1, Ordering::SeqCst);
-            })
-        })
-    }
-}
-
-fn job(n: u8) -> JobId {
-    JobId::Process(BatchId::from_bytes([n; 16]))
-}
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
@@ -64,90 +30,12 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     waited.await.expect(what);
 }
 
-fn served(queue: Queue, runs: &Arc<Runs>, stop: &CancellationToken) -> JoinSet<()> {
-    let mut pool = JoinSet::new();
-    pool.spawn(queue.serve(runs.handler(), 2, stop.clone()));
-    pool
-}
-
-#[tokio::test]
-async fn a_nudge_that_waits_already_is_not_doubled() {
-    let (sender, queue) = in_process();
-    for _ in 0..5 {
-        sender.nudge(job(1)).await.expect("in process");
-    }
-    sender.nudge(job(2)).await.expect("in process");
-    let (runs, stop) = (Runs::new(100), CancellationToken::new());
-    let mut pool = served(queue, &runs, &stop);
-    until("two runs", async || runs.ended.load(Ordering::SeqCst) == 2).await;
-    sender.nudge(job(1)).await.expect("in process");
-    until("a third run", async || {
-        runs.ended.load(Ordering::SeqCst) == 3
-    })
-    .await;
-    stop.cancel();
-    assert!(pool.join_next().await.is_some());
-    assert_eq!(runs.begun.load(Ordering::SeqCst), 3);
-}
-
-#[tokio::test]
-async fn a_full_queue_drops_nudges_and_takes_them_again_later() {
-    let (sender, _queue) = in_process();
-    for n in 0..1_500 {
-        let job = JobId::Cleanup(Slot(n));
-        sender.nudge(job).await.expect("dropped, not refused");
-    }
-    assert_eq!(lock(&sender.waiting).len(), WAITING);
-}
-
-#[tokio::test]
-async fn a_job_that_panics_does_not_end_the_pool() {
-    let (sender, queue) = in_process();
-    let (runs, stop) = (Runs::new(1_000), CancellationToken::new());
-    let mut pool = served(queue, &runs, &stop);
-    for n in 0..4 {
-        sender.nudge(job(n)).await.expect("in process");
-    }
-    until("the others", async || {
-        runs.ended.load(Ordering::SeqCst) == 3
-    })
-    .await;
-    stop.cancel();
-    pool.join_next().await.expect("the pool").expect("no panic");
-}
-
-#[tokio::test]
-async fn no_more_run_at_once_than_allowed_and_a_stop_waits_for_them() {
-    let (sender, queue) = in_process();
-    let (runs, stop) = (Runs::new(0), CancellationToken::new());
-    let mut pool = served(queue, &runs, &stop);
-    for n in 0..4 {
-        sender.nudge(job(n)).await.expect("in process");
-    }
-    until("two runs", async || runs.begun.load(Ordering::SeqCst) == 2).await;
-    stop.cancel();
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    assert!(pool.try_join_next().is_none(), "runs are under way");
-    runs.gate.add_permits(2);
-    pool.join_next().await.expect("the pool").expect("no panic");
-    let counts = (&runs.begun, &runs.ended);
-    assert_eq!(
-        (
-            counts.0.load(Ordering::SeqCst),
-            counts.1.load(Ordering::SeqCst)
-        ),
-        (2, 2)
-    );
-}
-
 #[tokio::test]
 async fn a_worker_that_ends_is_started_again() {
     let (starts, stop) = (AtomicUsize::new(0), CancellationToken::new());
-    supervise("test", &stop, |name| {
+    supervise("test", "host-1", &stop, |name| {
         let n = starts.fetch_add(1, Ordering::SeqCst);
-        assert_eq!(name, format!("test-{n}"));
+        assert_eq!(name, format!("host-1-{n}"));
         let stop = stop.clone();
         async move {
             match n {
@@ -162,6 +50,36 @@ async fn a_worker_that_ends_is_started_again() {
     })
     .await;
     assert_eq!(starts.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_lived_for_a_while_is_started_again_soon() {
+    let (stop, begun) = (CancellationToken::new(), tokio::time::Instant::now());
+    let (starts, lately) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    supervise("test", "test", &stop, |_| {
+        let n = starts.fetch_add(1, Ordering::SeqCst);
+        let now = usize::try_from(begun.elapsed().as_millis()).expect("small");
+        let waited = now - lately.load(Ordering::SeqCst);
+        match n {
+            // Ten in a row that end at once: at last three seconds apart.
+            9 => assert!((2_900..3_200).contains(&waited), "{waited}"),
+            // The tenth lives for a minute, so the next need not wait.
+            10 => assert!((60_000..60_300).contains(&waited), "{waited}"),
+            _ => {}
+        }
+        lately.store(now, Ordering::SeqCst);
+        let stop = stop.clone();
+        async move {
+            match n {
+                9 => tokio::time::sleep(Duration::from_secs(60)).await,
+                10 => stop.cancel(),
+                _ => {}
+            }
+            Err::<(), _>("away")
+        }
+    })
+    .await;
+    assert_eq!(starts.load(Ordering::SeqCst), 11);
 }
 
 fn limits() -> Limits {

@@ -88,7 +88,7 @@ async fn reprocess(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
 ) {
-    supervise("cron", stop, |name| {
+    supervise("cron", "cron", stop, |name| {
         let ticks = Ticks {
             cron: cron.clone(),
             clock: Arc::clone(clock),

@@ -45,22 +45,28 @@ impl Desk {
     /// [`StoreError`](crate::store::StoreError) if the ledger is away: then nothing was asked.
     pub async fn process(&self, id: BatchId, force: bool) -> Result<Changed<JobId>> {
         let job = JobId::Process(id);
-        let status = loop {
+        loop {
             let refused = match self
                 .store
                 .change_batch(id, &BatchChange::Process { force })
                 .await?
             {
-                Changed::Done(batch) => break batch.status,
+                Changed::Done(_) => {
+                    self.arm(job).await?;
+                    return Ok(Changed::Done(job));
+                }
                 Changed::Missing => return Ok(Changed::Missing),
                 Changed::Refused(refused) => refused,
             };
             match self.store.batch(id).await?.map(|b| b.status) {
-                Some(
-                    status @ (BatchStatus::Queued
-                    | BatchStatus::Processing
-                    | BatchStatus::Completed),
-                ) => break status,
+                Some(BatchStatus::Queued | BatchStatus::Processing) => {
+                    // Whoever asked first has armed it, is about to, or the sweep will. Arming one that has been settled
+                    // meanwhile would run it once more.
+                    self.store.add_job(job, self.clock.now()).await?;
+                    self.nudge(job).await;
+                    return Ok(Changed::Done(job));
+                }
+                Some(BatchStatus::Completed) => return Ok(Changed::Done(job)),
                 None | Some(BatchStatus::Receiving) => return Ok(Changed::Missing),
                 Some(BatchStatus::Deleting | BatchStatus::Deleted) => {
                     return Ok(Changed::Refused(refused));
@@ -68,11 +74,7 @@ impl Desk {
                 // It came to this state after it had refused: ask again.
                 Some(BatchStatus::Uploaded | BatchStatus::Failed) => {}
             }
-        };
-        if status != BatchStatus::Completed {
-            self.arm(job).await?;
         }
-        Ok(Changed::Done(job))
     }
 
     /// Takes a batch back.
@@ -153,7 +155,8 @@ impl Desk {
 
     pub(crate) async fn nudge(&self, job: JobId) {
         if let Err(why) = self.dispatch.nudge(job).await {
-            tracing::warn!(job.id = %job, "{why}: the sweep will try again");
+            // The queue says in the log that it is away, once; every due job would say it at every sweep.
+            tracing::debug!(job.id = %job, "{why}: the sweep will try again");
         }
     }
 }

@@ -147,7 +147,7 @@ impl Runner {
             {
                 Ok(Changed::Done(_)) => {}
                 Ok(Changed::Refused(_) | Changed::Missing) => {
-                    tracing::warn!(job.id = %job.id, token = job.token, "job {} was taken over: its lease had lapsed", job.id);
+                    lost(job);
                     return;
                 }
                 // The store is away; the lease may outlast it.
@@ -219,7 +219,10 @@ impl Runner {
                     return Ran::Settled;
                 }
                 Ok(Changed::Done(_)) => return Ran::Settled,
-                Ok(Changed::Refused(_) | Changed::Missing) => return Ran::Lost,
+                Ok(Changed::Refused(_) | Changed::Missing) => {
+                    lost(job);
+                    return Ran::Lost;
+                }
                 // Keeping the lease a little longer is better than a crash that was none.
                 Err(why) => {
                     tracing::warn!(job.id = %job.id, error = %why, "can't settle job {} yet", job.id)
@@ -253,6 +256,11 @@ impl Runner {
             .change_job(job.id, &settle, self.clock.now())
             .await
     }
+}
+
+/// What this run still writes is refused, by its token.
+fn lost(job: &Job) {
+    tracing::warn!(job.id = %job.id, token = job.token, "job {} was taken over: its lease had lapsed", job.id);
 }
 
 fn log(job: &Job, outcome: &Outcome) {

@@ -14,24 +14,15 @@ const PRUNED_AT_ONCE: usize = 1_000;
 
 #[async_trait]
 impl JobStore for EmbeddedStore {
+    async fn add_job(&self, id: JobId, now: Instant) -> Result<()> {
+        self.db.write(move |db| add(db, id, now).map(drop)).await
+    }
+
     async fn arm(&self, id: JobId, now: Instant) -> Result<Job> {
         self.db
-            .write(move |db| {
-                if let Changed::Done(job) = apply(db, id, &JobChange::Arm, now)? {
-                    return Ok(job);
-                }
-                let job = Job::armed(id, now);
-                db.prepare_cached("INSERT INTO jobs (id, kind, state, run_at, changed_at, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
-                    params![
-                        id.to_string(),
-                        id.kind().as_str(),
-                        job.state.as_str(),
-                        millis(job.run_at),
-                        millis(job.changed_at),
-                        to_json(&job)?
-                    ],
-                )?;
-                Ok(job)
+            .write(move |db| match apply(db, id, &JobChange::Arm, now)? {
+                Changed::Done(job) => Ok(job),
+                Changed::Refused(_) | Changed::Missing => add(db, id, now),
             })
             .await
     }
@@ -121,6 +112,21 @@ fn read(db: &Connection, id: JobId) -> Result<Option<Job>> {
         .query_row([id.to_string()], |row| row.get(0))
         .optional()?;
     doc.map(|doc| from_json("a job", &doc)).transpose()
+}
+
+/// Adds a job, unless it is there.
+fn add(db: &Transaction<'_>, id: JobId, now: Instant) -> Result<Job> {
+    let job = Job::armed(id, now);
+    let sql = "INSERT INTO jobs (id, kind, state, run_at, changed_at, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING";
+    db.prepare_cached(sql)?.execute(params![
+        id.to_string(),
+        id.kind().as_str(),
+        job.state.as_str(),
+        millis(job.run_at),
+        millis(job.changed_at),
+        to_json(&job)?
+    ])?;
+    Ok(job)
 }
 
 fn apply(

@@ -12,16 +12,28 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::{mongo::Mongo, servers::shared_redis};
+
 pub(crate) const TOKEN: &str = "a-token-for-tests";
 
 /// Longest wait for something that takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether services are to stand on MongoDB and Redis: `tests/run` runs the suites on both pairs.
+pub(crate) fn distributed() -> bool {
+    match std::env::vars().find(|(key, _)| key == "TALLYMILL_TEST_PAIR") {
+        Some((_, pair)) if pair == "distributed" => true,
+        Some((_, pair)) => panic!("TALLYMILL_TEST_PAIR={pair}: there is `distributed`"),
+        None => false,
+    }
+}
 
 /// A running service.
 pub(crate) struct TestApp {
     pub(crate) url: String,
     pub(crate) client: reqwest::Client,
     pub(crate) dir: TempDir,
+    pub(super) mongo_uri: Option<String>,
     stop: CancellationToken,
     running: JoinSet<()>,
 }
@@ -77,6 +89,21 @@ impl TestApp {
 
     /// On a directory that another one left.
     pub(crate) async fn on(dir: TempDir, settings: &[(&str, &str)]) -> Self {
+        let config = Self::config(&dir, settings);
+        Self::run(dir, config).await
+    }
+
+    /// With the queue and the limit in Redis over an embedded store, which settings alone can't ask for.
+    pub(crate) async fn with_redis(url: &str, settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut all = vec![("MONGO_URI", "mongodb://unused"), ("REDIS_URL", url)];
+        all.extend(settings);
+        let mut config = Self::config(&dir, &all);
+        config.mongo_uri = None;
+        Self::run(dir, config).await
+    }
+
+    fn config(dir: &TempDir, settings: &[(&str, &str)]) -> Config {
         let mut all: HashMap<String, String> = HashMap::new();
         let defaults = [
             ("PORT", "0"),
@@ -90,7 +117,22 @@ impl TestApp {
         }
         all.entry("DATA_DIR".into())
             .or_insert_with(|| dir.path().display().to_string());
-        let config = Config::from_lookup(|key| all.get(key).cloned()).expect("settings of a test");
+        if distributed() {
+            // The same directory is the same database, so that a service may be started again.
+            let name = dir.path().file_name().and_then(|name| name.to_str());
+            let name = name
+                .expect("text")
+                .replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            let uri = || Mongo::shared().named(&format!("app{name}"));
+            all.entry("MONGO_URI".into()).or_insert_with(uri);
+            let url = || shared_redis().to_owned();
+            all.entry("REDIS_URL".into()).or_insert_with(url);
+        }
+        Config::from_lookup(|key| all.get(key).cloned()).expect("settings of a test")
+    }
+
+    async fn run(dir: TempDir, config: Config) -> Self {
+        let mongo_uri = config.mongo_uri.as_ref().map(|uri| uri.expose().to_owned());
         let app = App::build(config, Role::Full).await.expect("starts");
         let (url, stop, mut running) = (
             app.url().to_owned(),
@@ -103,6 +145,7 @@ impl TestApp {
             url,
             client: reqwest::Client::new(),
             dir,
+            mongo_uri,
             stop,
             running,
         }
@@ -111,9 +154,14 @@ impl TestApp {
     /// Stops it as a signal does, and gives the directory back.
     pub(crate) async fn stop(mut self) -> TempDir {
         self.stop.cancel();
-        while let Some(ended) = self.running.join_next().await {
-            ended.expect("no panic");
-        }
+        let all = async {
+            while let Some(ended) = self.running.join_next().await {
+                ended.expect("no panic");
+            }
+        };
+        // Well before SHUTDOWN_SECONDS cuts it short.
+        let ended = tokio::time::timeout(Duration::from_secs(20), all).await;
+        ended.expect("stops by itself");
         self.dir
     }
 

@@ -2,9 +2,16 @@
 
 pub(crate) mod app;
 pub(crate) mod browser;
+pub(crate) mod cluster;
 pub(crate) mod gate;
+pub(crate) mod kept;
+pub(crate) mod ledger;
+pub(crate) mod mongo;
 pub(crate) mod mutant;
+pub(crate) mod pool;
 pub(crate) mod process;
+pub(crate) mod sample;
+pub(crate) mod servers;
 pub(crate) mod staged;
 pub(crate) mod stock;
 

@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
-
 /// Longest wait for what takes milliseconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two looks.
@@ -38,7 +36,16 @@ pub(crate) fn tallymill(data: &Path, settings: &[(&str, &str)]) -> Command {
 }
 
 /// Looks until there is something to see.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    let seen = within(PATIENCE, look).await;
+    seen.unwrap_or_else(|| panic!("never saw {what}"))
+}
+
+/// Looks until there is something to see, or for so long.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> Option<T> {
     let seen = async {
         loop {
             if let Some(found) = look().await {
@@ -47,28 +54,43 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
             tokio::time::sleep(LOOK).await;
         }
     };
-    tokio::time::timeout(PATIENCE, seen)
-        .await
-        .unwrap_or_else(|_| panic!("never saw {what}"))
+    tokio::time::timeout(patience, seen).await.ok()
 }
 
-/// A server in a process of its own; killed when dropped.
+/// A process of its own; killed when dropped.
 pub(crate) struct Service {
     pub(crate) child: Child,
+    /// Where it answers; empty if it is a worker alone.
     pub(crate) url: String,
     log: PathBuf,
 }
 
 impl Service {
-    /// Starts it and waits until it answers.
+    /// Starts the service of one process and waits until it answers.
     pub(crate) async fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::run(data, &["serve"], settings).await
+    }
+
+    /// Starts an API beside workers.
+    pub(crate) async fn api(data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::run(data, &["serve", "--no-worker"], settings).await
+    }
+
+    /// Starts a worker beside an API.
+    pub(crate) async fn worker(data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::run(data, &["worker"], settings).await
+    }
+
+    async fn run(data: &Path, command: &[&str], settings: &[(&str, &str)]) -> Self {
         let log = data.with_extension("log");
+        let before = std::fs::read_to_string(&log).map_or(0, |log| log.len());
         let out = File::options()
             .create(true)
             .append(true)
             .open(&log)
             .expect("a log");
         let child = tallymill(data, settings)
+            .args(command)
             .stdin(Stdio::null())
             .stdout(out.try_clone().expect("a handle"))
             .stderr(out)
@@ -79,15 +101,11 @@ impl Service {
             url: String::new(),
             log,
         };
-        let lock = data.join("tallymill.lock");
-        service.url = eventually("the address of the server", async || {
+        service.url = eventually("a process that is ready", async || {
             if let Some(ended) = service.child.try_wait().expect("a status") {
-                panic!("the server ended with {ended}: {}", service.log());
+                panic!("the process ended with {ended}: {}", service.log());
             }
-            let holder: Value = serde_json::from_str(&std::fs::read_to_string(&lock).ok()?).ok()?;
-            // The lock file may still name the process before.
-            (holder["pid"] == service.child.id())
-                .then(|| holder["url"].as_str().map(str::to_owned))?
+            ready(&service.log()[before..])
         })
         .await;
         service
@@ -106,8 +124,22 @@ impl Service {
 
     /// Asks it to stop, as a service manager does.
     pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Freezes it, as a machine that stalls does.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn wake(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        let sent = Command::new("kill").args([signal, &pid]).status();
         assert!(sent.expect("the command `kill`").success());
     }
 
@@ -119,6 +151,16 @@ impl Service {
         })
         .await
     }
+}
+
+/// Where the process that wrote this log answers, once it does; empty if it is a worker, once it works.
+fn ready(log: &str) -> Option<String> {
+    if log.contains("tallymill works on jobs") {
+        return Some(String::new());
+    }
+    let (_, rest) = log.split_once("tallymill answers at ")?;
+    let (url, _) = rest.split_once(char::is_whitespace)?;
+    Some(url.to_owned())
 }
 
 impl Drop for Service {

@@ -315,6 +315,11 @@ impl MetricStore for Staged {
 
 #[async_trait]
 impl JobStore for Staged {
+    async fn add_job(&self, id: JobId, now: Instant) -> Result<()> {
+        self.gate.pass("add_job").await?;
+        self.inner.add_job(id, now).await
+    }
+
     async fn arm(&self, id: JobId, now: Instant) -> Result<Job> {
         self.gate.pass("arm").await?;
         self.inner.arm(id, now).await

@@ -13,8 +13,11 @@ use tallymill::{
     store::{
         Changed, Sealed, Store,
         embedded::{EmbeddedStore, Mode},
+        mongo::MongoStore,
     },
 };
+
+use super::mongo::Mongo;
 
 /// Microseconds in a day.
 pub(crate) const DAY: i64 = 86_400_000_000;
@@ -35,6 +38,15 @@ impl Home {
         Self {
             store: Arc::new(store.expect("opens")),
             dir,
+        }
+    }
+
+    /// At a MongoDB, in a database of its own.
+    pub(crate) async fn mongo() -> Self {
+        let store = MongoStore::open(&Mongo::shared().database(), Tz::UTC).await;
+        Self {
+            store: Arc::new(store.expect("opens")),
+            dir: tempfile::tempdir().expect("temporary directory"),
         }
     }
 }
@@ -146,11 +158,16 @@ pub(crate) async fn begin(store: &dyn Store, id: BatchId, token: i64) {
 
 /// Lets the batch point to the partials of a run.
 pub(crate) async fn publish(store: &dyn Store, id: BatchId, token: i64, day: Day) {
+    publish_days(store, id, token, vec![day]).await;
+}
+
+/// The same for a run that touches several days.
+pub(crate) async fn publish_days(store: &dyn Store, id: BatchId, token: i64, days: Vec<Day>) {
     let published = Published {
         computed: 1,
         token,
         counts: Counts::default(),
-        days: vec![day],
+        days,
         prev_days: vec![],
         at: at(1),
     };

@@ -6,6 +6,7 @@
 //! `tests/long` runs ten thousand, and looks for the seeds of the mutants.
 
 mod file;
+mod ground;
 mod mutants;
 mod oracle;
 mod turnstile;
@@ -21,10 +22,13 @@ use std::{
 };
 
 use crate::helpers::{gate::Seen, mutant::Mutant};
+use ground::Ground;
 use world::World;
 
 /// Seeds of an ordinary run: some seconds.
 const SEEDS: u64 = 300;
+/// Seeds over MongoDB, which answers over a socket: some seconds too.
+const MONGO_SEEDS: u64 = 20;
 
 /// How often something happened, over all histories.
 #[derive(Default)]
@@ -40,8 +44,17 @@ impl Census {
     }
 }
 
-/// What one seed comes to: none if every invariant holds.
+/// What one seed comes to over the embedded store: none if every invariant holds.
 fn simulate(seed: u64, mutant: Option<Mutant>, census: &Arc<Census>) -> Option<String> {
+    simulate_on(&Ground::embedded, seed, mutant, census)
+}
+
+fn simulate_on(
+    ground: &dyn Fn(&Path) -> Ground,
+    seed: u64,
+    mutant: Option<Mutant>,
+    census: &Arc<Census>,
+) -> Option<String> {
     let root = if Path::new("/dev/shm").is_dir() {
         Path::new("/dev/shm").into()
     } else {
@@ -49,7 +62,8 @@ fn simulate(seed: u64, mutant: Option<Mutant>, census: &Arc<Census>) -> Option<S
     };
     let dir = tempfile::tempdir_in(root).expect("temporary directory");
     std::panic::catch_unwind(AssertUnwindSafe(|| {
-        World::new(seed, dir.path(), mutant, Arc::clone(census))
+        let ground = ground(dir.path());
+        World::new(seed, dir.path(), ground, mutant, Arc::clone(census))
             .run()
             .err()
     }))
@@ -117,5 +131,29 @@ fn no_history_loses_doubles_or_strands_an_event() {
             one.is_some() || census.of(seen) > 0,
             "{seen:?} never happened: these histories prove nothing about it"
         );
+    }
+}
+
+#[test]
+fn nor_does_one_over_mongodb_where_a_crash_may_come_between_any_two_documents() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let runtime = Arc::new(runtime.expect("a runtime"));
+    let seeds = match number("TALLYMILL_MONGO_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TALLYMILL_MONGO_SEEDS").unwrap_or(MONGO_SEEDS),
+    };
+    let census = Arc::default();
+    let ground = |_: &Path| Ground::mongo(&runtime);
+    let broken = on_all_cores(seeds.clone(), |seed| {
+        simulate_on(&ground, seed, None, &census).map(|why| (seed, why))
+    });
+    if let Some((seed, why)) = broken {
+        panic!("seed {seed}: {why}; begin with TALLYMILL_MONGO_SEED={seed}");
+    }
+    for seen in Seen::ALL {
+        println!("{seen:?}: {} in {seeds:?}", census.of(seen));
     }
 }

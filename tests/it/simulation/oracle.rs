@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tallymill::{
     model::{Batch, BatchStatus, Day, JobId},
-    store::{BatchStore, ClaimStore, EventStore, JobStore, MetricStore, Projection, StoreError},
+    store::{Projection, StoreError},
 };
 
 use super::{
     file::{DAY, PLAIN, Row, rows, seed_of},
     world::World,
 };
-use crate::helpers::now;
 
 type Verdict = std::result::Result<(), String>;
 
@@ -21,7 +20,7 @@ pub(super) fn judge(world: &World) -> Verdict {
     let batches: Vec<Batch> = world
         .batches
         .iter()
-        .filter_map(|id| now(world.inner.batch(*id)).expect("reads"))
+        .filter_map(|id| world.now(world.inner.batch(*id)).expect("reads"))
         .collect();
     for batch in &batches {
         sums(batch)?;
@@ -54,11 +53,24 @@ fn nothing_left(world: &World, batch: &Batch) -> Verdict {
         event_id: false,
         user_id: false,
     };
-    let edges = now(world.inner.losses(id, None, 1)).expect("reads").len()
-        + now(world.inner.losers(id, None, 1)).expect("reads").len();
-    let events = now(world.inner.scan_events(id, projection));
-    let partials =
-        tokens(world, batch).any(|t| !now(world.inner.partials(id, t)).expect("reads").is_empty());
+    let edges = world
+        .now(world.inner.losses(id, None, 1))
+        .expect("reads")
+        .len()
+        + world
+            .now(world.inner.losers(id, None, 1))
+            .expect("reads")
+            .len();
+    let events = world.now(async {
+        let mut scan = world.inner.scan_events(id, projection).await?;
+        scan.next().await
+    });
+    let partials = tokens(world, batch).any(|t| {
+        !world
+            .now(world.inner.partials(id, t))
+            .expect("reads")
+            .is_empty()
+    });
     if edges == 0 && matches!(events, Err(StoreError::Missing { .. })) && !partials {
         return Ok(());
     }
@@ -73,7 +85,8 @@ fn no_stale_partials(world: &World, batch: &Batch) -> Verdict {
     let stale = tokens(world, batch)
         .filter(|t| Some(*t) != published)
         .find(|t| {
-            !now(world.inner.partials(batch.id, *t))
+            !world
+                .now(world.inner.partials(batch.id, *t))
                 .expect("reads")
                 .is_empty()
         });
@@ -84,7 +97,9 @@ fn no_stale_partials(world: &World, batch: &Batch) -> Verdict {
 }
 
 fn tokens(world: &World, batch: &Batch) -> std::ops::RangeInclusive<i64> {
-    let job = now(world.inner.job(JobId::Process(batch.id))).expect("reads");
+    let job = world
+        .now(world.inner.job(JobId::Process(batch.id)))
+        .expect("reads");
     1..=job.map_or(0, |j| j.token)
 }
 
@@ -120,7 +135,10 @@ fn figures(world: &World, batches: &[Batch]) -> Verdict {
             .map(|(kind, ids)| (kind, ids.len() as u64)),
     );
     let mut figures: BTreeMap<String, u64> = BTreeMap::new();
-    for day in now(world.inner.days(Day(0), Day(100_000), None, 1_000)).expect("reads") {
+    for day in world
+        .now(world.inner.days(Day(0), Day(100_000), None, 1_000))
+        .expect("reads")
+    {
         for figure in day.types.into_iter().filter(|f| f.count > 0) {
             *figures.entry(figure.event_type.clone()).or_default() += figure.count;
             let on_day = (figure.event_type, i64::from(day.day.0));

@@ -12,13 +12,15 @@ use async_trait::async_trait;
 use tallymill::{
     job::{Dispatch, DispatchError},
     model::JobId,
-    store::{Result, StoreError},
+    store::{Result, StoreError, mongo::Pace},
 };
 
 use super::{Census, file::Dice};
 use crate::helpers::gate::{Gate, Seen};
 
-/// Stops each actor once before each verb, and makes some verbs fail while there is disorder.
+/// Stops each actor once before each verb (and, where a verb takes several, before each command), and makes some fail
+/// while there is disorder.
+#[derive(Clone)]
 pub(super) struct Turnstile {
     pub(super) shared: Arc<Shared>,
     pub(super) faulty: bool,
@@ -29,18 +31,42 @@ pub(super) struct Shared {
     pub(super) chaos: AtomicBool,
     pub(super) faults: AtomicU64,
     pub(super) census: Arc<Census>,
+    /// Steps so far: who comes to a turnstile passes it at a later one.
+    pub(super) turn: AtomicU64,
+    /// Commands that a server is at: none between two steps.
+    pub(super) under_way: AtomicU64,
+}
+
+/// Held while a server is at a command.
+struct UnderWay(Arc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Pace for Turnstile {
+    async fn pass(&self, command: &'static str) -> Result<Box<dyn Send>> {
+        Gate::pass(self, command).await?;
+        self.shared.under_way.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(UnderWay(Arc::clone(&self.shared))))
+    }
 }
 
 #[async_trait]
 impl Gate for Turnstile {
     async fn pass(&self, verb: &'static str) -> Result<()> {
-        let mut stopped = false;
-        std::future::poll_fn(|_| {
-            if std::mem::replace(&mut stopped, true) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
+        let mut came = None;
+        std::future::poll_fn(|cx| {
+            let turn = self.shared.turn.load(Ordering::Relaxed);
+            if *came.get_or_insert(turn) != turn {
+                return Poll::Ready(());
             }
+            // Some combinators poll again only what has asked for it.
+            cx.waker().wake_by_ref();
+            Poll::Pending
         })
         .await;
         if self.faulty && self.shared.chaos.load(Ordering::Relaxed) {

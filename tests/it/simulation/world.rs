@@ -8,7 +8,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Waker},
     time::Duration,
 };
 
@@ -17,20 +16,18 @@ use tallymill::{
     clock::{Clock, Fixed},
     job::{Desk, Limits, Runner, Sweep},
     model::{BatchId, BatchStatus, JobChange, JobId, JobState, Slot},
-    store::{
-        BatchFilter, BatchStore, JobStore, MetricStore, Store,
-        embedded::{EmbeddedStore, Mode},
-    },
+    store::{BatchFilter, Store},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Census,
     file::{Dice, upload},
+    ground::Ground,
     oracle::judge,
     turnstile::{Nudges, Shared, Turnstile},
 };
-use crate::helpers::{gate::Seen, mutant::Mutant, now, staged::Staged};
+use crate::helpers::{gate::Seen, mutant::Mutant, staged::Staged};
 
 /// Steps of disorder, then steps in which everything is left to come to rest.
 const CHAOS: u64 = 700;
@@ -54,7 +51,8 @@ struct Actor {
 }
 
 pub(super) struct World {
-    pub(super) inner: Arc<EmbeddedStore>,
+    pub(super) inner: Arc<dyn Store>,
+    ground: Ground,
     pub(super) batches: Vec<BatchId>,
     dice: Dice,
     clock: Fixed,
@@ -88,22 +86,29 @@ fn limits(dir: &Path) -> Limits {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, dir: &Path, mutant: Option<Mutant>, census: Arc<Census>) -> Self {
-        let inner =
-            Arc::new(now(EmbeddedStore::open(dir, Tz::UTC, Mode::Simulated)).expect("opens"));
+    pub(super) fn new(
+        seed: u64,
+        dir: &Path,
+        ground: Ground,
+        mutant: Option<Mutant>,
+        census: Arc<Census>,
+    ) -> Self {
+        let inner = ground.store();
         let shared = Arc::new(Shared {
             chaos: AtomicBool::new(true),
             faults: AtomicU64::new(seed << 20),
             census,
+            turn: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
         });
         let (clock, nudges) = (Fixed::default(), Arc::new(Nudges::default()));
         let limits = limits(dir);
-        let gate = Arc::new(Turnstile {
+        let gate = Turnstile {
             shared: Arc::clone(&shared),
             faulty: true,
-        });
+        };
         let sweep = Sweep::new(
-            Arc::new(Staged::new(inner.clone(), gate, mutant)),
+            Arc::new(Staged::new(ground.behind(&gate), Arc::new(gate), mutant)),
             Arc::new(clock.clone()),
             nudges.clone(),
             limits.clone(),
@@ -111,6 +116,7 @@ impl World {
         );
         Self {
             inner,
+            ground,
             batches: vec![],
             dice: Dice(seed),
             clock,
@@ -144,7 +150,13 @@ impl World {
             shared: Arc::clone(&self.shared),
             faulty,
         };
-        Arc::new(Staged::new(self.inner.clone(), Arc::new(gate), self.mutant))
+        let inner = self.ground.behind(&gate);
+        Arc::new(Staged::new(inner, Arc::new(gate), self.mutant))
+    }
+
+    /// What a future comes to that no turnstile holds up.
+    pub(super) fn now<T>(&self, future: impl Future<Output = T>) -> T {
+        self.ground.now(future)
     }
 
     fn desk(&self) -> Desk {
@@ -213,7 +225,7 @@ impl World {
 
     fn live(&self) -> usize {
         let live = |id: &&BatchId| {
-            let batch = now(self.inner.batch(**id)).expect("reads");
+            let batch = self.now(self.inner.batch(**id)).expect("reads");
             batch.is_some_and(|b| !b.status.is_void() && b.status != BatchStatus::Receiving)
         };
         self.batches.iter().filter(live).count()
@@ -247,7 +259,9 @@ impl World {
     /// An observer takes a worker for lost that may be alive, and mostly is: it may go on at once, or
     /// stand still at this very verb and wake among newer runs.
     fn lapse(&mut self) {
-        let running = now(self.inner.jobs_in(JobState::Running, None, 100)).expect("lists");
+        let running = self
+            .now(self.inner.jobs_in(JobState::Running, None, 100))
+            .expect("lists");
         if running.is_empty() {
             return;
         }
@@ -258,7 +272,10 @@ impl World {
             run_at: self.clock.now(),
         };
         self.shared.census.count(Seen::Lapse);
-        drop(now(self.inner.change_job(found.id, &lapse, self.clock.now())).expect("lapses"));
+        drop(
+            self.now(self.inner.change_job(found.id, &lapse, self.clock.now()))
+                .expect("lapses"),
+        );
         if self.dice.chance(70) {
             let wakes = self.steps + self.dice.below(FROZEN);
             for actor in &mut self.actors {
@@ -313,26 +330,19 @@ impl World {
             return;
         };
         let crashes = chaos && self.dice.chance(2);
-        let mut context = Context::from_waker(Waker::noop());
-        if crashes
-            || self.actors[at]
-                .future
-                .as_mut()
-                .poll(&mut context)
-                .is_ready()
-        {
+        if crashes || self.ground.step(&mut self.actors[at].future, &self.shared) {
             drop(self.actors.swap_remove(at));
         }
     }
 
     /// Whether nobody does anything or is about to.
     fn idle(&self) -> bool {
-        let none = |state| now(self.inner.count_jobs(state)).expect("counts") == 0;
+        let none = |state| self.now(self.inner.count_jobs(state)).expect("counts") == 0;
         self.actors.is_empty() && none(JobState::Queued) && none(JobState::Running)
     }
 
     fn finished(&self) -> bool {
-        let stale = now(self.inner.stale_days(None, 1)).expect("lists");
+        let stale = self.now(self.inner.stale_days(None, 1)).expect("lists");
         stale.is_empty() && self.unfinished().is_empty()
     }
 
@@ -347,7 +357,9 @@ impl World {
             statuses,
             before: None,
         };
-        let found = now(self.inner.list_batches(&filter, 100)).expect("lists");
+        let found = self
+            .now(self.inner.list_batches(&filter, 100))
+            .expect("lists");
         found.into_iter().map(|b| (b.id, b.status)).collect()
     }
 
@@ -356,7 +368,9 @@ impl World {
         self.shared.chaos.store(false, Ordering::Relaxed);
         for step in 0..REST {
             if self.idle() {
-                let dead = now(self.inner.jobs_in(JobState::Dead, None, 100)).expect("lists");
+                let dead = self
+                    .now(self.inner.jobs_in(JobState::Dead, None, 100))
+                    .expect("lists");
                 if dead.is_empty() && self.finished() {
                     return Ok(());
                 }
@@ -393,7 +407,11 @@ impl World {
     }
 
     fn wanted(&self) -> Vec<i64> {
-        let wanted = |id: &BatchId| now(self.inner.batch(*id)).expect("reads").map(|b| b.wanted);
+        let wanted = |id: &BatchId| {
+            self.now(self.inner.batch(*id))
+                .expect("reads")
+                .map(|b| b.wanted)
+        };
         // The cleanup forgets uploads that were never sealed, for which nothing was ever wanted.
         let figures = self.batches.iter().filter_map(wanted);
         figures.filter(|wanted| *wanted > 0).collect()

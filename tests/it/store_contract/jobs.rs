@@ -37,6 +37,18 @@ fn lapse(token: i64, renewals: u64, run_at: Instant) -> JobChange {
     }
 }
 
+pub(super) async fn adding_a_job_changes_none_that_is_there(store: Arc<dyn Store>) {
+    store.add_job(job(1), at(0)).await.expect("adds");
+    assert_eq!(store.due_jobs(at(9), 10).await.expect("lists"), [job(1)]);
+    let running = claim(&*store, job(1), at(1)).await.expect("is due");
+    store.add_job(job(1), at(2)).await.expect("is there");
+    let found = store.job(job(1)).await.expect("reads");
+    assert_eq!(found.as_ref(), Some(&running));
+    let settled = settle(&*store, job(1), running.token, at(3)).await;
+    store.add_job(job(1), at(4)).await.expect("is there");
+    assert_eq!(store.job(job(1)).await.expect("reads"), settled);
+}
+
 pub(super) async fn arming_twice_queues_one_job(store: Arc<dyn Store>) {
     let first = store.arm(job(1), at(0)).await.expect("arms");
     assert_eq!(store.arm(job(1), at(5)).await.expect("arms"), first);

@@ -7,7 +7,7 @@ use tallymill::{
     store::{DayState, Store},
 };
 
-use crate::helpers::stock::{at, begin, group, publish, uploaded};
+use crate::helpers::stock::{at, begin, group, publish, publish_days, uploaded};
 
 const TODAY: Day = Day(20_000);
 
@@ -131,7 +131,7 @@ pub(super) async fn days_of_one_type_are_as_many_as_asked_for(store: Arc<dyn Sto
         .map(|(day, kind)| group(Day(day), kind, 2))
         .collect();
     store.put_partials(id, 1, &groups).await.expect("puts");
-    publish(&*store, id, 1, Day(1)).await;
+    publish_days(&*store, id, 1, (1..=5).map(Day).collect()).await;
     for day in (1..=6).map(Day) {
         store.mark_days(&[day]).await.expect("marks");
         roll_up(&*store, day, 1).await;

@@ -6,6 +6,7 @@ mod claims;
 mod embedded;
 mod jobs;
 mod metrics;
+mod mongo;
 
 macro_rules! contract {
     ($($subject:ident { $($case:ident)+ })+) => {
@@ -25,6 +26,15 @@ macro_rules! contract {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
                     let home = crate::helpers::stock::Home::open(Mode::Simulated).await;
+                    super::$subject::$case(home.store.clone()).await;
+                }
+            )+)+
+        }
+        mod mongodb {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let home = crate::helpers::stock::Home::mongo().await;
                     super::$subject::$case(home.store.clone()).await;
                 }
             )+)+
@@ -57,6 +67,7 @@ contract! {
         losers_come_in_pages_and_go_with_their_owner
     }
     jobs {
+        adding_a_job_changes_none_that_is_there
         arming_twice_queues_one_job
         claiming_a_job_twice_gives_it_once
         of_twenty_workers_exactly_one_gets_a_job

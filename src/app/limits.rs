@@ -1,0 +1,68 @@
+//! The settings as each stage takes them: its own small limits.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{config::Config, http, ingest, job, parse, receive};
+
+/// Bytes that one sort holds before it spills.
+const SORT_MEMORY: usize = 32 << 20;
+/// Partials that one fold holds: at most 4 KiB of sketch each.
+const FOLD_GROUPS: usize = 8_192;
+/// Identities claimed in one transaction: under 100 ms on an ordinary disk.
+const CLAIMS_AT_ONCE: usize = 25_000;
+/// Longest silence within a body.
+const BODY_IDLE: Duration = Duration::from_secs(30);
+
+pub(super) fn scratch(config: &Config) -> PathBuf {
+    config.data_dir.join("tmp")
+}
+
+pub(super) fn of_jobs(config: &Config) -> job::Limits {
+    job::Limits {
+        attempts: config.job_max_attempts,
+        crashes: config.job_max_crashes,
+        backoff: config.job_backoff,
+        lease: config.job_lease,
+        sweep: config.sweep,
+        batch_ttl: config.cleanup_ttl,
+        reprocess_budget: config.reprocess_budget,
+        time_zone: config.time_zone,
+        scratch: scratch(config),
+        sort_memory: SORT_MEMORY,
+        fold_groups: FOLD_GROUPS,
+        claims_at_once: CLAIMS_AT_ONCE,
+    }
+}
+
+pub(super) fn of_uploads(config: &Config) -> ingest::Limits {
+    let limits = &config.limits;
+    ingest::Limits {
+        receive: receive::Limits {
+            body: limits.body_bytes,
+        },
+        parse: parse::Limits {
+            record_bytes: limits.record_bytes,
+            cell_bytes: limits.cell_bytes,
+            columns: limits.columns,
+            event_type_bytes: limits.event_type_bytes,
+            user_id_bytes: limits.user_id_bytes,
+            event_id_bytes: limits.event_id_bytes,
+            record_lines: limits.record_lines,
+        },
+        rejections: limits.rejections,
+        event_types: limits.event_types,
+        days: limits.days,
+        batch_ttl: config.cleanup_ttl,
+        lease: config.job_lease,
+    }
+}
+
+pub(super) fn of_requests(config: &Config) -> http::Limits {
+    http::Limits {
+        body: config.limits.body_bytes,
+        body_idle: BODY_IDLE,
+        attempts: config.job_max_attempts,
+        crashes: config.job_max_crashes,
+        shutdown: config.shutdown,
+    }
+}

@@ -1,0 +1,237 @@
+//! Claims: a document per identity, whose name is the identity; that names are unique is what makes a claim one.
+//! Overlaps: a document per pair of loser and owner.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use mongodb::bson::{
+    Bson, Document, RawDocumentBuf, deserialize_from_bson, doc, raw::cstr, serialize_to_bson,
+};
+
+use super::{
+    MongoStore,
+    db::Find,
+    document::{binary, corrupt, count, number, parsed},
+};
+use crate::{
+    model::{BatchId, Content, IdentityKey},
+    store::{Claim, ClaimStore, Held, Overlap, Result, StoreError},
+};
+
+/// Rounds that an identity may be released between a refused claim and the look at who holds it.
+const ROUNDS: usize = 20;
+
+/// Who holds an identity.
+struct Holder {
+    owner: BatchId,
+    row: u32,
+    content: Content,
+}
+
+#[async_trait]
+impl ClaimStore for MongoStore {
+    async fn claim(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<Held>> {
+        let mut held = Vec::new();
+        let mut open: Vec<usize> = (0..claims.len()).collect();
+        for _ in 0..ROUNDS {
+            if open.is_empty() {
+                held.sort_unstable_by_key(|held: &Held| held.index);
+                return Ok(held);
+            }
+            let documents = open.iter().map(|at| document(id, &claims[*at])).collect();
+            let taken = self.db.insert("claims", documents).await?;
+            let taken: Vec<usize> = taken.into_iter().map(|at| open[at]).collect();
+            let holders = self.holders(taken.iter().map(|at| claims[*at].key)).await?;
+            open.clear();
+            for index in taken {
+                let Claim { key, row, .. } = claims[index];
+                match holders.get(&key) {
+                    Some(holder) if (holder.owner, holder.row) == (id, row) => {}
+                    Some(holder) => held.push(Held {
+                        index,
+                        owner: holder.owner,
+                        row: holder.row,
+                        content: holder.content,
+                    }),
+                    // Released in between.
+                    None => open.push(index),
+                }
+            }
+        }
+        Err(StoreError::Unavailable {
+            what: "claiming identities",
+            source: "others keep claiming and releasing them".into(),
+        })
+    }
+
+    async fn take_over(&self, id: BatchId, from: BatchId, claims: &[Claim]) -> Result<Vec<Held>> {
+        let theirs = from.to_string();
+        let changes = claims.iter().map(|claim| {
+            let which = doc! { "_id": name(claim.key), "batch": &theirs };
+            let Claim { row, content, .. } = claim;
+            let mine = doc! {
+                "batch": id.to_string(), "row": i64::from(*row), "content": content.0.cast_signed(),
+            };
+            (which, doc! { "$set": mine }, false)
+        });
+        self.db.update_each("claims", changes.collect()).await?;
+        self.claim(id, claims).await
+    }
+
+    async fn release(&self, id: BatchId, keys: &[IdentityKey]) -> Result<()> {
+        for some in keys.chunks(self.db.tuning.documents) {
+            let names: Vec<Bson> = some.iter().map(|key| name(*key)).collect();
+            let mine = doc! { "_id": { "$in": names }, "batch": id.to_string() };
+            self.db.delete("claims", mine).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_overlaps(&self, overlaps: &[Overlap]) -> Result<()> {
+        let put = |overlap: &Overlap| {
+            let Overlap {
+                loser,
+                owner,
+                duplicates,
+                conflicts,
+                samples,
+            } = overlap;
+            let samples = serialize_to_bson(samples).map_err(|why| corrupt("an overlap", &why))?;
+            let whole = doc! {
+                "loser": loser.to_string(), "owner": owner.to_string(),
+                "duplicates": count(*duplicates), "conflicts": count(*conflicts), "samples": samples,
+            };
+            Ok((
+                doc! { "_id": format!("{loser}/{owner}") },
+                doc! { "$set": whole },
+                true,
+            ))
+        };
+        let changes = overlaps.iter().map(put).collect::<Result<_>>()?;
+        self.db.update_each("overlaps", changes).await
+    }
+
+    async fn losses(
+        &self,
+        loser: BatchId,
+        after: Option<BatchId>,
+        limit: usize,
+    ) -> Result<Vec<Overlap>> {
+        self.overlaps("loser", "owner", loser, after, limit).await
+    }
+
+    async fn losers(
+        &self,
+        owner: BatchId,
+        after: Option<BatchId>,
+        limit: usize,
+    ) -> Result<Vec<Overlap>> {
+        self.overlaps("owner", "loser", owner, after, limit).await
+    }
+
+    async fn not_held(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<usize>> {
+        let holders = self.holders(claims.iter().map(|claim| claim.key)).await?;
+        let mine = |claim: &Claim| {
+            let holder = holders.get(&claim.key);
+            holder.is_some_and(|h| (h.owner, h.row) == (id, claim.row))
+        };
+        Ok((0..claims.len()).filter(|at| !mine(&claims[*at])).collect())
+    }
+
+    async fn drop_overlaps(&self, id: BatchId) -> Result<()> {
+        let id = id.to_string();
+        for side in ["loser", "owner"] {
+            let of_batch = doc! { side: &id };
+            while self
+                .db
+                .delete_some("overlaps", of_batch.clone(), doc! {}, usize::MAX)
+                .await?
+            {}
+        }
+        Ok(())
+    }
+}
+
+impl MongoStore {
+    async fn holders(
+        &self,
+        keys: impl Iterator<Item = IdentityKey>,
+    ) -> Result<HashMap<IdentityKey, Holder>> {
+        let names: Vec<Bson> = keys.map(name).collect();
+        let mut holders = HashMap::new();
+        for some in names.chunks(self.db.tuning.documents) {
+            let find = Find {
+                filter: doc! { "_id": { "$in": some } },
+                ..Find::default()
+            };
+            for found in self.db.find("claims", find).await? {
+                let (key, holder) = holder(&found)?;
+                holders.insert(key, holder);
+            }
+        }
+        Ok(holders)
+    }
+
+    async fn overlaps(
+        &self,
+        side: &str,
+        other: &str,
+        of: BatchId,
+        after: Option<BatchId>,
+        limit: usize,
+    ) -> Result<Vec<Overlap>> {
+        let mut filter = doc! { side: of.to_string() };
+        if let Some(after) = after {
+            filter.insert(other, doc! { "$gt": after.to_string() });
+        }
+        let find = Find {
+            filter,
+            sort: doc! { other: 1 },
+            limit,
+            ..Find::default()
+        };
+        let found = self.db.find("overlaps", find).await?;
+        found.into_iter().map(overlap).collect()
+    }
+}
+
+fn name(key: IdentityKey) -> Bson {
+    Bson::Binary(binary(key.0.to_vec()))
+}
+
+fn document(id: BatchId, claim: &Claim) -> RawDocumentBuf {
+    let Claim { key, row, content } = claim;
+    let mut document = RawDocumentBuf::new();
+    document.append(cstr!("_id"), binary(key.0.to_vec()));
+    document.append(cstr!("batch"), id.to_string());
+    document.append(cstr!("row"), i64::from(*row));
+    document.append(cstr!("content"), content.0.cast_signed());
+    document
+}
+
+fn holder(found: &Document) -> Result<(IdentityKey, Holder)> {
+    let what = "a claim";
+    let key = found.get_binary_generic("_id");
+    let key = key.map_err(|why| corrupt(what, &why))?.as_slice();
+    let key = key.try_into().map_err(|why| corrupt(what, &why))?;
+    let row = u32::try_from(number(found, "row")?).map_err(|why| corrupt(what, &why))?;
+    let holder = Holder {
+        owner: parsed(found, "batch")?,
+        row,
+        content: Content(number(found, "content")?.cast_unsigned()),
+    };
+    Ok((IdentityKey(key), holder))
+}
+
+fn overlap(mut found: Document) -> Result<Overlap> {
+    let what = "an overlap";
+    let samples = found.remove("samples").unwrap_or(Bson::Null);
+    let rows = |name: &str| u64::try_from(number(&found, name)?).map_err(|why| corrupt(what, &why));
+    Ok(Overlap {
+        loser: parsed(&found, "loser")?,
+        owner: parsed(&found, "owner")?,
+        duplicates: rows("duplicates")?,
+        conflicts: rows("conflicts")?,
+        samples: deserialize_from_bson(samples).map_err(|why| corrupt(what, &why))?,
+    })
+}

@@ -1,0 +1,128 @@
+//! Files whose events overlap, and what the figures of some of them have to be: a plain pass that knows nothing of jobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Client;
+use serde_json::Value;
+
+const KINDS: [&str; 3] = ["login", "search", "logout"];
+/// One row in this many is bad.
+const BAD: u64 = 100;
+/// One row in this many differs from the other rows of its event, in nothing that figures show.
+const CONFLICTS: u64 = 20;
+
+/// (day, type) to (count, users).
+pub(crate) type Figures = BTreeMap<(String, String), (u64, u64)>;
+
+/// `SplitMix64`: the same moments for the same seed.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// A file.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) csv: String,
+    pub(crate) received: u64,
+    pub(crate) inserted: u64,
+}
+
+/// User, type and day of an event: the same in every file that holds it.
+fn event(n: u64) -> (u64, &'static str, u64) {
+    (n % 37, KINDS[(n / 7 % 3) as usize], n / 11 % 5 + 10)
+}
+
+impl Sample {
+    /// A file of so many rows, and one more, of events that number so many in all files.
+    pub(crate) fn new(number: u64, rows: u64, events: u64, random: &mut Random) -> Self {
+        let mut csv = "event_id,user_id,event_type,timestamp\n".to_owned();
+        // The only row without an identity keeps files from being equal.
+        let (user, hour, minute) = (number % 37, number / 60 % 24, number % 60);
+        csv += &format!(",u{user},login,2025-11-09T{hour:02}:{minute:02}:00Z\n");
+        let mut bad = 0;
+        for _ in 0..rows {
+            let n = random.below(events);
+            let (user, kind, day) = event(n);
+            if random.below(BAD) == 0 {
+                bad += 1;
+                csv += &format!("e{n},u{user},{kind},yesterday\n");
+            } else {
+                let hour = 10 + u64::from(random.below(CONFLICTS) == 0);
+                csv += &format!("e{n},u{user},{kind},2025-11-{day}T{hour}:00:00Z\n");
+            }
+        }
+        Self {
+            name: format!("file-{number}.csv"),
+            csv,
+            received: rows + 1,
+            inserted: rows + 1 - bad,
+        }
+    }
+}
+
+/// A plain single pass: a row without id counts, an id counts once.
+pub(crate) fn oracle<'a>(files: impl IntoIterator<Item = &'a Sample>) -> Figures {
+    let mut seen = BTreeSet::new();
+    let mut figures: BTreeMap<(String, String), (u64, BTreeSet<String>)> = BTreeMap::new();
+    for line in files.into_iter().flat_map(|file| file.csv.lines().skip(1)) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let [id, user, kind, time] = cells[..] else {
+            panic!("four cells: {line}")
+        };
+        if time == "yesterday" || (!id.is_empty() && !seen.insert(id.to_owned())) {
+            continue;
+        }
+        let (count, users) = figures.entry((time[..10].into(), kind.into())).or_default();
+        *count += 1;
+        users.insert(user.to_owned());
+    }
+    figures
+        .into_iter()
+        .map(|(key, (count, users))| (key, (count, users.len() as u64)))
+        .collect()
+}
+
+pub(crate) async fn json(client: &Client, url: &str) -> Value {
+    let answer = client.get(url).send().await.expect("answers");
+    assert_eq!(answer.status(), 200, "{url}");
+    answer.json().await.expect("JSON")
+}
+
+/// Every batch on show.
+pub(crate) async fn batches(client: &Client, url: &str) -> Vec<Value> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let mut page = json(client, &format!("{url}/batches?limit=100{cursor}")).await;
+        all.extend(page["data"].as_array().expect("a list").iter().cloned());
+        match page["next_cursor"].take() {
+            Value::String(next) => cursor = format!("&cursor={next}"),
+            _ => return all,
+        }
+    }
+}
+
+pub(crate) async fn figures(client: &Client, url: &str) -> Figures {
+    let body = json(client, &format!("{url}/metrics")).await;
+    let mut all = BTreeMap::new();
+    for day in body["data"].as_array().expect("a list") {
+        for figure in day["metrics"].as_array().expect("a list") {
+            let text = |value: &Value| value.as_str().expect("text").to_owned();
+            let number = |value: &Value| value.as_u64().expect("a number");
+            let key = (text(&day["date"]), text(&figure["event_type"]));
+            all.insert(
+                key,
+                (number(&figure["count"]), number(&figure["unique_users"])),
+            );
+        }
+    }
+    all
+}

@@ -1,0 +1,344 @@
+//! The queue in Redis, and what befalls a Redis: flushed, restarted, held up, away.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use redis::{AsyncCommands, aio::MultiplexedConnection};
+use tallymill::{
+    clock::System,
+    job::{
+        Dispatch,
+        apalis::{self, Queue, WAITING},
+    },
+    link::Address,
+};
+use tokio::time::Instant;
+
+use crate::helpers::{
+    pool::{Pool, job},
+    process::eventually,
+    servers::Redis,
+};
+
+/// More than any test uses.
+const ENOUGH: usize = 100_000;
+
+/// The queue on a server, as a process of this name has it.
+pub(crate) fn open(redis: &Redis, name: &str) -> (Arc<dyn Dispatch>, Queue) {
+    let address = Address::parse(&redis.url()).expect("an address");
+    apalis::redis(address, Arc::new(System::start()), name.into()).expect("prepared")
+}
+
+/// Nudges in Redis, as their keys show them.
+async fn outstanding(redis: &mut MultiplexedConnection) -> usize {
+    let inflight: Vec<String> = redis.keys("tallymill:jobs:inflight:*").await.expect("read");
+    // In one step: between two looks a nudge goes from one key to the next.
+    let mut sizes = redis::pipe();
+    sizes.atomic();
+    sizes.zcard("tallymill:jobs:scheduled");
+    sizes.llen("tallymill:jobs:active");
+    for set in inflight {
+        sizes.scard(set);
+    }
+    let sizes: Vec<usize> = sizes.query_async(redis).await.expect("read");
+    sizes.iter().sum()
+}
+
+#[tokio::test]
+async fn a_flush_under_way_costs_no_job() {
+    let redis = Redis::start().await;
+    let (sender, queue) = open(&redis, "flushed");
+    let pool = Pool::start(queue, 4, ENOUGH);
+    for round in 0..5 {
+        let jobs: Vec<_> = (round * 100..round * 100 + 100).map(job).collect();
+        for job in &jobs {
+            sender.nudge(*job).await.expect("taken");
+        }
+        redis.flush().await;
+        pool.swept(sender.as_ref(), &jobs).await;
+    }
+    pool.end().await;
+}
+
+#[tokio::test]
+async fn after_a_restart_of_redis_work_goes_on() {
+    let mut redis = Redis::start().await;
+    let (sender, queue) = open(&redis, "restarted");
+    let pool = Pool::start(queue, 2, ENOUGH);
+    for round in 0..3 {
+        sender.nudge(job(round)).await.expect("taken");
+        pool.until_ran(&[job(round)]).await;
+        redis.stop();
+        assert!(sender.nudge(job(100 + round)).await.is_err());
+        assert!(!sender.answers().await);
+        redis.restart().await;
+        let back = Instant::now();
+        pool.swept(sender.as_ref(), &[job(100 + round)]).await;
+        assert!(back.elapsed() < Duration::from_secs(10));
+        assert!(sender.answers().await);
+    }
+    pool.end().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_stands_still_for_a_moment_ends_no_worker() {
+    let redis = Redis::start().await;
+    let (sender, queue) = open(&redis, "held-up");
+    let pool = Pool::start(queue, 2, ENOUGH);
+    sender.nudge(job(1)).await.expect("taken");
+    pool.until_ran(&[job(1)]).await;
+    redis.pause();
+    // Not to wait for something, but because standing still is what is tested.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    redis.resume();
+    pool.swept(sender.as_ref(), &[job(2)]).await;
+    let mut look = redis.connection().await;
+    let workers: Vec<String> = look
+        .zrange("tallymill:jobs:workers", 0, -1)
+        .await
+        .expect("read");
+    assert_eq!(workers, ["held-up-0"], "the first worker still");
+    pool.end().await;
+}
+
+#[tokio::test]
+async fn a_queue_begins_without_redis_and_finds_it_later() {
+    let mut redis = Redis::down();
+    let (sender, queue) = open(&redis, "early");
+    let pool = Pool::start(queue, 2, ENOUGH);
+    assert!(sender.nudge(job(1)).await.is_err());
+    assert!(!sender.answers().await);
+    redis.restart().await;
+    let back = Instant::now();
+    pool.swept(sender.as_ref(), &[job(1)]).await;
+    assert!(back.elapsed() < Duration::from_secs(10));
+    pool.end().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_long_for_a_redis_that_is_away() {
+    let mut redis = Redis::start().await;
+    let (sender, _queue) = open(&redis, "away");
+    sender.nudge(job(0)).await.expect("taken");
+    for away in ["held up", "gone"] {
+        if away == "gone" {
+            redis.resume();
+            redis.stop();
+        } else {
+            redis.pause();
+        }
+        let begun = Instant::now();
+        for n in 0..20 {
+            let one = Instant::now();
+            assert!(sender.nudge(job(n)).await.is_err(), "{away}");
+            assert!(one.elapsed() < Duration::from_millis(450), "{away}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2), "{away}");
+        let asked = Instant::now();
+        assert!(!sender.answers().await, "{away}");
+        assert!(asked.elapsed() < Duration::from_secs(2), "{away}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_away_for_those_who_ask_for_it() {
+    let redis = Redis::start().await;
+    let url = redis.url().replace("redis://", "rediss://");
+    let address = Address::parse(&url).expect("an address");
+    let opened = apalis::redis(address, Arc::new(System::start()), "tls".into());
+    let (sender, _) = opened.expect("prepared");
+    assert!(!sender.answers().await);
+    assert!(sender.nudge(job(1)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_backlog_of_twenty_thousand_stays_in_the_ledger_and_is_worked_off() {
+    let redis = Redis::start().await;
+    let mut look = redis.connection().await;
+    let keys = keys_after_one(&redis).await;
+    let senders: Vec<_> = (0..4)
+        .map(|n| open(&redis, &format!("api-{n}")).0)
+        .collect();
+    for n in 0..20_000 {
+        let sender = &senders[n % senders.len()];
+        sender.nudge(job(n as i64)).await.expect("taken or dropped");
+        if n % 1_000 == 0 {
+            assert!(outstanding(&mut look).await <= WAITING);
+        }
+    }
+    assert_eq!(outstanding(&mut look).await, WAITING);
+    let queues = ["worker-0", "worker-1"].map(|name| open(&redis, name).1);
+    let pools = queues.map(|queue| Pool::start(queue, 4, ENOUGH));
+    eventually("twenty thousand runs", async || {
+        assert!(outstanding(&mut look).await <= WAITING);
+        // As a sweep does: some of those that are due.
+        let due: Vec<_> = (0..20_000)
+            .map(job)
+            .filter(|job| !pools.iter().any(|pool| pool.has_run(*job)))
+            .take(1_000)
+            .collect();
+        for job in &due {
+            senders[0].nudge(*job).await.expect("taken or dropped");
+        }
+        due.is_empty().then_some(())
+    })
+    .await;
+    let runs: usize = pools.iter().map(Pool::ended).sum();
+    println!("{runs} runs of 20000 jobs");
+    until_idle(&redis).await;
+    for pool in pools {
+        pool.end().await;
+    }
+    assert_eq!(redis.keys().await, keys, "as after one job");
+}
+
+/// Waits for nudges that came twice, and for what apalis leaves of those that are done.
+async fn until_idle(redis: &Redis) {
+    let mut look = redis.connection().await;
+    eventually("an idle queue without leftovers", async || {
+        let data: usize = look.hlen("tallymill:jobs:data").await.expect("read");
+        (data == 0 && outstanding(&mut look).await == 0).then_some(())
+    })
+    .await;
+}
+
+/// What Redis holds after one job and its pool.
+async fn keys_after_one(redis: &Redis) -> Vec<String> {
+    let (sender, queue) = open(redis, "first");
+    let pool = Pool::start(queue, 1, ENOUGH);
+    sender.nudge(job(-2)).await.expect("taken");
+    pool.until_ran(&[job(-2)]).await;
+    until_idle(redis).await;
+    pool.end().await;
+    redis.keys().await
+}
+
+#[tokio::test]
+async fn senders_at_once_never_make_more_than_may_wait() {
+    let redis = Redis::start().await;
+    let mut senders = tokio::task::JoinSet::new();
+    for process in 0..8 {
+        let (sender, _) = open(&redis, &format!("api-{process}"));
+        senders.spawn(async move {
+            for n in 0..300 {
+                // One that waited too long on a busy machine is lost, which is allowed.
+                drop(sender.nudge(job(process * 1_000 + n)).await);
+            }
+        });
+    }
+    let mut look = redis.connection().await;
+    while senders.try_join_next().is_none() || !senders.is_empty() {
+        assert!(outstanding(&mut look).await <= WAITING);
+    }
+    assert!(outstanding(&mut look).await > WAITING / 2);
+}
+
+#[tokio::test]
+async fn after_the_work_redis_holds_what_it_held_before() {
+    let redis = Redis::start().await;
+    let (sender, queue) = open(&redis, "tidy");
+    let pool = Pool::start(queue, 8, ENOUGH);
+    sender.nudge(job(0)).await.expect("taken");
+    pool.until_ran(&[job(0)]).await;
+    until_idle(&redis).await;
+    let before = redis.keys().await;
+    let jobs: Vec<_> = (1..=3_000).map(job).collect();
+    for jobs in jobs.chunks(500) {
+        for job in jobs {
+            sender.nudge(*job).await.expect("taken");
+        }
+        pool.until_ran(jobs).await;
+    }
+    until_idle(&redis).await;
+    assert_eq!(redis.keys().await, before);
+    assert!(before.len() < 10, "{before:?}");
+    pool.end().await;
+    let after = redis.keys().await;
+    assert!(!after.iter().any(|key| key.contains("tidy")), "{after:?}");
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_is_removed_by_the_next_start() {
+    let redis = Redis::start().await;
+    let mut look = redis.connection().await;
+    let base = "tallymill:jobs";
+    // As apalis leaves it: a worker nobody knows any more, with a task, and the metadata of another.
+    let _: () = look
+        .hset(format!("{base}:data"), "A", "{}")
+        .await
+        .expect("set");
+    let _: () = look
+        .hset(format!("{base}:meta:A"), "attempts", 0)
+        .await
+        .expect("set");
+    let _: () = look
+        .hset(format!("{base}:meta:B"), "attempts", 0)
+        .await
+        .expect("set");
+    let _: () = look
+        .sadd(format!("{base}:inflight:ghost"), "A")
+        .await
+        .expect("set");
+    let _: () = look
+        .hset(format!("{base}:workers:metadata:ghost"), "service", "x")
+        .await
+        .expect("set");
+    let _: () = look.set("of-somebody-else", 1).await.expect("set");
+    let (_, queue) = open(&redis, "next");
+    let pool = Pool::start(queue, 1, ENOUGH);
+    eventually("nothing of the ghost", async || {
+        let keys = redis.keys().await;
+        let gone = !keys
+            .iter()
+            .any(|key| key.contains("ghost") || key.contains(":meta:") || key.ends_with(":data"));
+        gone.then_some(())
+    })
+    .await;
+    assert!(redis.keys().await.contains(&"of-somebody-else".into()));
+    pool.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_shows_life_while_all_its_places_are_taken() {
+    let redis = Redis::start().await;
+    let (sender, queue) = open(&redis, "busy");
+    for n in 0..5 {
+        sender.nudge(job(n)).await.expect("taken");
+    }
+    let pool = Pool::start(queue, 1, 0);
+    pool.until_begun(1).await;
+    let mut look = redis.connection().await;
+    let mut seen = async || -> u64 {
+        let seen = look.zscore("tallymill:jobs:workers", "busy-0").await;
+        seen.expect("the first worker still")
+    };
+    let first = seen().await;
+    eventually("two signs of life", async || {
+        (seen().await > first + 3).then_some(())
+    })
+    .await;
+    pool.gate.add_permits(ENOUGH);
+    pool.end().await;
+}
+
+#[tokio::test]
+async fn a_poisoned_task_costs_one_restart() {
+    let redis = Redis::start().await;
+    let mut look = redis.connection().await;
+    let _: () = look
+        .rpush("tallymill:jobs:active", "no-such-task")
+        .await
+        .expect("pushed");
+    let (sender, queue) = open(&redis, "poisoned");
+    let pool = Pool::start(queue, 1, ENOUGH);
+    pool.swept(sender.as_ref(), &[job(1)]).await;
+    let workers: Vec<String> = look
+        .zrange("tallymill:jobs:workers", 0, -1)
+        .await
+        .expect("read");
+    assert_eq!(workers, ["poisoned-1"]);
+    assert!(pool.runs.begun.load(Ordering::SeqCst) >= 1);
+    pool.end().await;
+}
