@@ -33,6 +33,7 @@ async fn client(uri: &str) -> (Client, String) {
     // What the service asks for.
     let concern = WriteConcern::builder()
         .w(Acknowledgment::Majority)
+        .journal(true)
         .w_timeout(Duration::from_secs(15))
         .build();
     options.write_concern = Some(concern);

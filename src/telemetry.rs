@@ -10,7 +10,7 @@ use crate::config::LogFormat;
 pub fn init(level: &str, format: LogFormat) {
     // apalis announces each start and stop of a worker; ours say the same with a reason.
     // While Redis is away it would warn at every restart; `link` and `supervise` do so once.
-    let quiet = "apalis_core=warn,apalis_core::backend::persistence=off,apalis_redis=warn,apalis=warn,apalis_cron=warn,actix_server=warn,actix_http=warn";
+    let quiet = "apalis_core=warn,apalis_core::backend::persistence=off,apalis_core::worker=off,apalis_redis=warn,apalis=warn,apalis_cron=warn,actix_server=warn,actix_http=warn";
     let filter = EnvFilter::new(format!("{quiet},{level}"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -104,6 +104,11 @@ impl Runs {
         }
     }
 
+    /// Whether no further run would begin at once.
+    fn are_full(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+
     /// Begins no more runs, and waits for those under way.
     async fn over(&self) {
         self.places.close();

@@ -342,3 +342,39 @@ async fn a_poisoned_task_costs_one_restart() {
     assert!(pool.runs.begun.load(Ordering::SeqCst) >= 1);
     pool.end().await;
 }
+
+#[tokio::test]
+async fn a_worker_that_falls_silent_without_an_end_is_replaced() {
+    let redis = Redis::start().await;
+    let (sender, queue) = open(&redis, "deaf");
+    let pool = Pool::start(queue, 1, ENOUGH);
+    pool.swept(sender.as_ref(), &[job(1)]).await;
+    let mut hush = redis.connection().await;
+    let mut look = redis.connection().await;
+    // Its signs of life are wiped out as they come, as if it gave none.
+    let mut hushed = tokio::task::JoinSet::new();
+    hushed.spawn(async move {
+        loop {
+            let sign: redis::Cmd = redis::Cmd::new()
+                .arg("ZADD")
+                .arg("tallymill:jobs:workers")
+                .arg("XX")
+                .arg(i64::from(i32::MAX) * 2)
+                .arg("deaf-0")
+                .to_owned();
+            let _: i64 = sign.query_async(&mut hush).await.expect("set");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    eventually("another worker", async || {
+        let workers: Vec<String> = look
+            .zrange("tallymill:jobs:workers", 0, -1)
+            .await
+            .expect("read");
+        workers.contains(&"deaf-1".into()).then_some(())
+    })
+    .await;
+    hushed.shutdown().await;
+    pool.swept(sender.as_ref(), &[job(2)]).await;
+    pool.end().await;
+}

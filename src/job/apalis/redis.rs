@@ -2,6 +2,7 @@
 //! All that it keeps may be flushed at any time; the ledger and the sweep fill it anew.
 
 mod keys;
+mod pulse;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +24,7 @@ use crate::{
     model::JobId,
 };
 use keys::{Keys, Room};
+use pulse::Pulse;
 
 /// Begins the name of every key.
 const QUEUE: &str = "jobs";
@@ -171,11 +173,30 @@ impl Shared {
         let worker = WorkerBuilder::new(name)
             .backend(storage.poll_with_interval(POLL))
             .data(Arc::clone(self))
-            .data(runs)
+            .data(runs.clone())
             .concurrency(concurrency)
             .build(take);
-        let ended = worker.run_until(stopped(stop)).await;
-        ended.map_err(|why| why.to_string())
+        tokio::select! {
+            ended = worker.run_until(stopped(stop)) => ended.map_err(|why| why.to_string()),
+            () = self.deaf(name, &runs) => Err("it gave no sign of life though it is idle".into()),
+        }
+    }
+
+    /// Returns when the worker has fallen silent.
+    async fn deaf(&self, worker: &str, runs: &Runs) {
+        let mut pulse = Pulse::new(self.clock.elapsed());
+        loop {
+            self.clock.sleep(HEARTBEAT).await;
+            let sign = self.link.call(NUDGE, async |mut redis| {
+                Ok(self.keys.sign(&mut redis, worker).await?)
+            });
+            let (sign, now) = (sign.await, self.clock.elapsed());
+            match sign {
+                Ok(sign) if pulse.is_silent(sign, runs.are_full(), now) => return,
+                Ok(_) => {}
+                Err(_) => pulse.unknown(now),
+            }
+        }
     }
 
     /// Removes what is done, and from time to time what killed processes left.

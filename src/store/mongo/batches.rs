@@ -26,6 +26,11 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) fn searched(batch: &Batch) -> Document {
     let listed = batch.status == BatchStatus::Receiving || batch.receipt.is_some();
     let mut fields = doc! { "listed": listed };
+    let published = batch.published.iter().flat_map(|run| &run.days);
+    let published: Vec<_> = published.map(ToString::to_string).collect();
+    if !published.is_empty() {
+        fields.insert("published_days", published);
+    }
     if batch.published.is_some() {
         let never = DateTime::from_millis(0);
         fields.insert("check_after", batch.checked_at.map_or(never, date));
@@ -171,10 +176,12 @@ impl MongoStore {
             return Ok(None);
         }
         match self.db.one("contents", doc! { "_id": key }).await? {
-            Some(there) if text(&there, "batch")? != id.to_string() => {
-                Ok(Some(parsed(&there, "batch")?))
-            }
-            Some(_) | None => Ok(None),
+            Some(there) if text(&there, "batch")? == id.to_string() => Ok(None),
+            Some(there) => Ok(Some(parsed(&there, "batch")?)),
+            None => Err(StoreError::Unavailable {
+                what: "sealing an upload",
+                source: "who holds its content went at this moment".into(),
+            }),
         }
     }
 }

@@ -144,7 +144,7 @@ impl ClaimStore for MongoStore {
             let of_batch = doc! { side: &id };
             while self
                 .db
-                .delete_some("overlaps", of_batch.clone(), doc! {}, usize::MAX)
+                .delete_some("overlaps", of_batch.clone(), doc! {})
                 .await?
             {}
         }

@@ -16,8 +16,6 @@ use crate::{
     store::{DayState, Result, StoreError, StoredDay, TypeFigure},
 };
 
-/// Documents removed by one command.
-const DROPPED_AT_ONCE: usize = 1_000;
 /// Looks at days that are replaced meanwhile.
 const LOOKS: usize = 5;
 
@@ -58,7 +56,7 @@ impl MongoStore {
         };
         while self
             .db
-            .delete_some("day_types", old.clone(), doc! {}, DROPPED_AT_ONCE)
+            .delete_some("day_types", old.clone(), doc! {})
             .await?
         {}
         Ok(())

@@ -85,15 +85,25 @@ impl Db {
         what: &'static str,
         command: impl Future<Output = std::result::Result<T, Error>>,
     ) -> Result<T> {
+        self.ask_for(what, PATIENCE, command).await
+    }
+
+    /// The same for a command that may take longer.
+    pub(super) async fn ask_for<T>(
+        &self,
+        what: &'static str,
+        patience: Duration,
+        command: impl Future<Output = std::result::Result<T, Error>>,
+    ) -> Result<T> {
         let _under_way = match &self.tuning.pace {
             Some(pace) => Some(pace.pass(what).await?),
             None => None,
         };
-        match tokio::time::timeout(PATIENCE, command).await {
+        match tokio::time::timeout(patience, command).await {
             Ok(answer) => answer.map_err(|why| fault(what, why)),
             Err(_) => Err(StoreError::Unavailable {
                 what,
-                source: format!("no answer within {PATIENCE:?}").into(),
+                source: format!("no answer within {patience:?}").into(),
             }),
         }
     }
@@ -277,16 +287,15 @@ impl Db {
         Ok(self.ask(collection, delete).await?.deleted_count)
     }
 
-    /// Removes at most `limit` of what matches, so that no command takes long; true if there may be more.
+    /// Removes a bulk of what matches, so that no command takes long; true if there may be more.
     /// `still` must hold at the moment of removal too.
     pub(super) async fn delete_some(
         &self,
         collection: &'static str,
         filter: Document,
         still: Document,
-        limit: usize,
     ) -> Result<bool> {
-        let limit = limit.min(self.tuning.documents);
+        let limit = self.tuning.documents;
         let find = Find {
             filter,
             limit,
@@ -312,12 +321,13 @@ impl Db {
 
 /// What every write waits for, as a command says it.
 fn concern() -> Document {
-    doc! { "w": "majority", "wtimeout": i64::try_from(MAJORITY.as_millis()).unwrap_or(i64::MAX) }
+    doc! { "w": "majority", "j": true, "wtimeout": i64::try_from(MAJORITY.as_millis()).unwrap_or(i64::MAX) }
 }
 
 /// The same, as the driver says it.
 pub(super) fn write_concern() -> mongodb::options::WriteConcern {
     let mut majority = mongodb::options::WriteConcern::majority();
+    majority.journal = Some(true);
     majority.w_timeout = Some(MAJORITY);
     majority
 }

@@ -91,7 +91,7 @@ impl EventStore for MongoStore {
         let of_batch = doc! { "batch": id.to_string() };
         while self
             .db
-            .delete_some("events", of_batch.clone(), doc! {}, usize::MAX)
+            .delete_some("events", of_batch.clone(), doc! {})
             .await?
         {}
         Ok(())

@@ -14,8 +14,6 @@ use crate::{
     store::{AuditEntry, Changed, JobStore, Result, StoreError},
 };
 
-/// Documents removed by one command.
-const PRUNED_AT_ONCE: usize = 1_000;
 /// Rounds between adding a job and finding that somebody has removed it.
 const ROUNDS: usize = 5;
 
@@ -108,9 +106,7 @@ impl JobStore for MongoStore {
         };
         // One that is armed again between the look and the removal stays.
         let still = old.clone();
-        self.db
-            .delete_some("jobs", old, still, PRUNED_AT_ONCE)
-            .await
+        self.db.delete_some("jobs", old, still).await
     }
 
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()> {

@@ -20,8 +20,6 @@ use crate::{
     store::{DayState, MetricStore, Result, StoredDay},
 };
 
-/// Documents removed by one command.
-const SWEPT_AT_ONCE: usize = 1_000;
 /// Tries to see a day while batches publish.
 const LOOKS: usize = 5;
 
@@ -75,9 +73,7 @@ impl MetricStore for MongoStore {
             None => doc! { "$lt": fence },
         };
         old.insert("token", tokens);
-        self.db
-            .delete_some("partials", old, doc! {}, SWEPT_AT_ONCE)
-            .await
+        self.db.delete_some("partials", old, doc! {}).await
     }
 
     async fn mark_days(&self, days: &[Day]) -> Result<()> {
@@ -105,16 +101,17 @@ impl MetricStore for MongoStore {
 
     async fn fold_day(&self, day: Day) -> Result<DayFigures> {
         let mut published = self.published(day).await?;
-        for look in 1.. {
+        for _ in 0..LOOKS {
             let figures = self.fold_published(day, &published).await?;
-            // Whose token changed meanwhile may have been seen half; it marks the day again when it is done.
             let now = self.published(day).await?;
-            if now == published || look == LOOKS {
+            if now == published {
                 return Ok(figures);
             }
+            // Whose token changed meanwhile may have been seen half.
             published = now;
         }
-        unreachable!("the last look returns")
+        // Whoever keeps changing marks the day again when it is done.
+        self.fold_published(day, &published).await
     }
 
     async fn replace_day(
@@ -186,7 +183,7 @@ impl MongoStore {
     /// Which run of which batch adds to a day.
     async fn published(&self, day: Day) -> Result<HashMap<BatchId, i64>> {
         let find = Find {
-            filter: doc! { "published.days": day.0 },
+            filter: doc! { "published_days": day.to_string() },
             fields: doc! { "published.token": 1 },
             ..Find::default()
         };

@@ -30,6 +30,8 @@ const BUSY: [i32; 3] = [24, 117, 12_587];
 /// Tries while another process is at it, and the wait between two.
 const TRIES: usize = 60;
 const WAIT: Duration = Duration::from_millis(100);
+/// Longest wait for an index: one of a large collection takes its time.
+const BUILD: Duration = Duration::from_secs(6 * 3_600);
 const UNKNOWN_COMMAND: i32 = 59;
 const NOT_IMPLEMENTED: i32 = 238;
 
@@ -86,18 +88,18 @@ async fn own(db: &Db, steps: &[(&str, Step)]) -> Result<()> {
     }
     let names = async { db.database.list_collection_names().await };
     let names = db.ask("the list of collections", names).await?;
-    let foreign = steps
-        .iter()
-        .flat_map(|(_, step)| &step.collections)
-        .find(|shape| names.contains(&shape.name));
+    let ours = steps.iter().flat_map(|(_, step)| &step.collections);
+    let foreign = ours
+        .map(|shape| shape.name.as_str())
+        .chain(["meta", "migrations"])
+        .find(|name| names.iter().any(|there| there == name));
     // Another process that starts at this moment marks it before it makes them.
-    if let Some(shape) = foreign
+    if let Some(name) = foreign
         && marked().await?.is_none()
     {
         return Err(StoreError::Setup(format!(
-            "the database `{}` has a collection `{}` that is not tallymill's: nothing was written; name another database in MONGO_URI (mongodb://host/database)",
-            db.database.name(),
-            shape.name
+            "the database `{}` has a collection `{name}` that is not tallymill's: nothing was written; name another database in MONGO_URI (mongodb://host/database)",
+            db.database.name()
         )));
     }
     let mark = (
@@ -152,20 +154,26 @@ async fn apply(db: &Db, shape: &Shape) -> Result<()> {
 
 /// Runs a command; false if the server declined it for one of these reasons.
 async fn command(db: &Db, command: Document, declined: &[i32]) -> Result<bool> {
-    let run = async {
-        for _ in 0..TRIES {
-            let Err(why) = db.database.run_command(command.clone()).await else {
-                return Ok(true);
-            };
-            match code(&why) {
-                Some(code) if declined.contains(&code) => return Ok(false),
-                Some(code) if BUSY.contains(&code) => tokio::time::sleep(WAIT).await,
-                _ => return Err(why),
+    for _ in 0..TRIES {
+        let run = async {
+            match db.database.run_command(command.clone()).await {
+                Ok(_) => Ok(Some(true)),
+                Err(why) => match code(&why) {
+                    Some(code) if declined.contains(&code) => Ok(Some(false)),
+                    Some(code) if BUSY.contains(&code) => Ok(None),
+                    _ => Err(why),
+                },
             }
+        };
+        if let Some(done) = db.ask_for("a migration", BUILD, run).await? {
+            return Ok(done);
         }
-        Err(Error::custom("another process keeps the collection busy"))
-    };
-    db.ask("a migration", run).await
+        tokio::time::sleep(WAIT).await;
+    }
+    Err(StoreError::Unavailable {
+        what: "a migration",
+        source: "another process keeps the collection busy".into(),
+    })
 }
 
 fn code(why: &Error) -> Option<i32> {

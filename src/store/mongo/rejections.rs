@@ -13,9 +13,6 @@ use crate::{
     store::Result,
 };
 
-/// Documents removed by one command.
-const DROPPED_AT_ONCE: usize = 1_000;
-
 impl MongoStore {
     pub(super) async fn put_rejections(&self, id: BatchId, rejections: &[Rejection]) -> Result<()> {
         let batch = id.to_string();
@@ -50,8 +47,6 @@ impl MongoStore {
 
     pub(super) async fn remove_rejections(&self, id: BatchId) -> Result<bool> {
         let of_batch = doc! { "batch": id.to_string() };
-        self.db
-            .delete_some("rejections", of_batch, doc! {}, DROPPED_AT_ONCE)
-            .await
+        self.db.delete_some("rejections", of_batch, doc! {}).await
     }
 }

@@ -84,6 +84,24 @@ async fn a_database_of_somebody_else_is_refused_by_name_and_left_alone() {
 }
 
 #[tokio::test]
+async fn not_even_a_mark_is_left_in_a_database_of_somebody_else() {
+    for theirs in ["meta", "migrations"] {
+        let uri = Mongo::shared().database();
+        let database = bare(&uri).await;
+        let collection = database.collection(theirs);
+        collection
+            .insert_one(doc! { "x": 1 })
+            .await
+            .expect("inserts");
+        let why = refusal(&uri, Tz::UTC).await;
+        assert!(why.contains(&format!("a collection `{theirs}`")), "{why}");
+        assert_eq!(all(&database, theirs).await.len(), 1);
+        let names = database.list_collection_names().await.expect("lists");
+        assert_eq!(names, [theirs]);
+    }
+}
+
+#[tokio::test]
 async fn days_of_another_zone_and_schemas_of_a_newer_version_are_refused() {
     let uri = Mongo::shared().database();
     drop(open(&uri).await);

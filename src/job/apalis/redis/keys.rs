@@ -133,6 +133,15 @@ impl Keys {
         script.invoke_async(redis).await
     }
 
+    /// When a worker last gave a sign of life, by its own clock; none if it is not known.
+    pub(super) async fn sign(
+        &self,
+        redis: &mut ConnectionManager,
+        worker: &str,
+    ) -> Result<Option<f64>> {
+        redis.zscore(self.config.workers_set(), worker).await
+    }
+
     fn worker_metadata(&self, worker: &str) -> String {
         format!("{}:metadata:{worker}", self.config.workers_set())
     }
