@@ -71,6 +71,7 @@ codes! {
     TooLarge            "too-large"              PAYLOAD_TOO_LARGE      "Body too large";
     UnsupportedType     "unsupported-type"       UNSUPPORTED_MEDIA_TYPE "Unsupported type of body";
     NotCsv              "not-csv"                UNPROCESSABLE_ENTITY   "Not a CSV file";
+    BadArchive          "bad-archive"            UNPROCESSABLE_ENTITY   "Can't be unpacked";
     EmptyFile           "empty-file"             UNPROCESSABLE_ENTITY   "Empty file";
     HeaderOnly          "header-only"            UNPROCESSABLE_ENTITY   "No rows";
     MissingColumns      "missing-columns"        UNPROCESSABLE_ENTITY   "Missing column";
@@ -220,12 +221,17 @@ impl From<IngestError> for Problem {
         let detail = why.to_string();
         match why {
             IngestError::Options(why) => why.into(),
-            IngestError::Receive(ReceiveError::TooLarge { limit }) => {
+            IngestError::Receive(ReceiveError::TooLarge { limit, .. }) => {
                 Self::new(Code::TooLarge, detail).limit(limit, "BODY_LIMIT_BYTES")
             }
             IngestError::Receive(ReceiveError::NotCsv { found, .. }) => {
                 Self::new(Code::NotCsv, detail).with("found", found)
             }
+            IngestError::Receive(ReceiveError::Archive(_)) => Self::new(Code::BadArchive, detail),
+            IngestError::Receive(ReceiveError::Damaged { packing, .. }) => {
+                Self::new(Code::BadArchive, detail).with("packing", packing.as_str())
+            }
+            IngestError::Receive(ReceiveError::Broken(_)) => Self::new(Code::BodyCut, detail),
             IngestError::Parse(why) => of_file(&why, detail),
             IngestError::NoValidRows {
                 failed,

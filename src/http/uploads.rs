@@ -19,14 +19,22 @@ use super::{
 use crate::{
     ingest::{Accepted, UploadOptions},
     query,
+    receive::Packing,
 };
 
 /// Types of a raw body that may be CSV.
-const RAW_TYPES: [&str; 4] = [
+const RAW_TYPES: [&str; 11] = [
     "text/csv",
+    "text/tab-separated-values",
     "application/csv",
+    "application/vnd.ms-excel",
     "text/plain",
     "application/octet-stream",
+    "application/gzip",
+    "application/x-gzip",
+    "application/zstd",
+    "application/zip",
+    "application/x-zip-compressed",
 ];
 
 /// Uploads received at once; each has two threads and some tens of megabytes.
@@ -40,6 +48,7 @@ pub(super) async fn create(
     let options = query_options(&request)?;
     check_rate(&at, &request).await?;
     check_head(&at, &request)?;
+    let coding = coding(&request)?;
     let _place = at.uploads.try_acquire().map_err(|_| {
         Problem::new(
             Code::Unavailable,
@@ -49,8 +58,13 @@ pub(super) async fn create(
         )
     })?;
     if content_type(&request) != "multipart/form-data" {
-        let options = UploadOptions::from_pairs(options)?;
+        let mut options = UploadOptions::from_pairs(options)?;
+        options.receive.coding = coding;
         return store(&at, options, body::raw(payload, at.limits.body_idle)).await;
+    }
+    if coding.is_some() {
+        let why = "a form in a Content-Encoding is not taken: pack the file in it (events.csv.gz), not the form";
+        return Err(Problem::new(Code::UnsupportedType, why));
     }
     let form = Multipart::from_request(&request, &mut payload.into_inner()).await;
     let form = Form::open(
@@ -137,6 +151,25 @@ fn content_type(request: &HttpRequest) -> String {
         .to_ascii_lowercase()
 }
 
+/// How the body is packed for the way.
+fn coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
+    let coding = request
+        .headers()
+        .get(header::CONTENT_ENCODING)
+        .and_then(|v| v.to_str().ok())
+        .filter(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let Some(coding) = coding else {
+        return Ok(None);
+    };
+    let known = Packing::of_coding(coding);
+    known.map(Some).ok_or_else(|| {
+        let why = format!(
+            "a body in Content-Encoding `{coding}` is not taken: send the CSV as it is, or packed with gzip or zstd"
+        );
+        Problem::new(Code::UnsupportedType, why)
+    })
+}
+
 /// Counts an upload of this client, whatever comes of it.
 async fn check_rate(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
     let Some(client) = client::address(request, &at.trusted_proxies) else {
@@ -156,15 +189,6 @@ async fn check_rate(at: &Context, request: &HttpRequest) -> Result<(), Problem> 
 
 /// What can be refused before a byte of the body is read.
 fn check_head(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
-    let encoding = request
-        .headers()
-        .get(header::CONTENT_ENCODING)
-        .and_then(|v| v.to_str().ok());
-    if let Some(encoding) = encoding.filter(|e| !e.eq_ignore_ascii_case("identity")) {
-        let why =
-            format!("a body in Content-Encoding `{encoding}` is not taken: send the CSV as it is");
-        return Err(Problem::new(Code::UnsupportedType, why));
-    }
     let kind = content_type(request);
     if !kind.is_empty() && kind != "multipart/form-data" && !RAW_TYPES.contains(&kind.as_str()) {
         let types = RAW_TYPES.join(", ");

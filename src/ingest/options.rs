@@ -2,14 +2,17 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::parse::{self, ParseOptionError, Parser, Required};
+use crate::{
+    parse::{self, ParseOptionError, Parser, Required},
+    receive::{self, Encoding},
+};
 
 /// Longest text of one option.
 const VALUE_BYTES: usize = 4_096;
 /// Longest source and file name.
 const NAME_BYTES: usize = 255;
 /// The options there are, for the reply to one that isn't.
-const KNOWN: &str = "source, dedupe, timestamp_format, time_zone, columns, name";
+const KNOWN: &str = "source, dedupe, encoding, timestamp_format, time_zone, columns, name";
 
 /// An option that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,8 @@ pub struct UploadOptions {
     pub keep_duplicates: bool,
     /// Name of the file, for people.
     pub file_name: Option<String>,
+    /// How it is packed and encoded.
+    pub receive: receive::Options,
     /// How it is read.
     pub parse: parse::Options,
 }
@@ -92,6 +97,13 @@ impl UploadOptions {
             }
             "columns" if value.len() > VALUE_BYTES => return Err(too_long("columns", VALUE_BYTES)),
             "source" => value.trim().clone_into(&mut self.source),
+            "encoding" => {
+                let encoding = Encoding::of_label(value.trim()).ok_or_else(|| {
+                    let expected = "it is a label of the Encoding Standard, such as utf-8, utf-16le, windows-1252 or shift_jis";
+                    bad("encoding", expected.into())
+                })?;
+                self.receive.encoding = Some(encoding);
+            }
             "dedupe" => {
                 self.keep_duplicates = match value {
                     "auto" | "" => false,
@@ -121,6 +133,7 @@ impl UploadOptions {
         Ok([
             "source",
             "dedupe",
+            "encoding",
             "timestamp_format",
             "time_zone",
             "columns",
@@ -150,8 +163,14 @@ impl UploadOptions {
             source,
             keep_duplicates,
             file_name: _,
+            receive,
             parse,
         } = self;
+        // The digest is of the unpacked file, so how it was packed is no part of it.
+        let receive::Options {
+            coding: _,
+            encoding,
+        } = receive;
         let parse::Options {
             columns,
             timestamp_format,
@@ -177,6 +196,10 @@ impl UploadOptions {
         columns.sort_unstable();
         part(&columns.join("\n"));
         part(&format!("{},{}", dialect.delimiter, dialect.quote));
+        // Only if it is stated, so that the form stays what it was.
+        if let Some(encoding) = encoding {
+            part(&encoding.name());
+        }
         hash.finalize().into()
     }
 }

@@ -1,7 +1,9 @@
 //! The parser's thread: chunks of a body in, columns, rows and an end out, over bounded channels.
 //! It stops at the first fault of the file, which is the last it says.
 
-use bytes::Bytes;
+use std::io::{self, BufRead, Read};
+
+use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     model::{ColumnRole, Columns},
     parse::{Header, Parsed, Parser, Required, Summary},
-    receive::{Received, Receiver},
+    receive::{self, Broken, ReceiveError, Received, Text},
 };
 
 /// What the parser hands on.
@@ -30,7 +32,7 @@ pub(super) struct End {
 
 /// The parser's thread.
 pub(super) struct Parsing {
-    receiver: Receiver,
+    receive: receive::Options,
     parser: Parser,
     survey: Survey,
     limits: Limits,
@@ -42,7 +44,7 @@ pub(super) struct Parsing {
 impl Parsing {
     pub(super) fn new(options: &UploadOptions, limits: &Limits) -> Result<Self, IngestError> {
         Ok(Self {
-            receiver: Receiver::new(limits.receive),
+            receive: options.receive,
             parser: Parser::new(options.parse.clone(), limits.parse).map_err(OptionFault::from)?,
             survey: Survey::new(limits.event_types, limits.days),
             limits: limits.clone(),
@@ -54,36 +56,39 @@ impl Parsing {
 
     pub(super) fn run(
         mut self,
-        mut chunks: mpsc::Receiver<Bytes>,
+        chunks: mpsc::Receiver<Bytes>,
         steps: &mpsc::Sender<Result<Step, IngestError>>,
     ) {
-        while let Some(chunk) = chunks.blocking_recv() {
-            if chunk.is_empty() {
-                let end = self.end(steps);
-                return drop(steps.blocking_send(end));
-            }
-            if let Err(why) = self.chunk(&chunk, steps) {
-                // Closing this channel stops the body; what is to be said goes first.
-                return drop(steps.blocking_send(Err(why)));
+        match self.read(Chunks::new(chunks), steps) {
+            // Who sent it is gone, and knows.
+            Err(IngestError::Receive(ReceiveError::Broken(_))) => {}
+            // Closing the channel of chunks stops the body; what is to be said goes first.
+            Err(why) => drop(steps.blocking_send(Err(why))),
+            Ok(received) => {
+                let end = self.end(received, steps);
+                drop(steps.blocking_send(end));
             }
         }
     }
 
-    fn chunk(
+    fn read(
         &mut self,
-        chunk: &[u8],
+        chunks: Chunks,
         steps: &mpsc::Sender<Result<Step, IngestError>>,
-    ) -> Result<(), IngestError> {
-        for text in self.receiver.push(chunk)? {
-            self.parser.feed(text)?;
+    ) -> Result<Received, IngestError> {
+        let mut text = Text::open(chunks, self.receive, self.limits.receive)?;
+        while let Some(piece) = text.next()? {
+            self.parser.feed(piece)?;
+            self.hand_on(steps)?;
         }
-        self.hand_on(steps)
+        Ok(text.received())
     }
 
-    fn end(mut self, steps: &mpsc::Sender<Result<Step, IngestError>>) -> Result<Step, IngestError> {
-        let receiver = std::mem::replace(&mut self.receiver, Receiver::new(self.limits.receive));
-        let (tail, received) = receiver.finish()?;
-        self.parser.feed(&tail)?;
+    fn end(
+        mut self,
+        received: Received,
+        steps: &mpsc::Sender<Result<Step, IngestError>>,
+    ) -> Result<Step, IngestError> {
         let summary = self.parser.finish()?;
         self.hand_on(steps)?;
         Ok(Step::End(Box::new(End {
@@ -129,6 +134,50 @@ impl Parsing {
                 column: self.time_column.clone(),
             },
         }
+    }
+}
+
+/// A body as the parser's thread pulls it. An empty chunk is its end: a channel that only closes is a sender that is gone.
+struct Chunks {
+    waiting: mpsc::Receiver<Bytes>,
+    current: Bytes,
+    whole: bool,
+}
+
+impl Chunks {
+    fn new(waiting: mpsc::Receiver<Bytes>) -> Self {
+        Self {
+            waiting,
+            current: Bytes::new(),
+            whole: false,
+        }
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let piece = self.fill_buf()?;
+        let taken = piece.len().min(into.len());
+        into[..taken].copy_from_slice(&piece[..taken]);
+        self.consume(taken);
+        Ok(taken)
+    }
+}
+
+impl BufRead for Chunks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.current.is_empty() && !self.whole {
+            self.current = self
+                .waiting
+                .blocking_recv()
+                .ok_or_else(|| io::Error::other(Broken))?;
+            self.whole = self.current.is_empty();
+        }
+        Ok(&self.current)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.current.advance(amount);
     }
 }
 

@@ -108,6 +108,15 @@ pub struct Receipt {
     pub sha256: String,
     /// Whether the file began with a byte order mark.
     pub bom: bool,
+    /// Its encoding, by its name in lower case.
+    #[serde(default = "utf_8")]
+    pub encoding: String,
+    /// How the encoding is known: `set`, `detected` or `guessed`.
+    #[serde(default = "detected")]
+    pub encoding_known: String,
+    /// How it was packed, if it was: `gzip`, `zstd` or `zip`.
+    #[serde(default)]
+    pub packing: Option<String>,
     /// `lf`, `crlf` or `mixed`.
     pub line_ending: String,
     /// The columns.
@@ -122,6 +131,15 @@ pub struct Receipt {
     pub claims: bool,
     /// When an unprocessed batch is removed; none if never.
     pub expires_at: Option<Instant>,
+}
+
+// What receipts of the first version, which took nothing else, do not say.
+fn utf_8() -> String {
+    "utf-8".into()
+}
+
+fn detected() -> String {
+    "detected".into()
 }
 
 #[cfg(test)]

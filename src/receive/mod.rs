@@ -1,19 +1,30 @@
-//! Body bytes in, the text of a CSV file out: counted, hashed, its byte-order mark left out.
-//! Refuses what is over the limit or no text at all. Constant memory; chunks pass through without a copy.
+//! Body bytes in, the text of a CSV file in UTF-8 out: unpacked, counted, hashed, decoded, its byte-order mark left out.
+//! Pulls from its source, so memory stays flat whatever a packed byte unfolds to. Refuses what is over the limit or no
+//! text at all. Text that is UTF-8 already passes through without a copy.
 
+mod encoding;
 mod sniff;
+mod unpack;
+mod zip;
+
+use std::io::{self, BufRead};
 
 use sha2::{Digest, Sha256};
 
-/// First bytes held back until it is clear that they begin a text.
-const HEAD_BYTES: usize = 64;
+pub use encoding::{Encoding, Known};
+pub use unpack::{Broken, Packing};
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
+use encoding::Decoding;
+
+/// First bytes that encodings are told apart by; as much is held back until it is clear what they begin.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Most text given out at a time.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// What a body has to keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes of a body.
+    /// Most bytes of a body, as it is sent and as it is unpacked.
     pub body: u64,
 }
 
@@ -25,14 +36,25 @@ impl Default for Limits {
     }
 }
 
+/// How a body is to be taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// How it is packed for the way, whatever the file itself is (`Content-Encoding`).
+    pub coding: Option<Packing>,
+    /// The file's encoding; found out if none is stated.
+    pub encoding: Option<Encoding>,
+}
+
 /// Why a body is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
     /// More bytes than allowed.
-    #[error("the file is larger than {limit} bytes; split it, or raise the limit")]
+    #[error("the file is larger than {limit} bytes{}; split it, or raise the limit", if *.unpacked { " when unpacked" } else { "" })]
     TooLarge {
         /// Bytes allowed.
         limit: u64,
+        /// Whether it was packed smaller.
+        unpacked: bool,
     },
     /// Something else than a CSV text.
     #[error("the file is {found}, not a CSV file; {hint}")]
@@ -42,162 +64,164 @@ pub enum ReceiveError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// An archive without exactly one CSV file.
+    #[error("{0}")]
+    Archive(String),
+    /// Packed bytes that can't be unpacked.
+    #[error(
+        "the {packing} data is damaged or cut off ({why}); pack the file anew, or send it as it is"
+    )]
+    Damaged {
+        /// How it is packed.
+        packing: Packing,
+        /// What the unpacker says.
+        why: String,
+    },
+    /// The source broke off.
+    #[error("the body broke off")]
+    Broken(#[source] io::Error),
 }
 
 /// What was received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// Bytes of the file, its byte-order mark included.
+    /// Bytes of the file as unpacked, its byte-order mark included.
     pub bytes: u64,
     /// Digest of all these bytes.
     pub sha256: [u8; 32],
     /// Whether it began with a byte-order mark.
     pub bom: bool,
+    /// Its encoding.
+    pub encoding: Encoding,
+    /// How that is known.
+    pub known: Known,
+    /// How the file was packed, if it was.
+    pub packing: Option<Packing>,
 }
 
-/// Receives one body.
-pub struct Receiver {
+/// The text of one body.
+pub struct Text {
     limits: Limits,
+    source: Box<dyn BufRead>,
+    packing: Option<Packing>,
+    stated: Option<Encoding>,
     bytes: u64,
     digest: Sha256,
+    /// The first bytes, until they are judged.
     head: Vec<u8>,
-    bom: bool,
+    decoding: Option<Decoding>,
+    /// Bytes of the source that were given out and are to be consumed before the next.
+    given: usize,
+    head_given: bool,
 }
 
-impl Receiver {
-    /// A receiver before the first byte.
-    #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self {
+impl Text {
+    /// The text of a body that ends where `source` does.
+    ///
+    /// # Errors
+    /// [`ReceiveError`] if its first bytes say that it can't be taken.
+    pub fn open(
+        source: impl BufRead + 'static,
+        options: Options,
+        limits: Limits,
+    ) -> Result<Self, ReceiveError> {
+        let (source, packing) = unpack::open(Box::new(source), options.coding, limits.body)?;
+        Ok(Self {
             limits,
+            source,
+            packing,
+            stated: options.encoding,
             bytes: 0,
             digest: Sha256::new(),
-            head: Vec::with_capacity(HEAD_BYTES),
-            bom: false,
-        }
+            head: Vec::new(),
+            decoding: None,
+            given: 0,
+            head_given: false,
+        })
     }
 
-    /// Takes in a chunk and gives back the text that is ready, in two pieces of which either may be empty: the head
-    /// of the file once it is judged, and what can pass through.
-    pub fn push<'a>(&'a mut self, chunk: &'a [u8]) -> Result<[&'a [u8]; 2], ReceiveError> {
-        self.bytes += chunk.len() as u64;
+    /// The next piece of text, at most 64 KiB for what is UTF-8; none at the end. May be empty.
+    ///
+    /// # Errors
+    /// [`ReceiveError`] says what is wrong with the body.
+    pub fn next(&mut self) -> Result<Option<&[u8]>, ReceiveError> {
+        self.source.consume(std::mem::take(&mut self.given));
+        if self.decoding.is_none() {
+            self.read_head()?;
+        }
+        let decoding = self.decoding.as_mut().expect("the head is read");
+        if !self.head_given {
+            self.head_given = true;
+            let head = &self.head[decoding.bom_bytes()..];
+            return Ok(Some(decoding.decode(head)));
+        }
+        // Judged and decoded: its room is given back.
+        self.head = Vec::new();
+        let piece = match self.source.fill_buf() {
+            Ok(piece) => &piece[..piece.len().min(PIECE_BYTES)],
+            Err(why) => return Err(unpack::refused(why, self.packing, self.limits.body)),
+        };
+        if piece.is_empty() {
+            return Ok(decoding.end());
+        }
+        self.given = piece.len();
+        self.bytes += piece.len() as u64;
         if self.bytes > self.limits.body {
-            let limit = self.limits.body;
-            return Err(ReceiveError::TooLarge { limit });
+            return Err(too_large(self.limits, self.packing));
         }
-        self.digest.update(chunk);
-        let missing = HEAD_BYTES - self.head.len();
-        if missing == 0 {
-            return Ok([&[], chunk]);
-        }
-        let (head, rest) = chunk.split_at(missing.min(chunk.len()));
-        self.head.extend_from_slice(head);
-        if self.head.len() < HEAD_BYTES {
-            return Ok([&[], &[]]);
-        }
-        Ok([self.judge()?, rest])
+        self.digest.update(piece);
+        Ok(Some(decoding.decode(piece)))
     }
 
-    /// Ends the body and gives back the text still held: all of a file shorter than the head.
-    pub fn finish(mut self) -> Result<(Vec<u8>, Received), ReceiveError> {
-        let tail = if self.head.len() < HEAD_BYTES {
-            self.judge()?.to_vec()
-        } else {
-            Vec::new()
-        };
-        let received = Received {
+    /// What was received, once there is no more text.
+    #[must_use]
+    pub fn received(&self) -> Received {
+        let (encoding, known, bom) = self.decoding.as_ref().map_or(
+            (Encoding::UTF_8, Known::Detected, false),
+            Decoding::described,
+        );
+        Received {
             bytes: self.bytes,
-            sha256: self.digest.finalize().into(),
-            bom: self.bom,
-        };
-        Ok((tail, received))
+            sha256: self.digest.clone().finalize().into(),
+            bom,
+            encoding,
+            known,
+            packing: self.packing,
+        }
     }
 
-    /// The head without its byte-order mark, if it may begin a CSV text.
-    fn judge(&mut self) -> Result<&[u8], ReceiveError> {
-        let text = self.head.strip_prefix(BOM);
-        self.bom = text.is_some();
-        let text = text.unwrap_or(&self.head);
-        match sniff::foreign(text) {
-            Some((found, hint)) => Err(ReceiveError::NotCsv { found, hint }),
-            None => Ok(text),
+    /// Reads the head of the file, and finds out what it is.
+    fn read_head(&mut self) -> Result<(), ReceiveError> {
+        let mut whole = false;
+        while self.head.len() < HEAD_BYTES && !whole {
+            let piece = self.source.fill_buf();
+            let piece =
+                piece.map_err(|why| unpack::refused(why, self.packing, self.limits.body))?;
+            let taken = piece.len().min(HEAD_BYTES - self.head.len());
+            self.head.extend_from_slice(&piece[..taken]);
+            self.source.consume(taken);
+            whole = taken == 0;
         }
+        self.bytes = self.head.len() as u64;
+        if self.bytes > self.limits.body {
+            return Err(too_large(self.limits, self.packing));
+        }
+        self.digest.update(&self.head);
+        let decoding = Decoding::of(&self.head, whole, self.stated);
+        if let Some((found, hint)) = sniff::foreign(&self.head[decoding.bom_bytes()..]) {
+            return Err(ReceiveError::NotCsv { found, hint });
+        }
+        self.decoding = Some(decoding);
+        Ok(())
+    }
+}
+
+fn too_large(limits: Limits, packing: Option<Packing>) -> ReceiveError {
+    ReceiveError::TooLarge {
+        limit: limits.body,
+        unpacked: packing.is_some(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TABLE: &[u8] =
-        b"event_type,timestamp,user_id\nlogin,2025-11-10,u1\nlogout,2025-11-10,u1\nlogin,2025-11-11,u2\n";
-
-    fn receive(bytes: &[u8], size: usize) -> Result<(Vec<u8>, Received), ReceiveError> {
-        let mut receiver = Receiver::new(Limits { body: 1000 });
-        let mut text = Vec::new();
-        for chunk in bytes.chunks(size) {
-            receiver
-                .push(chunk)?
-                .iter()
-                .for_each(|piece| text.extend_from_slice(piece));
-        }
-        let (tail, received) = receiver.finish()?;
-        text.extend(tail);
-        Ok((text, received))
-    }
-
-    #[test]
-    fn text_comes_out_as_it_went_in_however_it_is_cut() {
-        for length in 0..TABLE.len() {
-            for size in [1, 2, 3, 63, 64, 65, 1000] {
-                let (text, received) = receive(&TABLE[..length], size).expect("text");
-                assert_eq!(text, &TABLE[..length]);
-                assert_eq!((received.bytes, received.bom), (length as u64, false));
-                assert_eq!(received.sha256[..], Sha256::digest(&TABLE[..length])[..]);
-            }
-        }
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_left_out_but_hashed_however_it_is_cut() {
-        for table in [TABLE, &TABLE[..10], b""] {
-            let marked = [BOM, table].concat();
-            for size in [1, 2, 3, 4, 1000] {
-                let (text, received) = receive(&marked, size).expect("text");
-                assert_eq!(text, table);
-                assert!(received.bom);
-                assert_eq!(received.bytes, marked.len() as u64);
-                assert_eq!(received.sha256[..], Sha256::digest(&marked)[..]);
-            }
-        }
-    }
-
-    #[test]
-    fn large_chunks_pass_through_in_place() {
-        let mut receiver = Receiver::new(Limits::default());
-        receiver.push(TABLE).expect("text");
-        let [head, rest] = receiver.push(TABLE).expect("text");
-        assert!(head.is_empty());
-        assert_eq!(rest.as_ptr(), TABLE.as_ptr());
-    }
-
-    #[test]
-    fn the_limit_is_the_last_byte_taken() {
-        assert!(receive(&[b'a'; 1000], 300).is_ok());
-        let error = receive(&[b'a'; 1001], 300).expect_err("too large");
-        assert_eq!(error, ReceiveError::TooLarge { limit: 1000 });
-    }
-
-    #[test]
-    fn what_is_no_text_is_refused_however_it_is_cut() {
-        let zip = [b"PK\x03\x04".as_slice(), &[1; 100]].concat();
-        for size in [1, 7, 1000] {
-            let error = receive(&zip, size).expect_err("a zip file");
-            assert!(
-                error.to_string().starts_with("the file is a zip archive"),
-                "{error}"
-            );
-        }
-        assert!(receive(b"PK\x03\x04", 4).is_err());
-    }
-}
+mod tests;

@@ -1,19 +1,18 @@
 //! Recognises, by the first bytes, what people send in place of a CSV file.
 
-const EXPORT: &str = "open it in the program that made it and export it as CSV in UTF-8";
+const EXPORT: &str = "open it in the program that made it and export it as CSV";
 const UNPACK: &str = "unpack it and send the CSV file inside";
-const RECODE: &str = "save it as CSV in UTF-8";
 
 /// First bytes that no CSV text has, what they stand for, and what to do.
-const MAGIC: [(&[u8], &str, &str); 11] = [
-    (b"\x1f\x8b", "a gzip archive", UNPACK),
+const MAGIC: [(&[u8], &str, &str); 9] = [
+    (b"\x1f\x8b", "packed with gzip twice", UNPACK),
     (
         b"PK\x03\x04",
-        "a zip archive or a spreadsheet (xlsx, ods)",
-        "export the sheet as CSV in UTF-8, or unpack the archive",
+        "an archive or a spreadsheet (xlsx, ods) that is packed again",
+        "export the sheet as CSV, or unpack the archive",
     ),
     (b"PK\x05\x06", "an empty zip archive", UNPACK),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive", UNPACK),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd twice", UNPACK),
     (b"\xfd7zXZ\x00", "an xz archive", UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (b"%PDF-", "a PDF document", EXPORT),
@@ -22,24 +21,19 @@ const MAGIC: [(&[u8], &str, &str); 11] = [
         "an old spreadsheet or document (xls, doc)",
         EXPORT,
     ),
-    (b"\xff\xfe", "text in UTF-16", RECODE),
-    (b"\xfe\xff", "text in UTF-16", RECODE),
-    (b"\x00\x00\xfe\xff", "text in UTF-32", RECODE),
+    (
+        b"\x00\x00\xfe\xff",
+        "text in UTF-32",
+        "save it as CSV in UTF-8",
+    ),
 ];
 
-/// What a file is, and what to do about it, if it is clear that it is no CSV text; `head` is without a UTF-8
+/// What a file is, and what to do about it, if it is clear that it is no CSV text; `head` is without its
 /// byte-order mark.
 pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
     let magic = MAGIC.iter().find(|(magic, ..)| head.starts_with(magic));
     if let Some((_, found, hint)) = magic {
         return Some((found, hint));
-    }
-    // ASCII in UTF-16: every other byte is 0.
-    if let [a, b, c, d, ..] = *head {
-        let zero = [a == 0, b == 0, c == 0, d == 0];
-        if zero == [false, true, false, true] || zero == [true, false, true, false] {
-            return Some(("text in UTF-16", RECODE));
-        }
     }
     match head.trim_ascii_start().first() {
         Some(b'{' | b'[') => Some(("JSON", "convert it to CSV with a header line")),
@@ -55,10 +49,6 @@ pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
 mod tests {
     use super::*;
 
-    fn utf16(text: &str, unit: fn(u16) -> [u8; 2]) -> Vec<u8> {
-        text.encode_utf16().flat_map(unit).collect()
-    }
-
     #[test]
     fn other_files_are_told_by_name() {
         for (head, name) in [
@@ -71,10 +61,6 @@ mod tests {
             (b"[1,2]", "JSON"),
             (b"<!doctype html>", "web page"),
             (b"\n<?xml version", "XML"),
-            (&utf16("\u{feff}type", u16::to_le_bytes), "UTF-16"),
-            (&utf16("\u{feff}type", u16::to_be_bytes), "UTF-16"),
-            (&utf16("type", u16::to_le_bytes), "UTF-16"),
-            (&utf16("type", u16::to_be_bytes), "UTF-16"),
         ] {
             let (found, hint) = foreign(head).expect("not a CSV file");
             assert!(found.contains(name), "{found}");

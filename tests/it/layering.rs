@@ -38,12 +38,16 @@ const RIM: [(&str, &[&str]); 2] = [
 ];
 
 /// A crate and the places that may name it, by the beginning of their path.
-const CRATES: [(&str, &[&str]); 27] = [
+const CRATES: [(&str, &[&str]); 31] = [
     // `app` holds the running server.
     ("actix_web", &["http/", "app.rs"]),
     ("actix_multipart", &["http/"]),
     ("subtle", &["http/"]),
     ("csv_async", &["parse/"]),
+    ("flate2", &["receive/"]),
+    ("zstd", &["receive/"]),
+    ("encoding_rs", &["receive/"]),
+    ("chardetng", &["receive/"]),
     ("strsim", &["parse/"]),
     ("memchr", &["parse/"]),
     ("mongodb", &["store/mongo/"]),

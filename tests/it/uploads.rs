@@ -195,7 +195,7 @@ async fn bodies_of_other_types_are_refused_by_name() {
         (415, "unsupported-type".into())
     );
     assert_eq!(
-        send("content-encoding", "gzip").await,
+        send("content-encoding", "br").await,
         (415, "unsupported-type".into())
     );
     assert_eq!(
