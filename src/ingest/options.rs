@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
-    parse::{self, ParseOptionError, Parser, Required},
+    parse::{self, Dialect, ParseOptionError, Parser, Required},
     receive::{self, Encoding},
 };
 
@@ -12,7 +12,8 @@ const VALUE_BYTES: usize = 4_096;
 /// Longest source and file name.
 const NAME_BYTES: usize = 255;
 /// The options there are, for the reply to one that isn't.
-const KNOWN: &str = "source, dedupe, encoding, timestamp_format, time_zone, columns, name";
+const KNOWN: &str =
+    "source, dedupe, encoding, delimiter, quote, timestamp_format, time_zone, columns, name";
 
 /// An option that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +98,16 @@ impl UploadOptions {
             }
             "columns" if value.len() > VALUE_BYTES => return Err(too_long("columns", VALUE_BYTES)),
             "source" => value.trim().clone_into(&mut self.source),
+            "delimiter" => {
+                let expected = "it is one ASCII character, or comma, semicolon, tab, pipe or space";
+                let one = character(value).ok_or_else(|| bad("delimiter", expected.into()))?;
+                self.parse.dialect.delimiter = Some(one);
+            }
+            "quote" => {
+                let expected = "it is one ASCII character, such as \" or '";
+                let one = character(value).ok_or_else(|| bad("quote", expected.into()))?;
+                self.parse.dialect.quote = Some(one);
+            }
             "encoding" => {
                 let encoding = Encoding::of_label(value.trim()).ok_or_else(|| {
                     let expected = "it is a label of the Encoding Standard, such as utf-8, utf-16le, windows-1252 or shift_jis";
@@ -134,6 +145,8 @@ impl UploadOptions {
             "source",
             "dedupe",
             "encoding",
+            "delimiter",
+            "quote",
             "timestamp_format",
             "time_zone",
             "columns",
@@ -195,12 +208,34 @@ impl UploadOptions {
             .collect();
         columns.sort_unstable();
         part(&columns.join("\n"));
-        part(&format!("{},{}", dialect.delimiter, dialect.quote));
+        // The one dialect of the first version: what is found out follows from the bytes, what is stated comes below.
+        let Dialect { delimiter, quote } = Dialect::default();
+        part(&format!("{delimiter},{quote}"));
         // Only if it is stated, so that the form stays what it was.
         if let Some(encoding) = encoding {
-            part(&encoding.name());
+            part(&format!("encoding={}", encoding.name()));
+        }
+        for (name, stated) in [("delimiter", dialect.delimiter), ("quote", dialect.quote)] {
+            if let Some(byte) = stated {
+                part(&format!("{name}={byte}"));
+            }
         }
         hash.finalize().into()
+    }
+}
+
+/// A character by itself or by its name.
+fn character(value: &str) -> Option<u8> {
+    match value {
+        "comma" => Some(b','),
+        "semicolon" => Some(b';'),
+        "tab" | "\\t" => Some(b'\t'),
+        "pipe" => Some(b'|'),
+        "space" => Some(b' '),
+        _ => match value.as_bytes() {
+            [one] if one.is_ascii() => Some(*one),
+            _ => None,
+        },
     }
 }
 

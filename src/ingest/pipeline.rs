@@ -228,6 +228,10 @@ impl Ingest {
             encoding_known: received.known.as_str().into(),
             packing: received.packing.map(|packing| packing.as_str().into()),
             line_ending: line_ending(summary.line_ending).into(),
+            delimiter: summary.dialect.delimiter.into(),
+            quote: summary.dialect.quote.into(),
+            preamble_lines: summary.preamble_lines,
+            repeated_headers: summary.repeated_headers,
             claims: survey.with_id(),
             columns: taken.columns,
             event_time: survey.span(),
@@ -329,6 +333,7 @@ fn line_ending(line_ending: LineEnding) -> &'static str {
     match line_ending {
         LineEnding::Lf => "lf",
         LineEnding::CrLf => "crlf",
+        LineEnding::Cr => "cr",
         LineEnding::Mixed => "mixed",
     }
 }

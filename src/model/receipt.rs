@@ -117,8 +117,20 @@ pub struct Receipt {
     /// How it was packed, if it was: `gzip`, `zstd` or `zip`.
     #[serde(default)]
     pub packing: Option<String>,
-    /// `lf`, `crlf` or `mixed`.
+    /// `lf`, `crlf`, `cr` or `mixed`.
     pub line_ending: String,
+    /// What separates cells.
+    #[serde(default = "comma")]
+    pub delimiter: char,
+    /// What encloses cells.
+    #[serde(default = "double_quote")]
+    pub quote: char,
+    /// Lines above the header, which are no rows.
+    #[serde(default)]
+    pub preamble_lines: u32,
+    /// Of the blank rows, headers that are repeated.
+    #[serde(default)]
+    pub repeated_headers: u64,
     /// The columns.
     pub columns: Columns,
     /// First and last event instant, microseconds since 1970 (UTC).
@@ -136,6 +148,14 @@ pub struct Receipt {
 // What receipts of the first version, which took nothing else, do not say.
 fn utf_8() -> String {
     "utf-8".into()
+}
+
+fn comma() -> char {
+    ','
+}
+
+fn double_quote() -> char {
+    '"'
 }
 
 fn detected() -> String {

@@ -27,6 +27,32 @@ impl Dialect {
     }
 }
 
+/// What the sender says of the dialect; the rest is found out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Separates cells.
+    pub delimiter: Option<u8>,
+    /// Encloses cells.
+    pub quote: Option<u8>,
+}
+
+impl Wish {
+    /// Whether some dialect can be as it says.
+    #[must_use]
+    pub fn is_usable(self) -> bool {
+        let Dialect { delimiter, quote } = Dialect::default();
+        let quote = match (self.quote, self.delimiter) {
+            (None, Some(b'"')) => b'\'',
+            _ => quote,
+        };
+        Dialect {
+            delimiter: self.delimiter.unwrap_or(delimiter),
+            quote: self.quote.unwrap_or(quote),
+        }
+        .is_usable()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ pub enum ParseError {
     #[error("the file has a header but no rows below it; send at least one row")]
     HeaderOnly,
     /// Required columns that no label stands for.
-    #[error("{}", missing_columns(.missing, .found, .nearest, *.separator))]
+    #[error("{}", missing_columns(.missing, .found, .nearest, *.separator, *.tried))]
     MissingColumns {
         /// The columns not found.
         missing: Vec<Required>,
@@ -26,6 +26,8 @@ pub enum ParseError {
         nearest: Vec<(Required, String)>,
         /// What seems to separate the cells of a file that has but one column.
         separator: Option<char>,
+        /// Whether other delimiters were tried in vain.
+        tried: bool,
     },
     /// Two columns of one name.
     #[error(
@@ -112,6 +114,16 @@ pub enum ParseError {
     },
 }
 
+impl ParseError {
+    /// The same, if it misses columns, for a file of which other dialects were tried.
+    pub(super) fn after_tries(mut self, guessed: bool) -> Self {
+        if let Self::MissingColumns { tried, .. } = &mut self {
+            *tried = guessed;
+        }
+        self
+    }
+}
+
 /// Options that do not make sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseOptionError {
@@ -173,6 +185,7 @@ fn missing_columns(
     found: &[String],
     nearest: &[(Required, String)],
     separator: Option<char>,
+    tried: bool,
 ) -> String {
     let missing: Vec<_> = missing
         .iter()
@@ -183,8 +196,13 @@ fn missing_columns(
     } else {
         "columns"
     };
+    let tried = if tried && found.len() == 1 {
+        " (tried comma, semicolon, tab and `|` as delimiters; `delimiter=` states another one)"
+    } else {
+        ""
+    };
     let head = format!(
-        "missing {columns} {}; the file has {}",
+        "missing {columns} {}; the file has {}{tried}",
         missing.join(", "),
         list(found)
     );
@@ -195,7 +213,7 @@ fn missing_columns(
             format!("`{separator}`")
         };
         return format!(
-            "{head}, which looks separated by {name}; save it with commas between the cells"
+            "{head}, which looks separated by {name}; rename its columns, or send `columns=` with what they are called"
         );
     }
     if nearest.is_empty() {
@@ -238,6 +256,7 @@ mod tests {
             found,
             nearest: Vec::new(),
             separator: None,
+            tried: false,
         };
         let text = error.to_string();
         assert!(

@@ -117,8 +117,8 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A frame at the first byte of a file; `rules.fields` is set later, by [`Frame::expect`].
-    pub(super) fn new(rules: Rules) -> Self {
+    /// A frame at the first byte of a line of a file; `rules.fields` is set later, by [`Frame::expect`].
+    pub(super) fn new(rules: Rules, line: u32) -> Self {
         Self {
             rules,
             buffer: Vec::new(),
@@ -127,7 +127,7 @@ impl Frame {
             scan: Scan::default(),
             skipping: false,
             pending: None,
-            line: 1,
+            line,
             before: 0,
             repeated: 0,
             ended: false,

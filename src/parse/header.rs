@@ -186,6 +186,7 @@ fn missing(
         found: labels,
         nearest,
         separator,
+        tried: false,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every record is accounted for: received = inserted + failed + blank. No IO, no clock.
 
 mod cells;
+mod detect;
 mod dialect;
 mod error;
 mod fault;
@@ -18,7 +19,7 @@ mod zone;
 use chrono_tz::Tz;
 use memchr::memchr;
 
-pub use dialect::Dialect;
+pub use dialect::{Dialect, Wish};
 pub use error::{ParseError, ParseOptionError};
 pub use field::Required;
 pub use header::Header;
@@ -75,8 +76,8 @@ pub struct Options {
     pub timestamp_format: Option<String>,
     /// Where timestamps without an offset were written.
     pub time_zone: Tz,
-    /// Delimiter and quote.
-    pub dialect: Dialect,
+    /// Delimiter and quote, as far as they are stated.
+    pub dialect: Wish,
 }
 
 impl Default for Options {
@@ -85,7 +86,7 @@ impl Default for Options {
             columns: Vec::new(),
             timestamp_format: None,
             time_zone: Tz::UTC,
-            dialect: Dialect::default(),
+            dialect: Wish::default(),
         }
     }
 }
@@ -106,6 +107,8 @@ pub enum LineEnding {
     Lf,
     /// In CR LF.
     CrLf,
+    /// In CR alone, as on old Macs.
+    Cr,
     /// Some in LF, some in CR LF.
     Mixed,
 }
@@ -119,20 +122,51 @@ pub struct Summary {
     pub inserted: u64,
     /// Rejections.
     pub failed: u64,
-    /// Blank lines, and records of blank cells.
+    /// Blank lines, records of blank cells, and headers that are repeated among the rows.
     pub blank: u64,
+    /// Of the blank ones, headers that are repeated.
+    pub repeated_headers: u64,
+    /// Lines above the header, which are no rows.
+    pub preamble_lines: u32,
     /// How lines end.
     pub line_ending: LineEnding,
+    /// How cells are told apart.
+    pub dialect: Dialect,
 }
 
 /// Parses one file; after an error it is of no further use.
 pub struct Parser {
+    state: State,
+}
+
+enum State {
+    /// The head of the file, until there is enough of it to tell its dialect.
+    Waiting(Vec<u8>, Box<Setup>),
+    /// Its dialect is known.
+    Reading(Box<Reading>),
+}
+
+/// What is known before the first byte.
+struct Setup {
+    mapped: Vec<(Required, String)>,
+    limits: Limits,
+    wish: Wish,
+    times: Option<Timestamps>,
+}
+
+/// A file whose dialect is known.
+struct Reading {
     frame: Frame,
     block: Block,
     cells: Cells,
     stage: Stage,
+    dialect: Dialect,
+    /// Lines above the header.
+    preamble: u32,
     /// Blank records above the header.
     blank: u64,
+    /// Lines end in CR alone; it holds the text as if they ended in LF.
+    old_mac: Option<Vec<u8>>,
 }
 
 enum Stage {
@@ -148,6 +182,8 @@ struct Head {
     limits: Limits,
     dialect: Dialect,
     times: Option<Timestamps>,
+    /// Whether other delimiters were tried.
+    guessed: bool,
 }
 
 impl Parser {
@@ -157,35 +193,127 @@ impl Parser {
             columns: mapped,
             timestamp_format,
             time_zone,
-            dialect,
+            dialect: wish,
         } = options;
-        if !dialect.is_usable() {
+        if !wish.is_usable() {
             return Err(ParseOptionError::Dialect);
         }
         check_mapping(&mapped)?;
         let format = timestamp_format.as_deref().map(Format::new).transpose()?;
-        let rules = Rules {
-            dialect,
-            record_bytes: limits.record_bytes,
-            record_lines: limits.record_lines,
-            fields: None,
+        let setup = Setup {
+            mapped,
+            limits,
+            wish,
+            times: Some(Timestamps::new(time_zone, format)),
         };
         Ok(Self {
-            frame: Frame::new(rules),
-            block: Block::default(),
-            cells: Cells::new(dialect),
-            stage: Stage::Head(Box::new(Head {
-                mapped,
-                limits,
-                dialect,
-                times: Some(Timestamps::new(time_zone, format)),
-            })),
-            blank: 0,
+            state: State::Waiting(Vec::new(), Box::new(setup)),
         })
     }
 
     /// Reads on; call [`Parser::take`] until it gives nothing before the next text, so that memory stays flat.
-    pub fn feed(&mut self, mut text: &[u8]) -> Result<(), ParseError> {
+    pub fn feed(&mut self, text: &[u8]) -> Result<(), ParseError> {
+        match &mut self.state {
+            State::Reading(reading) => reading.feed(text),
+            State::Waiting(head, _) => {
+                head.extend_from_slice(text);
+                if head.len() < detect::HEAD_BYTES {
+                    return Ok(());
+                }
+                self.begin().map(drop)
+            }
+        }
+    }
+
+    /// The next rows that are ready.
+    pub fn take(&mut self) -> Option<Parsed> {
+        match &mut self.state {
+            State::Waiting(..) => None,
+            State::Reading(reading) => reading.take(),
+        }
+    }
+
+    /// Says that the file ends here; what is left is then to be taken.
+    pub fn finish(&mut self) -> Result<Summary, ParseError> {
+        self.begin()?.finish()
+    }
+
+    /// The header, once it is read.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        match &self.state {
+            State::Waiting(..) => None,
+            State::Reading(reading) => reading.header(),
+        }
+    }
+
+    /// Reads the head that was waited for, if that is still to be done.
+    fn begin(&mut self) -> Result<&mut Reading, ParseError> {
+        if let State::Waiting(head, setup) = &mut self.state {
+            let mut head = std::mem::take(head);
+            let (mut reading, skip) = Reading::new(setup, &mut head);
+            reading.feed_lines(&head[skip..])?;
+            self.state = State::Reading(Box::new(reading));
+        }
+        match &mut self.state {
+            State::Reading(reading) => Ok(reading),
+            State::Waiting(..) => Err(ParseError::Empty),
+        }
+    }
+}
+
+impl Reading {
+    /// The reading of a file that begins with `head`, and how much of that stands above its header.
+    fn new(setup: &mut Setup, head: &mut [u8]) -> (Self, usize) {
+        let Setup {
+            mapped,
+            limits,
+            wish,
+            times,
+        } = setup;
+        let old_mac = memchr(b'\n', head).is_none() && memchr(b'\r', head).is_some();
+        if old_mac {
+            as_lines(head);
+        }
+        let found = detect::detect(head, *wish, mapped, *limits);
+        let rules = Rules {
+            dialect: found.dialect,
+            record_bytes: limits.record_bytes,
+            record_lines: limits.record_lines,
+            fields: None,
+        };
+        let reading = Self {
+            frame: Frame::new(rules, found.lines + 1),
+            block: Block::default(),
+            cells: Cells::new(found.dialect),
+            stage: Stage::Head(Box::new(Head {
+                mapped: std::mem::take(mapped),
+                limits: *limits,
+                dialect: found.dialect,
+                times: times.take(),
+                guessed: wish.delimiter.is_none(),
+            })),
+            dialect: found.dialect,
+            preamble: found.lines,
+            blank: 0,
+            old_mac: old_mac.then(Vec::new),
+        };
+        (reading, found.skip)
+    }
+
+    fn feed(&mut self, text: &[u8]) -> Result<(), ParseError> {
+        let Some(mut lines) = self.old_mac.take() else {
+            return self.feed_lines(text);
+        };
+        lines.clear();
+        lines.extend_from_slice(text);
+        as_lines(&mut lines);
+        let fed = self.feed_lines(&lines);
+        self.old_mac = Some(lines);
+        fed
+    }
+
+    fn feed_lines(&mut self, mut text: &[u8]) -> Result<(), ParseError> {
         while !text.is_empty() {
             let taken = self.frame.push(text);
             text = &text[taken..];
@@ -194,16 +322,21 @@ impl Parser {
         Ok(())
     }
 
-    /// The next rows that are ready.
-    pub fn take(&mut self) -> Option<Parsed> {
+    fn take(&mut self) -> Option<Parsed> {
         match &mut self.stage {
             Stage::Head(_) => None,
             Stage::Body(rows) => rows.take(),
         }
     }
 
-    /// Says that the file ends here; what is left is then to be taken.
-    pub fn finish(&mut self) -> Result<Summary, ParseError> {
+    fn header(&self) -> Option<&Header> {
+        match &self.stage {
+            Stage::Head(_) => None,
+            Stage::Body(rows) => Some(rows.header()),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Summary, ParseError> {
         self.frame.end();
         self.read()?;
         let Stage::Body(rows) = &mut self.stage else {
@@ -214,27 +347,22 @@ impl Parser {
         if counts.inserted + counts.failed == 0 {
             return Err(ParseError::HeaderOnly);
         }
-        let blank = counts.blank + self.blank + tally.blank;
+        let blank = counts.blank + counts.repeated_headers + self.blank + tally.blank;
         Ok(Summary {
             received: counts.inserted + counts.failed + blank,
             inserted: counts.inserted,
             failed: counts.failed,
             blank,
+            repeated_headers: counts.repeated_headers,
+            preamble_lines: self.preamble,
             line_ending: match (tally.lf, tally.crlf) {
+                _ if self.old_mac.is_some() => LineEnding::Cr,
                 (_, 0) => LineEnding::Lf,
                 (0, _) => LineEnding::CrLf,
                 (_, _) => LineEnding::Mixed,
             },
+            dialect: self.dialect,
         })
-    }
-
-    /// The header, once it is read.
-    #[must_use]
-    pub fn header(&self) -> Option<&Header> {
-        match &self.stage {
-            Stage::Head(_) => None,
-            Stage::Body(rows) => Some(rows.header()),
-        }
     }
 
     fn read(&mut self) -> Result<(), ParseError> {
@@ -292,7 +420,8 @@ impl Head {
         let (Ok(cells), true) = (cells, sound) else {
             return Err(ParseError::HeaderNotText { line });
         };
-        let header = Header::read(&cells, &self.mapped, &self.limits)?;
+        let header = Header::read(&cells, &self.mapped, &self.limits)
+            .map_err(|why| why.after_tries(self.guessed))?;
         let times = self.times.take().ok_or(ParseError::Misread { line })?;
         Ok(Some(Rows::new(header, self.limits, self.dialect, times)))
     }
@@ -305,6 +434,13 @@ impl Head {
             Damage::TooLong => ParseError::HeaderTooLong { line, limit },
             Damage::Unclosed(_) => ParseError::HeaderUnclosedQuote { line },
         }
+    }
+}
+
+/// Makes lines of text whose lines end in CR.
+fn as_lines(text: &mut [u8]) {
+    for byte in text.iter_mut().filter(|byte| **byte == b'\r') {
+        *byte = b'\n';
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     fault,
     field::{self, Required},
     frame::{Bad, Kind, Meta},
-    header::Header,
+    header::{self, Header},
     timestamp::Timestamps,
 };
 use crate::model::{
@@ -39,6 +39,8 @@ pub(super) struct Counts {
     pub(super) failed: u64,
     /// Records of empty cells.
     pub(super) blank: u64,
+    /// The header once more, as files that were glued together have it.
+    pub(super) repeated_headers: u64,
 }
 
 /// The values of a row that is an event.
@@ -173,6 +175,10 @@ impl Rows {
             self.counts.blank += 1;
             return;
         }
+        if self.is_header(row) {
+            self.counts.repeated_headers += 1;
+            return;
+        }
         let faults = self.faults(row, meta.kind);
         let (cells, clipped) = keep(row.iter(), self.header.labels.len() + EXTRA_CELLS);
         self.reject(Rejection {
@@ -183,6 +189,15 @@ impl Rows {
             clipped,
             faults,
         });
+    }
+
+    /// Whether every cell says what the header says there.
+    fn is_header(&self, row: Row<'_>) -> bool {
+        let labels = &self.header.labels;
+        let same = |(cell, label): (&[u8], &String)| {
+            std::str::from_utf8(cell).is_ok_and(|cell| header::fold(cell) == header::fold(label))
+        };
+        row.len() == labels.len() && row.iter().zip(labels).all(same)
     }
 
     fn faults(&self, row: Row<'_>, kind: Kind) -> Vec<Fault> {

@@ -140,7 +140,10 @@ fn lines_are_true_with_blanks_crlf_and_quoted_line_breaks() {
         inserted,
         failed,
         blank,
+        repeated_headers: _,
+        preamble_lines: _,
         line_ending,
+        dialect: _,
     } = whole.summary;
     assert_eq!((received, inserted, failed, blank), (11, 3, 1, 7));
     assert_eq!(line_ending, LineEnding::Mixed);

@@ -161,7 +161,9 @@ async fn options_are_checked_and_stand_before_the_file() {
         "?time_zone=Mars",
         "?columns=who:what",
         "?source=a&source=b",
-        "?delimiter=;",
+        "?delimiter=;;",
+        "?quote=%C3%A4",
+        "?encoding=klingon",
         "?timestamp_format=%25Q",
     ] {
         assert_eq!(

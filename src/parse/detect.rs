@@ -1,0 +1,254 @@
+//! Where the header is and what separates its cells, found in a bounded head of the file.
+//! A guess counts only if the header under it holds every required column, so no silly one can pass for a success.
+
+use super::{
+    Limits,
+    cells::Cells,
+    dialect::{Dialect, Wish},
+    field::Required,
+    frame::{Block, Frame, Kind},
+    header::Header,
+    scan::Rules,
+};
+
+/// Text that a header is looked for in.
+pub(super) const HEAD_BYTES: usize = 128 * 1024;
+/// Lines that may stand above the header: titles, comments, export notes.
+const PREAMBLE_LINES: usize = 30;
+/// Delimiters that are tried, the likeliest first.
+pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+/// Quotes that are tried.
+const QUOTES: [u8; 2] = [b'"', b'\''];
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) dialect: Dialect,
+    /// Bytes above the header.
+    pub(super) skip: usize,
+    /// Lines above the header.
+    pub(super) lines: u32,
+}
+
+/// Looks for the header of a file that begins with `head`. Where there is none the first dialect is given back, so that
+/// the reader says what it misses.
+pub(super) fn detect(
+    head: &[u8],
+    wish: Wish,
+    mapped: &[(Required, String)],
+    limits: Limits,
+) -> Found {
+    let (stated, skip) = separator_line(head);
+    let from = Found {
+        dialect: Dialect::default(),
+        skip,
+        lines: u32::from(skip > 0),
+    };
+    let delimiters: Vec<u8> = match wish.delimiter.or(stated) {
+        Some(one) => vec![one],
+        None => DELIMITERS.to_vec(),
+    };
+    let quotes: Vec<u8> = match wish.quote {
+        Some(one) => vec![one],
+        None => QUOTES.to_vec(),
+    };
+    let first = Dialect {
+        delimiter: delimiters[0],
+        quote: quotes[0],
+    };
+    for (skip, lines) in starts(head, from) {
+        for &delimiter in &delimiters {
+            for &quote in &quotes {
+                let dialect = Dialect { delimiter, quote };
+                if dialect.is_usable() && is_header(&head[skip..], dialect, mapped, limits) {
+                    let dialect = match wish.quote {
+                        None => like_the_rows(head, skip, dialect),
+                        Some(_) => dialect,
+                    };
+                    return Found {
+                        dialect,
+                        skip,
+                        lines,
+                    };
+                }
+            }
+        }
+    }
+    Found {
+        dialect: first,
+        ..from
+    }
+}
+
+/// Excel's first line `sep=;`: its delimiter and its length.
+fn separator_line(head: &[u8]) -> (Option<u8>, usize) {
+    let end = memchr::memchr(b'\n', head).unwrap_or(head.len());
+    let line = head[..end].strip_suffix(b"\r").unwrap_or(&head[..end]);
+    match line {
+        [s, e, p, b'=', delimiter] if [*s, *e, *p].eq_ignore_ascii_case(b"sep") => {
+            (Some(*delimiter), (end + 1).min(head.len()))
+        }
+        _ => (None, 0),
+    }
+}
+
+/// The starts of the lines that may be the header, each with the lines above it. Blank ones in front of the first are
+/// left to the reader, who counts them.
+fn starts(head: &[u8], from: Found) -> impl Iterator<Item = (usize, u32)> {
+    let mut at = from.skip;
+    let mut line = from.lines;
+    let mut above = 0;
+    let mut first = true;
+    std::iter::from_fn(move || {
+        while at < head.len() && above <= PREAMBLE_LINES {
+            let length = memchr::memchr(b'\n', &head[at..]).map_or(head.len() - at, |end| end + 1);
+            let (start, lines) = (at, line);
+            let blank = head[at..at + length].trim_ascii().is_empty();
+            at += length;
+            line += 1;
+            if blank && !first {
+                continue;
+            }
+            above += 1;
+            if blank {
+                // A header behind blank lines alone: they stay with the reader.
+                continue;
+            }
+            let start = if std::mem::take(&mut first) {
+                (from.skip, from.lines)
+            } else {
+                (start, lines)
+            };
+            return Some(start);
+        }
+        None
+    })
+}
+
+/// Whether the first record of `text` names every required column.
+fn is_header(text: &[u8], dialect: Dialect, mapped: &[(Required, String)], limits: Limits) -> bool {
+    let rules = Rules {
+        dialect,
+        record_bytes: limits.record_bytes,
+        record_lines: limits.record_lines,
+        fields: None,
+    };
+    let (mut frame, mut block, mut cells) =
+        (Frame::new(rules, 1), Block::default(), Cells::new(dialect));
+    frame.push(text);
+    frame.end();
+    if !frame.cut(&mut block) || block.metas.iter().any(|meta| meta.kind == Kind::Bad) {
+        return false;
+    }
+    let crlf = block.metas.first().is_some_and(|meta| meta.crlf);
+    cells.load(&mut block.text);
+    let Some(row) = cells.next() else {
+        return false;
+    };
+    let row = if crlf { row.without_cr() } else { row };
+    let labels: Result<Vec<_>, _> = row.iter().map(std::str::from_utf8).collect();
+    labels.is_ok_and(|labels| Header::read(&labels, mapped, &limits).is_ok())
+}
+
+/// A header seldom has quotes: which one the file uses shows in its rows. An apostrophe counts only if cells begin and
+/// end with it, few merely begin with it, and there is no other quote.
+fn like_the_rows(head: &[u8], skip: usize, dialect: Dialect) -> Dialect {
+    let rows = &head[skip..];
+    if dialect.quote != b'"' || memchr::memchr(b'"', rows).is_some() {
+        return dialect;
+    }
+    let (mut whole, mut half) = (0, 0);
+    // The last line may be cut off by the end of the head.
+    let end = memchr::memrchr(b'\n', rows).unwrap_or(rows.len());
+    for line in rows[..end].split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        for cell in line.split(|byte| *byte == dialect.delimiter) {
+            match cell {
+                [b'\'', .., b'\''] => whole += 1,
+                [b'\'', ..] => half += 1,
+                _ => {}
+            }
+        }
+    }
+    // A quoted cell that holds the delimiter looks like a half one.
+    if whole >= 2 && whole > 2 * half + 1 {
+        return Dialect {
+            quote: b'\'',
+            ..dialect
+        };
+    }
+    dialect
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(head: &str) -> (char, char, usize, u32) {
+        let Found {
+            dialect,
+            skip,
+            lines,
+        } = detect(head.as_bytes(), Wish::default(), &[], Limits::default());
+        (dialect.delimiter.into(), dialect.quote.into(), skip, lines)
+    }
+
+    #[test]
+    fn the_header_tells_the_delimiter() {
+        for delimiter in [',', ';', '\t', '|'] {
+            let head = ["event_type", "timestamp", "user_id"].join(&delimiter.to_string());
+            assert_eq!(found(&format!("{head}\nx\n")), (delimiter, '"', 0, 0));
+            let quoted = format!(
+                "\"{}\"\n",
+                head.replace(delimiter, &format!("\"{delimiter}\""))
+            );
+            assert_eq!(found(&quoted), (delimiter, '"', 0, 0));
+            assert_eq!(found(&quoted.replace('"', "'")), (delimiter, '\'', 0, 0));
+        }
+    }
+
+    #[test]
+    fn lines_above_the_header_are_passed_but_blank_ones_are_left() {
+        let header = "type,time,user\n";
+        assert_eq!(found(&format!("\n \n{header}")), (',', '"', 0, 0));
+        assert_eq!(
+            found(&format!("Events of May\n\n{header}")),
+            (',', '"', 15, 2)
+        );
+        assert_eq!(
+            found(&format!("# a, b\r\n# c\r\n{header}")),
+            (',', '"', 13, 2)
+        );
+        assert_eq!(
+            found(&format!("sep=;\r\n{}", header.replace(',', ";"))),
+            (';', '"', 7, 1)
+        );
+        assert_eq!(
+            found(&format!("sep=^\n{}", header.replace(',', "^"))),
+            ('^', '"', 6, 1)
+        );
+        let long = "title\n".repeat(40);
+        assert_eq!(found(&format!("{long}{header}")), (',', '"', 0, 0));
+    }
+
+    #[test]
+    fn rows_tell_an_apostrophe_from_a_quote() {
+        let header = "type,time,user,note\n";
+        let row = |note: &str| format!("{header}a,2025-11-10,u,{note}\n'b',2025-11-10,'u',x\n");
+        assert_eq!(found(&row("'n'")).1, '\'');
+        assert_eq!(found(&row("'tis so")).1, '"');
+        assert_eq!(found(&row("\"n\"")).1, '"');
+        assert_eq!(
+            found(&format!("{header}a,b,c,'n'\n")).1,
+            '"',
+            "one is no habit"
+        );
+    }
+
+    #[test]
+    fn no_guess_passes_without_every_required_column() {
+        assert_eq!(found("a;b;c\n1;2;3\n"), (',', '"', 0, 0));
+        assert_eq!(found(""), (',', '"', 0, 0));
+        assert_eq!(found("type;time,user\n"), (',', '"', 0, 0));
+    }
+}
