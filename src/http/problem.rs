@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::view;
 use crate::{
     ingest::{IngestError, OptionFault},
+    model::{Columns, Rejection},
     parse::ParseError,
     query::{MetricFault, QueryError},
     receive::ReceiveError,
@@ -79,6 +80,7 @@ codes! {
     TooManyColumns      "too-many-columns"       UNPROCESSABLE_ENTITY   "Too many columns";
     BadHeader           "bad-header"             UNPROCESSABLE_ENTITY   "Unreadable header";
     NoValidRows         "no-valid-rows"          UNPROCESSABLE_ENTITY   "No valid row";
+    TooManyErrors       "too-many-errors"        UNPROCESSABLE_ENTITY   "Too many bad rows";
     TooManyEventTypes   "too-many-event-types"   UNPROCESSABLE_ENTITY   "Too many event types";
     TooManyDays         "too-many-days"          UNPROCESSABLE_ENTITY   "Too many days";
     RangeTooLong        "range-too-long"         UNPROCESSABLE_ENTITY   "Range too long";
@@ -116,6 +118,18 @@ impl Problem {
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
+    }
+
+    /// The first of the rows that were rejected.
+    fn with_errors(self, failed: u64, first: &[Rejection], columns: &Columns) -> Self {
+        let errors: Vec<Value> = first
+            .iter()
+            .map(|rejection| view::rejection(rejection, &columns.labels))
+            .collect();
+        let truncated = failed > errors.len() as u64;
+        self.with("failed_count", failed)
+            .with("errors", errors)
+            .with("errors_truncated", truncated)
     }
 
     pub(super) fn after(mut self, seconds: u64) -> Self {
@@ -238,17 +252,13 @@ impl From<IngestError> for Problem {
                 first,
                 columns,
                 ..
-            } => {
-                let errors: Vec<Value> = first
-                    .iter()
-                    .map(|r| view::rejection(r, &columns.labels))
-                    .collect();
-                let truncated = failed > errors.len() as u64;
-                Self::new(Code::NoValidRows, detail)
-                    .with("failed_count", failed)
-                    .with("errors", errors)
-                    .with("errors_truncated", truncated)
-            }
+            } => Self::new(Code::NoValidRows, detail).with_errors(failed, &first, &columns),
+            IngestError::TooManyErrors {
+                failed,
+                first,
+                columns,
+                ..
+            } => Self::new(Code::TooManyErrors, detail).with_errors(failed, &first, &columns),
             IngestError::TooManyEventTypes { limit, line, .. } => {
                 Self::new(Code::TooManyEventTypes, detail)
                     .limit(limit, "EVENT_TYPES_LIMIT")

@@ -6,7 +6,7 @@ mod parsing;
 mod pipeline;
 mod survey;
 
-pub use options::{OptionFault, UploadOptions};
+pub use options::{OptionFault, Strictness, UploadOptions};
 pub use pipeline::{Accepted, Ingest};
 
 use std::time::Duration;
@@ -56,6 +56,20 @@ pub enum IngestError {
         failed: u64,
         /// The first fault, in words.
         reason: String,
+        /// The first rejections.
+        first: Vec<Rejection>,
+        /// The columns as they were understood.
+        columns: Box<Columns>,
+    },
+    /// More rows were rejected than the sender allows.
+    #[error(
+        "{failed} rows can't be taken, which is more than `{allowed}` allows; nothing was stored: mend the rows, or allow more"
+    )]
+    TooManyErrors {
+        /// How many rows were rejected before it was given up.
+        failed: u64,
+        /// What the sender allowed.
+        allowed: Strictness,
         /// The first rejections.
         first: Vec<Rejection>,
         /// The columns as they were understood.

@@ -1,5 +1,7 @@
 //! Options of an upload: names and values as a client sends them, checked once.
 
+use std::fmt;
+
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -12,8 +14,7 @@ const VALUE_BYTES: usize = 4_096;
 /// Longest source and file name.
 const NAME_BYTES: usize = 255;
 /// The options there are, for the reply to one that isn't.
-const KNOWN: &str =
-    "source, dedupe, encoding, delimiter, quote, timestamp_format, time_zone, columns, name";
+const KNOWN: &str = "source, dedupe, encoding, delimiter, quote, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name";
 
 /// An option that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,55 @@ pub struct UploadOptions {
     pub receive: receive::Options,
     /// How it is read.
     pub parse: parse::Options,
+    /// How many bad rows it may have.
+    pub strictness: Strictness,
+}
+
+/// How many bad rows a file may have before nothing of it is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Strictness {
+    /// Whether the first one is one too many (`on_error=abort`).
+    pub abort: bool,
+    /// At most so many (`max_errors`).
+    pub errors: Option<u64>,
+    /// At most so many in a million rows that are not blank (`max_error_ratio`).
+    pub per_million: Option<u32>,
+}
+
+impl Strictness {
+    /// The most bad rows, whatever the number of rows.
+    #[must_use]
+    pub fn most(self) -> Option<u64> {
+        if self.abort { Some(0) } else { self.errors }
+    }
+
+    /// Whether a whole file with so many bad rows has too many.
+    #[must_use]
+    pub fn refuses(self, failed: u64, inserted: u64) -> bool {
+        let too_many = self.most().is_some_and(|most| failed > most);
+        let too_often = self.per_million.is_some_and(|of| {
+            let rows = u128::from(failed) + u128::from(inserted);
+            u128::from(failed) * 1_000_000 > u128::from(of) * rows
+        });
+        too_many || too_often
+    }
+}
+
+impl fmt::Display for Strictness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            abort,
+            errors,
+            per_million,
+        } = *self;
+        if abort {
+            return f.write_str("on_error=abort");
+        }
+        let errors = errors.map(|most| format!("max_errors={most}"));
+        let ratio = per_million.map(|of| format!("max_error_ratio={}", f64::from(of) / 1e6));
+        let stated: Vec<_> = errors.into_iter().chain(ratio).collect();
+        f.write_str(&stated.join(", "))
+    }
 }
 
 impl UploadOptions {
@@ -98,6 +148,34 @@ impl UploadOptions {
             }
             "columns" if value.len() > VALUE_BYTES => return Err(too_long("columns", VALUE_BYTES)),
             "source" => value.trim().clone_into(&mut self.source),
+            "on_error" => {
+                self.strictness.abort = match value.trim() {
+                    "abort" => true,
+                    "skip" => false,
+                    _ => return Err(bad("on_error", "it is `skip` or `abort`".into())),
+                };
+            }
+            "max_errors" => {
+                let most = value
+                    .trim()
+                    .parse()
+                    .map_err(|_| bad("max_errors", "it is a whole number of rows".into()))?;
+                self.strictness.errors = Some(most);
+            }
+            "max_error_ratio" => {
+                let ratio = value
+                    .trim()
+                    .parse()
+                    .ok()
+                    .filter(|r| (0.0..=1.0).contains(r));
+                let ratio: f64 = ratio.ok_or_else(|| {
+                    bad(
+                        "max_error_ratio",
+                        "it is a part of the rows from 0 to 1, such as 0.01".into(),
+                    )
+                })?;
+                self.strictness.per_million = Some((ratio * 1e6).round() as u32);
+            }
             "delimiter" => {
                 let expected = "it is one ASCII character, or comma, semicolon, tab, pipe or space";
                 let one = character(value).ok_or_else(|| bad("delimiter", expected.into()))?;
@@ -150,6 +228,9 @@ impl UploadOptions {
             "timestamp_format",
             "time_zone",
             "columns",
+            "on_error",
+            "max_errors",
+            "max_error_ratio",
             "name",
         ]
         .into_iter()
@@ -178,6 +259,8 @@ impl UploadOptions {
             file_name: _,
             receive,
             parse,
+            // What is stored does not depend on it, only whether anything is.
+            strictness: _,
         } = self;
         // The digest is of the unpacked file, so how it was packed is no part of it.
         let receive::Options {

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::{
-    IngestError, Limits, UploadOptions,
+    IngestError, Limits, Strictness, UploadOptions,
     parsing::{End, Parsing, Step},
 };
 use crate::{
@@ -133,7 +133,7 @@ impl Ingest {
         // A file fault stops the parser, and with it the body: it is the reason, not the broken channel. Nor does
         // a fault wait for a client that is silent.
         let sending = async { Ok(send_body(body, chunks).await) };
-        let taking = self.take(id, waiting_steps);
+        let taking = self.take(id, options.strictness, waiting_steps);
         let (sent, taken) = futures_util::future::try_join(sending, taking).await?;
         sent?;
         taken.ok_or_else(|| IngestError::Body("the body ended before its end".into()))
@@ -143,6 +143,7 @@ impl Ingest {
     async fn take(
         &self,
         id: BatchId,
+        strictness: Strictness,
         mut steps: mpsc::Receiver<Result<Step, IngestError>>,
     ) -> Result<Option<Taken>, IngestError> {
         let mut taken = Taken::default();
@@ -154,13 +155,20 @@ impl Ingest {
                     taken.columns = columns;
                 }
                 Step::Rows(Parsed { events, rejections }) => {
+                    taken.failed += rejections.len() as u64;
                     if let (Some(writer), false) = (&mut writer, events.is_empty()) {
                         writer.append(events).await?;
                     }
                     self.keep_rejections(id, &mut taken, rejections).await?;
+                    if strictness.most().is_some_and(|most| taken.failed > most) {
+                        return Err(taken.too_many(strictness));
+                    }
                 }
                 Step::End(end) => {
                     taken.check(&end)?;
+                    if strictness.refuses(end.summary.failed, end.summary.inserted) {
+                        return Err(taken.too_many(strictness));
+                    }
                     if let Some(writer) = writer.take() {
                         writer.finish().await?;
                     }
@@ -284,12 +292,22 @@ impl Ingest {
 struct Taken {
     columns: Columns,
     by_code: BTreeMap<crate::model::FaultCode, u64>,
+    failed: u64,
     kept: u64,
     first: Vec<Rejection>,
     end: Option<Box<End>>,
 }
 
 impl Taken {
+    fn too_many(self, allowed: Strictness) -> IngestError {
+        IngestError::TooManyErrors {
+            failed: self.failed,
+            allowed,
+            first: self.first,
+            columns: Box::new(self.columns),
+        }
+    }
+
     fn check(&mut self, end: &End) -> Result<(), IngestError> {
         if end.summary.inserted > 0 {
             return Ok(());

@@ -240,6 +240,48 @@ async fn a_body_over_the_limit_is_refused_with_the_limit_and_its_setting() {
 }
 
 #[tokio::test]
+async fn a_file_with_more_bad_rows_than_allowed_is_refused_whole_with_its_errors() {
+    let app = TestApp::start().await;
+    let csv = rows(97) + "e,u,login,\ne,u,login,soon\ne,,login,2025-11-10\n";
+    for (options, rows, listed) in [
+        ("?on_error=abort", "on_error=abort", 3),
+        ("?max_errors=2", "max_errors=2", 3),
+        ("?max_error_ratio=0.02", "max_error_ratio=0.02", 3),
+        (
+            "?max_errors=9&max_error_ratio=0",
+            "max_errors=9, max_error_ratio=0",
+            3,
+        ),
+    ] {
+        let answer = app.upload(options, csv.clone()).await;
+        assert_eq!(
+            answer.problem(),
+            (422, "too-many-errors".into()),
+            "{options}"
+        );
+        let told = answer.json();
+        assert!(answer.text.contains(rows), "{}", answer.text);
+        assert_eq!(told["errors"].as_array().map(Vec::len), Some(listed));
+        assert_eq!(told["failed_count"], listed);
+    }
+    assert_eq!(app.batches_with_events().await, 0);
+    for options in [
+        "?on_error=skip",
+        "?max_errors=3&source=a",
+        "?max_error_ratio=0.03&source=b",
+    ] {
+        let answer = app.upload(options, csv.clone()).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        assert_eq!(answer.json()["failed_count"], 3);
+    }
+    for wrong in ["?on_error=stop", "?max_errors=-1", "?max_error_ratio=2"] {
+        let answer = app.upload(wrong, csv.clone()).await;
+        assert_eq!(answer.problem(), (400, "bad-option".into()), "{wrong}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_leaves_nothing_visible() {
     let app = TestApp::start().await;
     let half = rows(20_000).into_bytes();
