@@ -4,7 +4,11 @@
 //! into the collection that the service would use; with `plain` behind it, into one without its index),
 //! `held` (counts the events that are there, and their bytes), or `drop` (removes the database). One JSON line each.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    io::BufReader,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::{
@@ -18,7 +22,7 @@ use mongodb::{
 use tallymill::{
     model::EventBlock,
     parse::{self, Parser},
-    receive::{self, Receiver},
+    receive::{self, Text},
     store::mongo::{MongoStore, Tuning},
 };
 
@@ -48,19 +52,20 @@ async fn events(uri: &str) -> Collection<RawDocumentBuf> {
 
 /// The documents of a file, in its order.
 fn documents(file: &str) -> Vec<RawDocumentBuf> {
-    let body = std::fs::read(file).expect("a file");
-    let mut receiver = Receiver::new(receive::Limits::default());
+    let file = BufReader::with_capacity(CHUNK, File::open(file).expect("a file"));
+    let mut text = Text::open(
+        file,
+        receive::Options::default(),
+        receive::Limits::default(),
+    )
+    .expect("a CSV file");
     let mut parser =
         Parser::new(parse::Options::default(), parse::Limits::default()).expect("default options");
     let mut made = Vec::new();
-    for chunk in body.chunks(CHUNK) {
-        for text in receiver.push(chunk).expect("a CSV file") {
-            parser.feed(text).expect("a CSV file");
-        }
+    while let Some(piece) = text.piece().expect("a CSV file") {
+        parser.feed(piece).expect("a CSV file");
         take(&mut parser, &mut made);
     }
-    let (tail, _) = receiver.finish().expect("a CSV file");
-    parser.feed(&tail).expect("a CSV file");
     parser.finish().expect("a CSV file");
     take(&mut parser, &mut made);
     made

@@ -3,7 +3,7 @@
 //! MODE is `parse` (receive and parse, nothing kept), `store` (the whole pipeline into a batch, without HTTP),
 //! or `process` (the same, then a run with claims, and one without). One JSON line a measurement.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{fs::File, io::BufReader, path::Path, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use chrono_tz::Tz;
@@ -14,7 +14,7 @@ use tallymill::{
     job::{self, Desk, Dispatch, DispatchError, Runner},
     model::{BatchId, JobId},
     parse::{self, Parser},
-    receive::{self, Receiver},
+    receive::{self, Text},
     store::embedded::{EmbeddedStore, Mode},
 };
 use tokio_util::sync::CancellationToken;
@@ -55,13 +55,17 @@ fn now() -> Instant {
 
 fn parse(file: &Path) {
     let started = now();
-    let mut receiver = Receiver::new(receive::Limits::default());
+    let file = BufReader::with_capacity(CHUNK, File::open(file).expect("a file"));
+    let mut text = Text::open(
+        file,
+        receive::Options::default(),
+        receive::Limits::default(),
+    )
+    .expect("a CSV file");
     let mut parser =
         Parser::new(parse::Options::default(), parse::Limits::default()).expect("default options");
-    for chunk in chunks(file) {
-        for text in receiver.push(&chunk).expect("a CSV file") {
-            parser.feed(text).expect("a CSV file");
-        }
+    while let Some(piece) = text.piece().expect("a CSV file") {
+        parser.feed(piece).expect("a CSV file");
         while parser.take().is_some() {}
     }
     let summary = parser.finish().expect("a CSV file");

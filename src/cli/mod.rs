@@ -39,7 +39,7 @@ pub enum Command {
     /// Run jobs only, beside other processes (needs `MONGO_URI`)
     Worker,
     /// Upload CSV files, process them, and print the daily figures
-    Import(import::Import),
+    Import(Box<import::Import>),
     /// Write sample events as CSV, the same for the same seed
     Generate(generate::Generate),
     /// Bring the store in `DATA_DIR`, or at `MONGO_URI`, to this version's schema, and stop

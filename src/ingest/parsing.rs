@@ -77,7 +77,7 @@ impl Parsing {
         steps: &mpsc::Sender<Result<Step, IngestError>>,
     ) -> Result<Received, IngestError> {
         let mut text = Text::open(chunks, self.receive, self.limits.receive)?;
-        while let Some(piece) = text.next()? {
+        while let Some(piece) = text.piece()? {
             self.parser.feed(piece)?;
             self.hand_on(steps)?;
         }

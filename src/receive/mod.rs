@@ -144,7 +144,7 @@ impl Text {
     ///
     /// # Errors
     /// [`ReceiveError`] says what is wrong with the body.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, ReceiveError> {
+    pub fn piece(&mut self) -> Result<Option<&[u8]>, ReceiveError> {
         self.source.consume(std::mem::take(&mut self.given));
         if self.decoding.is_none() {
             self.read_head()?;

@@ -42,7 +42,7 @@ fn receive_with(
     let source = Cut(bytes.to_vec(), 0, size);
     let mut text = Text::open(source, options, Limits { body })?;
     let mut all = Vec::new();
-    while let Some(piece) = text.next()? {
+    while let Some(piece) = text.piece()? {
         assert!(piece.len() <= 3 * PIECE_BYTES);
         all.extend_from_slice(piece);
     }

@@ -122,8 +122,8 @@ fn a_refused_file_exits_with_2_and_says_what_to_do() {
             "bad/events-missing-timestamp.csv",
             "missing column `timestamp`",
         ),
-        ("bad/semicolons.csv", "save it with commas"),
-        ("bad/gzip.csv", "unpack it"),
+        ("bad/gzip-cut-off.csv", "damaged or cut off"),
+        ("bad/xlsx.csv", "export the sheet as CSV"),
         ("bad/empty.csv", "the file is empty"),
         (
             "bad/no-valid-rows.csv",
@@ -146,6 +146,19 @@ fn a_refused_file_exits_with_2_and_says_what_to_do() {
             .starts_with("tallymill: nowhere.csv: can't be read: "),
         "{ran:?}"
     );
+}
+
+#[test]
+fn how_a_file_is_read_can_be_stated() {
+    let home = Home::new();
+    let file = home.file("good/windows-1252.csv");
+    let stated = ["--encoding", "windows-1252", "--delimiter", "comma"];
+    let ran = home.run(&[], &[&["import", &*file], &stated[..]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let bad = home.file("bad/missing-values.csv");
+    let ran = home.run(&[], &["import", &bad, "--on-error", "abort"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.contains("on_error=abort"), "{ran:?}");
 }
 
 #[tokio::test]

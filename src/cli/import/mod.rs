@@ -45,7 +45,8 @@ Examples:
   tallymill import events.csv
   tallymill import --source shop --columns user_id:candidate_id,timestamp:when jan.csv feb.csv
   tallymill import --server http://127.0.0.1:3000 --time-zone Europe/Berlin events.csv
-  zcat events.csv.gz | tallymill import -")]
+  tallymill import --encoding windows-1252 --delimiter semicolon --on-error abort export.csv.gz
+  psql -c 'COPY events TO STDOUT CSV HEADER' | tallymill import -")]
 pub struct Import {
     /// CSV files; `-` reads standard input
     #[arg(required = true, value_name = "FILE")]
@@ -65,6 +66,24 @@ pub struct Import {
     /// Columns by another name, such as `user_id:candidate_id,timestamp:when`
     #[arg(long, value_name = "NAME:COLUMN,…")]
     pub columns: Option<String>,
+    /// The encoding, such as windows-1252; found out if not stated
+    #[arg(long, value_name = "LABEL")]
+    pub encoding: Option<String>,
+    /// What separates cells: a character, or comma, semicolon, tab, pipe or space; found out if not stated
+    #[arg(long, value_name = "CHAR")]
+    pub delimiter: Option<String>,
+    /// What encloses cells, " or '; found out if not stated
+    #[arg(long, value_name = "CHAR")]
+    pub quote: Option<String>,
+    /// What a bad row does: skip (it is kept apart) or abort (nothing is stored)
+    #[arg(long, value_parser = ["skip", "abort"])]
+    pub on_error: Option<String>,
+    /// Store nothing if more rows than this are bad
+    #[arg(long, value_name = "ROWS")]
+    pub max_errors: Option<u64>,
+    /// Store nothing if a larger part of the rows is bad, such as 0.01
+    #[arg(long, value_name = "RATIO")]
+    pub max_error_ratio: Option<f64>,
     /// The service to send to
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
@@ -88,6 +107,8 @@ pub async fn run(options: &Import, config: Config) -> ExitCode {
 async fn import(options: &Import, config: Config) -> Result<(), ImportError> {
     let known = match &options.server {
         Some(url) => Some(url.clone()),
+        // A server on this DATA_DIR has another store than the one that is named.
+        None if config.mongo_uri.is_some() => None,
         None => running(&config.data_dir).await?,
     };
     if let Some(url) = known {
@@ -289,6 +310,15 @@ fn query(options: &Import, path: &Path) -> Vec<(&'static str, String)> {
         ("dedupe", options.dedupe.clone()),
         ("timestamp_format", options.timestamp_format.clone()),
         ("time_zone", options.time_zone.clone()),
+        ("encoding", options.encoding.clone()),
+        ("delimiter", options.delimiter.clone()),
+        ("quote", options.quote.clone()),
+        ("on_error", options.on_error.clone()),
+        ("max_errors", options.max_errors.map(|n| n.to_string())),
+        (
+            "max_error_ratio",
+            options.max_error_ratio.map(|r| r.to_string()),
+        ),
         ("columns", options.columns.clone()),
     ]
     .into_iter()
