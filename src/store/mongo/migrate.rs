@@ -89,10 +89,14 @@ async fn own(db: &Db, steps: &[(&str, Step)]) -> Result<()> {
     let names = async { db.database.list_collection_names().await };
     let names = db.ask("the list of collections", names).await?;
     let ours = steps.iter().flat_map(|(_, step)| &step.collections);
-    let foreign = ours
+    let mut foreign = ours
         .map(|shape| shape.name.as_str())
-        .chain(["meta", "migrations"])
+        .chain(["migrations"])
         .find(|name| names.iter().any(|there| there == name));
+    // It is there, and still empty, while another process marks it.
+    if db.one("meta", doc! {}).await?.is_some() {
+        foreign = foreign.or(Some("meta"));
+    }
     // Another process that starts at this moment marks it before it makes them.
     if let Some(name) = foreign
         && marked().await?.is_none()
