@@ -4,10 +4,12 @@
 mod options;
 mod parsing;
 mod pipeline;
+mod strictness;
 mod survey;
 
-pub use options::{OptionFault, Strictness, UploadOptions};
+pub use options::{OptionFault, UploadOptions};
 pub use pipeline::{Accepted, Ingest};
+pub use strictness::Strictness;
 
 use std::time::Duration;
 
