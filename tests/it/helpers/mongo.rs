@@ -18,7 +18,11 @@ start() { "$@" <&3 & server=$!; }
 start "$@"
 while read -r order; do
   case $order in
-    hang) kill -STOP $server ;;
+    hang)
+      kill -STOP $server
+      # A thread that is at work may still answer before the signal reaches it.
+      while grep -qs '^State:[[:space:]]*[A-SU-Za-su-z]' /proc/$server/task/*/status; do :; done
+      ;;
     go) kill -CONT $server ;;
     kill) kill -KILL $server; wait $server 2> /dev/null ;;
     start) start "$@" ;;
