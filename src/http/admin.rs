@@ -121,16 +121,28 @@ pub(super) async fn list(
     })))
 }
 
+/// What an admin may do about one dead job.
+#[derive(Clone, Copy)]
+enum Act {
+    Retry,
+    Discard,
+}
+
+impl Act {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Discard => "discard",
+        }
+    }
+}
+
 pub(super) async fn retry(
     admin: Admin,
     at: Data<Context>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    check_queue(&path.0)?;
-    let id: JobId = id(&path.1)?;
-    record(&admin, &at, "retry", &path.1, "asked".into()).await?;
-    let changed = at.desk.retry(id).await?;
-    settle(&admin, &at, "retry", id, changed).await
+    act(&admin, &at, &path, Act::Retry).await
 }
 
 pub(super) async fn discard(
@@ -138,11 +150,24 @@ pub(super) async fn discard(
     at: Data<Context>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    check_queue(&path.0)?;
-    let id: JobId = id(&path.1)?;
-    record(&admin, &at, "discard", &path.1, "asked".into()).await?;
-    let changed = at.desk.discard(id).await?;
-    settle(&admin, &at, "discard", id, changed).await
+    act(&admin, &at, &path, Act::Discard).await
+}
+
+/// On record before and after, so that an act whose outcome is lost leaves a trace.
+async fn act(
+    admin: &Admin,
+    at: &Context,
+    (queue, job): &(String, String),
+    act: Act,
+) -> Result<HttpResponse, Problem> {
+    check_queue(queue)?;
+    let id: JobId = id(job)?;
+    record(admin, at, act.name(), job, "asked".into()).await?;
+    let changed = match act {
+        Act::Retry => at.desk.retry(id).await?,
+        Act::Discard => at.desk.discard(id).await?,
+    };
+    settle(admin, at, act.name(), id, changed).await
 }
 
 async fn settle(
