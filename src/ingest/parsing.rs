@@ -156,11 +156,7 @@ impl Chunks {
 
 impl Read for Chunks {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let piece = self.fill_buf()?;
-        let taken = piece.len().min(into.len());
-        into[..taken].copy_from_slice(&piece[..taken]);
-        self.consume(taken);
-        Ok(taken)
+        receive::read_buffered(self, into)
     }
 }
 

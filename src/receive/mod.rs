@@ -12,7 +12,7 @@ use std::io::{self, BufRead};
 use sha2::{Digest, Sha256};
 
 pub use encoding::{Encoding, Known};
-pub use unpack::{Broken, Packing};
+pub use unpack::{Broken, Packing, read_buffered};
 
 use encoding::Decoding;
 

@@ -178,13 +178,21 @@ struct Counted {
     limit: u64,
 }
 
+/// Reads by way of the buffer, for a source that is pulled by pieces.
+///
+/// # Errors
+/// Those of the source.
+pub fn read_buffered(source: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
+    let piece = source.fill_buf()?;
+    let taken = piece.len().min(into.len());
+    into[..taken].copy_from_slice(&piece[..taken]);
+    source.consume(taken);
+    Ok(taken)
+}
+
 impl Read for Counted {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let piece = self.fill_buf()?;
-        let taken = piece.len().min(into.len());
-        into[..taken].copy_from_slice(&piece[..taken]);
-        self.consume(taken);
-        Ok(taken)
+        read_buffered(self, into)
     }
 }
 
