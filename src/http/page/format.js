@@ -49,7 +49,7 @@ export function dayLabel(day, options = { day: 'numeric', month: 'short' }) {
 
 const NAMES = {
   ',': 'comma', ';': 'semicolon', '\t': 'tab', '|': 'pipe', '"': 'double quote', "'": 'single quote',
-  lf: 'LF', crlf: 'CRLF',
+  lf: 'LF', crlf: 'CRLF', cr: 'CR',
 };
 
 export const punctuation = value => NAMES[value] ?? String(value ?? '–');

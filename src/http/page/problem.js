@@ -28,7 +28,7 @@ const BY_STATUS = {
   409: 'It is in a state that does not allow this. Reload and look again.',
   410: 'It was undone; upload the file again if you need it.',
   413: 'Split the file, or have the limit that is named raised.',
-  415: 'Save the file as CSV (text in UTF-8, separated by commas) and upload that.',
+  415: 'Save the file as CSV and upload that, as it is or packed with gzip, zstd or zip.',
   422: 'Correct the file or the options and upload again.',
 };
 

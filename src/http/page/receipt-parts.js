@@ -7,11 +7,13 @@ import { bytes, instant, number, plural, punctuation, role, words } from './form
 export function fileFacts(batch) {
   const { file, dialect, columns, identity, event_time: times } = batch;
   const facts = [
-    file && ['Size', bytes(file.bytes)],
-    dialect && ['Encoding', `${dialect.encoding}${dialect.bom ? ' with byte order mark' : ''}`],
+    file && ['Size', `${bytes(file.bytes)}${file.packing ? `, unpacked from ${file.packing}` : ''}`],
+    dialect && ['Encoding', `${dialect.encoding}${dialect.bom ? ' with byte order mark' : ''} (${dialect.encoding_known})`],
     dialect && ['Delimiter', punctuation(dialect.delimiter)],
     dialect && ['Quote', punctuation(dialect.quote)],
     dialect && ['Line ending', punctuation(dialect.line_ending)],
+    dialect?.preamble_lines > 0 && ['Above the header', plural(dialect.preamble_lines, 'line')],
+    dialect?.repeated_headers > 0 && ['Header repeated', plural(dialect.repeated_headers, 'time')],
     times?.min && ['First event', instant(times.min)],
     times?.max && ['Last event', instant(times.max)],
     identity && ['Same event if', identity.kind === 'none' ? 'never: every row counts' : `same ${words(identity.kind).toLowerCase()}${identity.source ? ` in source “${identity.source}”` : ''}`],
