@@ -114,6 +114,33 @@ async fn everything_can_be_done_with_the_keyboard() {
 }
 
 #[tokio::test]
+async fn a_receipt_tells_how_the_file_was_read_and_what_of_it_is_a_guess() {
+    let (app, browser) = (TestApp::start().await, Browser::start().await);
+    browser.page.goto(&app.url).await.expect("opens");
+    let good = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/good");
+    for (file, told) in [
+        ("gzip.csv", &["unpacked from gzip", "utf-8 (detected)"][..]),
+        ("windows-1252.csv", &["windows-1252 (guessed)", "comma"]),
+        (
+            "comments-above-the-header.csv",
+            &["Above the header", "3 lines"],
+        ),
+    ] {
+        choose(&browser, &good.join(file).display().to_string()).await;
+        browser.click("#upload-button").await;
+        browser
+            .see(&format!("#receipt[data-file='{file}'] .file-facts"))
+            .await;
+        browser.click("#receipt .file-facts summary").await;
+        let facts = browser.text("#receipt .file-facts dl").await;
+        assert!(told.iter().all(|said| facts.contains(said)), "{facts}");
+    }
+    browser.shoot("7-how-it-was-read").await;
+    drop(browser);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_refused_file_says_what_to_do_and_text_from_files_stays_text() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     browser.page.goto(&app.url).await.expect("opens");

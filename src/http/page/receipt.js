@@ -81,6 +81,7 @@ function show(batch) {
   close();
   shown = batch;
   card.dataset.batch = batch.batch_id;
+  card.dataset.file = batch.file?.name ?? '';
   say(title, fileName(batch));
   byId('receipt-badge').hidden = false;
   card.hidden = false;
