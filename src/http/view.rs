@@ -27,6 +27,7 @@ pub(super) fn rejection(rejection: &Rejection, labels: &[String]) -> Value {
         row,
         line,
         last_line,
+        byte_offset,
         cells,
         clipped,
         faults,
@@ -39,7 +40,7 @@ pub(super) fn rejection(rejection: &Rejection, labels: &[String]) -> Value {
         fields.insert("_extra".into(), extra.into());
     }
     json!({
-        "row": row, "line": line, "last_line": last_line, "fields": fields, "fields_clipped": clipped,
+        "row": row, "line": line, "last_line": last_line, "byte_offset": byte_offset, "fields": fields, "fields_clipped": clipped,
         "error_reason": rejection.reason(), "faults": faults,
     })
 }
@@ -118,6 +119,7 @@ fn receipt_view(
         line_ending,
         delimiter,
         quote,
+        escape,
         preamble_lines,
         repeated_headers,
         columns,
@@ -158,7 +160,7 @@ fn receipt_view(
         "received_count": rows.received, "inserted_count": rows.inserted, "failed_count": rows.failed, "blank_count": rows.blank,
         "errors_by_code": by_code, "errors_kept": rejections_kept,
         "file": { "name": file_name, "bytes": bytes, "sha256": sha256, "packing": packing },
-        "dialect": { "encoding": encoding, "encoding_known": encoding_known, "bom": bom, "delimiter": delimiter, "quote": quote,
+        "dialect": { "encoding": encoding, "encoding_known": encoding_known, "bom": bom, "delimiter": delimiter, "quote": quote, "escape": escape,
             "line_ending": line_ending, "preamble_lines": preamble_lines, "repeated_headers": repeated_headers },
         "columns": columns_view,
         "identity": { "kind": kind, "source": source, "columns": if kind == "none" { json!([]) } else { json!(["event_id"]) }, "hint": columns.hint },

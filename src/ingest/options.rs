@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::Strictness;
 use crate::{
-    parse::{self, Dialect, ParseOptionError, Parser, Required},
+    parse::{self, Dialect, Escape, ParseOptionError, Parser, Required},
     receive::{self, Encoding},
 };
 
@@ -13,7 +13,7 @@ const VALUE_BYTES: usize = 4_096;
 /// Longest source and file name.
 const NAME_BYTES: usize = 255;
 /// The options there are, for the reply to one that isn't.
-const KNOWN: &str = "source, dedupe, encoding, delimiter, quote, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name";
+const KNOWN: &str = "source, dedupe, encoding, delimiter, quote, escape, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name";
 
 /// An option that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -138,6 +138,12 @@ impl UploadOptions {
                 let one = character(value).ok_or_else(|| bad("quote", expected.into()))?;
                 self.parse.dialect.quote = Some(one);
             }
+            "escape" => {
+                let expected = "it is `doubled` or `backslash`";
+                let escape = Escape::of_name(value.trim());
+                self.parse.dialect.escape =
+                    Some(escape.ok_or_else(|| bad("escape", expected.into()))?);
+            }
             "encoding" => {
                 let encoding = Encoding::of_label(value.trim()).ok_or_else(|| {
                     let expected = "it is a label of the Encoding Standard, such as utf-8, utf-16le, windows-1252 or shift_jis";
@@ -177,6 +183,7 @@ impl UploadOptions {
             "encoding",
             "delimiter",
             "quote",
+            "escape",
             "timestamp_format",
             "time_zone",
             "columns",
@@ -244,7 +251,11 @@ impl UploadOptions {
         columns.sort_unstable();
         part(&columns.join("\n"));
         // The one dialect of the first version: what is found out follows from the bytes, what is stated comes below.
-        let Dialect { delimiter, quote } = Dialect::default();
+        let Dialect {
+            delimiter,
+            quote,
+            escape: _,
+        } = Dialect::default();
         part(&format!("{delimiter},{quote}"));
         // Only if it is stated, so that the form stays what it was.
         if let Some(encoding) = encoding {
@@ -254,6 +265,9 @@ impl UploadOptions {
             if let Some(byte) = stated {
                 part(&format!("{name}={byte}"));
             }
+        }
+        if let Some(escape) = dialect.escape {
+            part(&format!("escape={}", escape.as_str()));
         }
         hash.finalize().into()
     }

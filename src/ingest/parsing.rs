@@ -207,3 +207,6 @@ fn columns(header: &Header) -> Columns {
         hint,
     }
 }
+
+#[cfg(test)]
+mod tests;

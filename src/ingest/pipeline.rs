@@ -238,6 +238,7 @@ impl Ingest {
             line_ending: line_ending(summary.line_ending).into(),
             delimiter: summary.dialect.delimiter.into(),
             quote: summary.dialect.quote.into(),
+            escape: summary.dialect.escape.as_str().into(),
             preamble_lines: summary.preamble_lines,
             repeated_headers: summary.repeated_headers,
             claims: survey.with_id(),

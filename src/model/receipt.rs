@@ -125,6 +125,9 @@ pub struct Receipt {
     /// What encloses cells.
     #[serde(default = "double_quote")]
     pub quote: char,
+    /// How a quoted cell holds the quote: `doubled` or `backslash`.
+    #[serde(default = "doubled")]
+    pub escape: String,
     /// Lines above the header, which are no rows.
     #[serde(default)]
     pub preamble_lines: u32,
@@ -156,6 +159,10 @@ fn comma() -> char {
 
 fn double_quote() -> char {
     '"'
+}
+
+fn doubled() -> String {
+    "doubled".into()
 }
 
 fn detected() -> String {

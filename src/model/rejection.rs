@@ -113,6 +113,10 @@ pub struct Rejection {
     pub line: u32,
     /// The last physical line it took with it; the same as `line` for most.
     pub last_line: u32,
+    /// Where it starts in the decoded text: bytes of UTF-8 before it, a byte-order mark not counted.
+    // What was stored before this was kept does not have it.
+    #[serde(default)]
+    pub byte_offset: u64,
     /// The original cells in header order (more or fewer if that is the fault), together at most
     /// [`Rejection::CELLS_BYTES`].
     pub cells: Vec<String>,

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use csv_async::{AsyncReader, AsyncReaderBuilder, ByteRecord, Terminator};
 use futures_util::FutureExt;
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Escape};
 
 /// What csv-async takes from its source at a time; stays in the first-level cache.
 const SOURCE_BYTES: usize = 16 * 1024;
@@ -24,7 +24,7 @@ impl Cells {
             .delimiter(dialect.delimiter)
             .quote(dialect.quote)
             .double_quote(true)
-            .escape(None)
+            .escape((dialect.escape == Escape::Backslash).then_some(b'\\'))
             .terminator(Terminator::Any(b'\n'))
             .has_headers(false)
             .flexible(true)

@@ -4,7 +4,7 @@
 use super::{
     Limits,
     cells::Cells,
-    dialect::{Dialect, Wish},
+    dialect::{Dialect, Escape, Wish},
     field::Required,
     frame::{Block, Frame, Kind},
     header::Header,
@@ -55,14 +55,26 @@ pub(super) fn detect(
     let first = Dialect {
         delimiter: delimiters[0],
         quote: quotes[0],
+        escape: wish.escape.unwrap_or_default(),
     };
     for (skip, lines) in starts(head, from) {
         for &delimiter in &delimiters {
             for &quote in &quotes {
-                let dialect = Dialect { delimiter, quote };
-                if dialect.is_usable() && is_header(&head[skip..], dialect, mapped, limits) {
+                let dialect = Dialect {
+                    delimiter,
+                    quote,
+                    escape: first.escape,
+                };
+                if !dialect.is_usable() {
+                    continue;
+                }
+                if let Some(labels) = labels(&head[skip..], dialect, mapped, limits) {
                     let dialect = match wish.quote {
                         None => like_the_rows(head, skip, dialect),
+                        Some(_) => dialect,
+                    };
+                    let dialect = match wish.escape {
+                        None => escaped_like_the_rows(&head[skip..], dialect, labels, limits),
                         Some(_) => dialect,
                     };
                     return Found {
@@ -125,29 +137,41 @@ fn starts(head: &[u8], from: Found) -> impl Iterator<Item = (usize, u32)> {
     })
 }
 
-/// Whether the first record of `text` names every required column.
-fn is_header(text: &[u8], dialect: Dialect, mapped: &[(Required, String)], limits: Limits) -> bool {
-    let rules = Rules {
-        dialect,
-        record_bytes: limits.record_bytes,
-        record_lines: limits.record_lines,
-        fields: None,
-    };
-    let (mut frame, mut block, mut cells) =
-        (Frame::new(rules, 1), Block::default(), Cells::new(dialect));
+/// How many labels the first record of `text` has, if it names every required column.
+fn labels(
+    text: &[u8],
+    dialect: Dialect,
+    mapped: &[(Required, String)],
+    limits: Limits,
+) -> Option<usize> {
+    let rules = rules(dialect, limits, None);
+    let (mut frame, mut block, mut cells) = (
+        Frame::new(rules, 1, 0),
+        Block::default(),
+        Cells::new(dialect),
+    );
     frame.push(text);
     frame.end();
     if !frame.cut(&mut block) || block.metas.iter().any(|meta| meta.kind == Kind::Bad) {
-        return false;
+        return None;
     }
     let crlf = block.metas.first().is_some_and(|meta| meta.crlf);
     cells.load(&mut block.text);
-    let Some(row) = cells.next() else {
-        return false;
-    };
+    let row = cells.next()?;
     let row = if crlf { row.without_cr() } else { row };
     let labels: Result<Vec<_>, _> = row.iter().map(std::str::from_utf8).collect();
-    labels.is_ok_and(|labels| Header::read(&labels, mapped, &limits).is_ok())
+    let labels = labels.ok()?;
+    let header = Header::read(&labels, mapped, &limits).ok()?;
+    Some(header.labels.len())
+}
+
+fn rules(dialect: Dialect, limits: Limits, fields: Option<usize>) -> Rules {
+    Rules {
+        dialect,
+        record_bytes: limits.record_bytes,
+        record_lines: limits.record_lines,
+        fields,
+    }
 }
 
 /// A header seldom has quotes: which one the file uses shows in its rows. An apostrophe counts only if cells begin and
@@ -178,6 +202,47 @@ fn like_the_rows(head: &[u8], skip: usize, dialect: Dialect) -> Dialect {
         };
     }
     dialect
+}
+
+/// Whether quotes are escaped by a backslash: only if more records are whole then, since a cell may well end in one.
+fn escaped_like_the_rows(text: &[u8], dialect: Dialect, labels: usize, limits: Limits) -> Dialect {
+    let escaped = Dialect {
+        escape: Escape::Backslash,
+        ..dialect
+    };
+    let mark = [b'\\', dialect.quote];
+    if !escaped.is_usable() || memchr::memmem::find(text, &mark).is_none() {
+        return dialect;
+    }
+    let whole = |dialect| whole_records(text, rules(dialect, limits, Some(labels)));
+    if whole(escaped) > whole(dialect) {
+        escaped
+    } else {
+        dialect
+    }
+}
+
+/// Records of the right number of cells, without text behind a closing quote.
+fn whole_records(mut text: &[u8], rules: Rules) -> usize {
+    let (mut frame, mut block) = (Frame::new(rules, 1, 0), Block::default());
+    let mut cells = Cells::new(rules.dialect);
+    let mut whole = 0;
+    while !text.is_empty() {
+        text = &text[frame.push(text)..];
+        if text.is_empty() {
+            frame.end();
+        }
+        while frame.cut(&mut block) {
+            cells.load(&mut block.text);
+            for meta in block.metas.iter().filter(|meta| meta.kind != Kind::Bad) {
+                let fits = cells
+                    .next()
+                    .is_some_and(|row| Some(row.len()) == rules.fields);
+                whole += usize::from(fits && meta.kind == Kind::Clean);
+            }
+        }
+    }
+    whole
 }
 
 #[cfg(test)]
@@ -243,6 +308,25 @@ mod tests {
             '"',
             "one is no habit"
         );
+    }
+
+    #[test]
+    fn rows_tell_a_backslash_that_escapes_from_one_that_does_not() {
+        let escape = |rows: &str| {
+            let head = format!("type,time,user,note\n{rows}");
+            let found = detect(head.as_bytes(), Wish::default(), &[], Limits::default());
+            found.dialect.escape
+        };
+        for (rows, expected) in [
+            ("a,b,c,\"x \\\"y\\\" z\"\n", Escape::Backslash),
+            ("a,b,c,\"x \\\", y\"\n", Escape::Backslash),
+            ("a,b,c,\"C:\\dir\\\"\n", Escape::Doubled),
+            ("a,b,\"C:\\\",\"D:\\\"\n", Escape::Doubled),
+            ("a,b,c,\"x \"\"y\"\"\"\n", Escape::Doubled),
+            ("a,b,c,x \\\"y\n", Escape::Doubled),
+        ] {
+            assert_eq!(escape(rows), expected, "{rows}");
+        }
     }
 
     #[test]

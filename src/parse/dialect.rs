@@ -1,12 +1,43 @@
-//! The two bytes that give a file its shape.
+//! The bytes that give a file its shape.
+
+/// How a quote is written that is part of a quoted cell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Escape {
+    /// Twice, as RFC 4180 has it.
+    #[default]
+    Doubled,
+    /// Behind a backslash, as MySQL and many scripts write it; a backslash is then written twice. Doubled quotes are
+    /// still understood.
+    Backslash,
+}
+
+impl Escape {
+    /// The name users see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Doubled => "doubled",
+            Self::Backslash => "backslash",
+        }
+    }
+
+    /// The escape of that name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Doubled, Self::Backslash];
+        all.into_iter().find(|escape| escape.as_str() == name)
+    }
+}
 
 /// How cells are told apart; a value of another kind of file would differ only here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
     /// Separates cells.
     pub delimiter: u8,
-    /// Encloses cells that hold a delimiter, a line break or, doubled, itself.
+    /// Encloses cells that hold a delimiter, a line break or itself.
     pub quote: u8,
+    /// How a quoted cell holds the quote.
+    pub escape: Escape,
 }
 
 impl Default for Dialect {
@@ -14,6 +45,7 @@ impl Default for Dialect {
         Self {
             delimiter: b',',
             quote: b'"',
+            escape: Escape::Doubled,
         }
     }
 }
@@ -23,7 +55,9 @@ impl Dialect {
     #[must_use]
     pub fn is_usable(self) -> bool {
         let plain = |byte: u8| byte.is_ascii() && !matches!(byte, 0 | b'\n' | b'\r');
-        plain(self.delimiter) && plain(self.quote) && self.delimiter != self.quote
+        let escape = self.escape == Escape::Backslash;
+        let apart = !escape || (self.delimiter != b'\\' && self.quote != b'\\');
+        plain(self.delimiter) && plain(self.quote) && self.delimiter != self.quote && apart
     }
 }
 
@@ -34,13 +68,19 @@ pub struct Wish {
     pub delimiter: Option<u8>,
     /// Encloses cells.
     pub quote: Option<u8>,
+    /// How a quoted cell holds the quote.
+    pub escape: Option<Escape>,
 }
 
 impl Wish {
     /// Whether some dialect can be as it says.
     #[must_use]
     pub fn is_usable(self) -> bool {
-        let Dialect { delimiter, quote } = Dialect::default();
+        let Dialect {
+            delimiter,
+            quote,
+            escape,
+        } = Dialect::default();
         let quote = match (self.quote, self.delimiter) {
             (None, Some(b'"')) => b'\'',
             _ => quote,
@@ -48,6 +88,7 @@ impl Wish {
         Dialect {
             delimiter: self.delimiter.unwrap_or(delimiter),
             quote: self.quote.unwrap_or(quote),
+            escape: self.escape.unwrap_or(escape),
         }
         .is_usable()
     }
@@ -59,11 +100,21 @@ mod tests {
 
     #[test]
     fn bytes_that_collide_are_not_usable() {
-        let dialect = |delimiter, quote| Dialect { delimiter, quote };
+        let dialect = |delimiter, quote| Dialect {
+            delimiter,
+            quote,
+            escape: Escape::Doubled,
+        };
         assert!(Dialect::default().is_usable());
         assert!(dialect(b';', b'\'').is_usable());
         for (delimiter, quote) in [(b',', b','), (b'\n', b'"'), (b',', b'\r'), (0xe9, b'"')] {
             assert!(!dialect(delimiter, quote).is_usable());
         }
+        let escaped = |delimiter, quote| Dialect {
+            escape: Escape::Backslash,
+            ..dialect(delimiter, quote)
+        };
+        assert!(escaped(b',', b'"').is_usable());
+        assert!(!escaped(b'\\', b'"').is_usable() && !escaped(b',', b'\\').is_usable());
     }
 }

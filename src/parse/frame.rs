@@ -34,6 +34,8 @@ pub(super) enum Kind {
 pub(super) struct Meta {
     /// Physical line it starts on.
     pub(super) line: u32,
+    /// Bytes of the text before it.
+    pub(super) byte: u64,
     /// What became of it.
     pub(super) kind: Kind,
     /// Whether it ends in CR LF, so that its last cell ends in a CR that is not its own.
@@ -54,6 +56,8 @@ pub(super) enum Damage {
 pub(super) struct Bad {
     /// Physical line it starts on.
     pub(super) line: u32,
+    /// Bytes of the text before it.
+    pub(super) byte: u64,
     /// The last physical line that went with it.
     pub(super) last_line: u32,
     /// What is wrong.
@@ -117,8 +121,9 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A frame at the first byte of a line of a file; `rules.fields` is set later, by [`Frame::expect`].
-    pub(super) fn new(rules: Rules, line: u32) -> Self {
+    /// A frame at the first byte of a line of a file, with so many bytes before it; `rules.fields` is set later, by
+    /// [`Frame::expect`].
+    pub(super) fn new(rules: Rules, line: u32, before: u64) -> Self {
         Self {
             rules,
             buffer: Vec::new(),
@@ -128,7 +133,7 @@ impl Frame {
             skipping: false,
             pending: None,
             line,
-            before: 0,
+            before,
             repeated: 0,
             ended: false,
             tally: Tally::default(),
@@ -234,6 +239,7 @@ impl Frame {
         let (ended, crlf) = self.line_end(end);
         block.metas.push(Meta {
             line: self.line,
+            byte: self.before + self.start as u64,
             kind,
             crlf,
         });
@@ -296,6 +302,7 @@ impl Frame {
         let kept = line.len().min(Rejection::CELLS_BYTES);
         let bad = Bad {
             line: self.line,
+            byte: self.before + self.start as u64,
             last_line: self.line,
             damage,
             text: line[..kept].to_vec(),
@@ -327,6 +334,7 @@ impl Frame {
             self.tally.blank += blank;
             block.metas.push(Meta {
                 line: bad.line,
+                byte: bad.byte,
                 kind: Kind::Bad,
                 crlf: false,
             });

@@ -19,7 +19,7 @@ mod zone;
 
 use chrono_tz::Tz;
 
-pub use dialect::{Dialect, Wish};
+pub use dialect::{Dialect, Escape, Wish};
 pub use error::{ParseError, ParseOptionError};
 pub use field::Required;
 pub use header::Header;
@@ -73,7 +73,7 @@ pub struct Options {
     pub timestamp_format: Option<String>,
     /// Where timestamps without an offset were written.
     pub time_zone: Tz,
-    /// Delimiter and quote, as far as they are stated.
+    /// Delimiter, quote and escape, as far as they are stated.
     pub dialect: Wish,
 }
 

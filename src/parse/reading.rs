@@ -76,7 +76,7 @@ impl Reading {
             fields: None,
         };
         let reading = Self {
-            frame: Frame::new(rules, found.lines + 1),
+            frame: Frame::new(rules, found.lines + 1, found.skip as u64),
             block: Block::default(),
             cells: Cells::new(found.dialect),
             stage: Stage::Head(Box::new(Head {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::{
     Limits, Parsed,
     cells::Row,
-    dialect::Dialect,
+    dialect::{Dialect, Escape},
     fault,
     field::{self, Required},
     frame::{Bad, Kind, Meta},
@@ -185,6 +185,7 @@ impl Rows {
             row: number(self.counts),
             line: meta.line,
             last_line: meta.line,
+            byte_offset: meta.byte,
             cells,
             clipped,
             faults,
@@ -253,6 +254,7 @@ impl Rows {
             row: number(self.counts),
             line: bad.line,
             last_line: bad.last_line,
+            byte_offset: bad.byte,
             cells,
             clipped: clipped || bad.clipped || bad.last_line > bad.line,
             faults: vec![fault],
@@ -330,7 +332,11 @@ fn keep<'a>(cells: impl Iterator<Item = &'a [u8]>, most: usize) -> (Vec<String>,
 
 /// The cells of a line whose last quote may be open: what a person would see in it.
 fn split(line: &[u8], dialect: Dialect) -> Vec<Vec<u8>> {
-    let Dialect { delimiter, quote } = dialect;
+    let Dialect {
+        delimiter,
+        quote,
+        escape,
+    } = dialect;
     let (mut cells, mut cell) = (Vec::new(), Vec::new());
     let (mut quoted, mut start) = (false, true);
     let mut rest = line.iter().copied().peekable();
@@ -340,6 +346,7 @@ fn split(line: &[u8], dialect: Dialect) -> Vec<Vec<u8>> {
                 quoted = rest.next_if_eq(&quote).is_some();
                 cell.extend(quoted.then_some(quote));
             }
+            b'\\' if quoted && escape == Escape::Backslash => cell.extend(rest.next()),
             byte if !quoted && start && byte == quote => quoted = true,
             byte if !quoted && byte == delimiter => {
                 cells.push(std::mem::take(&mut cell));

@@ -1,9 +1,9 @@
 //! Finds where one record ends: quote-aware, by the rules of csv-core, resumable at any byte.
 //! Looks at each byte once; says when an open quote cannot be meant that way. Copies nothing.
 
-use memchr::{memchr_iter, memchr2};
+use memchr::{memchr_iter, memchr2, memchr3};
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Escape};
 
 /// What a record has to keep to.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +93,9 @@ impl Scan {
 
     #[inline]
     fn plain(&mut self, text: &[u8], rules: &Rules, last: bool) -> Option<Step> {
-        let Dialect { delimiter, quote } = rules.dialect;
+        let Dialect {
+            delimiter, quote, ..
+        } = rules.dialect;
         let Some(found) = memchr2(quote, b'\n', &text[self.at..]) else {
             self.at = text.len();
             return Some(if last && text.len() <= rules.record_bytes {
@@ -116,7 +118,13 @@ impl Scan {
     }
 
     fn quoted(&mut self, text: &[u8], rules: &Rules, last: bool, join: bool) -> Option<Step> {
-        let Some(found) = memchr2(rules.dialect.quote, b'\n', &text[self.at..]) else {
+        let Dialect { quote, escape, .. } = rules.dialect;
+        let rest = &text[self.at..];
+        let found = match escape {
+            Escape::Doubled => memchr2(quote, b'\n', rest),
+            Escape::Backslash => memchr3(quote, b'\n', b'\\', rest),
+        };
+        let Some(found) = found else {
             self.at = text.len();
             return Some(if last && text.len() <= rules.record_bytes {
                 Step::Broken(Cause::EndOfFile)
@@ -126,9 +134,12 @@ impl Scan {
         };
         let found = self.at + found;
         self.at = found + 1;
-        if text[found] != b'\n' {
+        if text[found] == quote {
             self.mode = Mode::Closing;
             return None;
+        }
+        if text[found] != b'\n' {
+            return self.escaped(text, found, rules, last);
         }
         self.breaks += 1;
         if self.breaks == 1 {
@@ -146,8 +157,24 @@ impl Scan {
         cause.map(Step::Broken)
     }
 
+    /// Passes the byte behind a backslash, but for a line end, which is counted.
+    fn escaped(&mut self, text: &[u8], found: usize, rules: &Rules, last: bool) -> Option<Step> {
+        match text.get(found + 1) {
+            None if last && text.len() <= rules.record_bytes => {}
+            None => {
+                self.at = found;
+                return Some(self.more(text, rules));
+            }
+            Some(b'\n') => {}
+            Some(_) => self.at = found + 2,
+        }
+        None
+    }
+
     fn closing(&mut self, text: &[u8], rules: &Rules, last: bool) -> Option<Step> {
-        let Dialect { delimiter, quote } = rules.dialect;
+        let Dialect {
+            delimiter, quote, ..
+        } = rules.dialect;
         let stray = match text[self.at..] {
             [] | [b'\r'] if !last || text.len() > rules.record_bytes => {
                 return Some(self.more(text, rules));

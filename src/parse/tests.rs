@@ -150,6 +150,27 @@ fn lines_are_true_with_blanks_crlf_and_quoted_line_breaks() {
 }
 
 #[test]
+fn a_rejection_tells_the_byte_it_starts_at() {
+    let text = format!(
+        "Events of May é\n\n{}e,u,,2025-11-10,n,p\n\n\"e,u,login,2025-11-10,n,p\n{}{}e,u,x\n",
+        file(9_000, 4_000, "e,u,login,2025-11-10,n\n"),
+        row(1),
+        "x".repeat(2_000_000) + "\n",
+    );
+    for size in [1_000, usize::MAX] {
+        let whole = parse_with(text.as_bytes(), size, Options::default(), Limits::default());
+        let rejections = whole.expect("a file that parses").rejections;
+        assert_eq!(rejections.len(), 5);
+        for rejection in rejections {
+            let at = usize::try_from(rejection.byte_offset).expect("small");
+            assert_eq!(text.as_bytes()[at - 1], b'\n');
+            let above = text[..at].matches('\n').count();
+            assert_eq!(u32::try_from(above + 1), Ok(rejection.line));
+        }
+    }
+}
+
+#[test]
 fn a_missing_last_line_end_changes_nothing() {
     for end in ["\n", "\r\n"] {
         let text = file(3, 0, "").replace('\n', end);

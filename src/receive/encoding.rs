@@ -29,6 +29,13 @@ impl Encoding {
         self.0.name().to_ascii_lowercase()
     }
 
+    /// A text in this encoding, if it has all its characters; UTF-16, which nothing here writes, is left out.
+    #[cfg(test)]
+    pub fn encode(self, text: &str) -> Option<Vec<u8>> {
+        let (bytes, used, lossy) = self.0.encode(text);
+        (used == self.0 && !lossy).then(|| bytes.into_owned())
+    }
+
     pub(super) fn is_utf_8(self) -> bool {
         self.0 == UTF_8
     }

@@ -25,7 +25,7 @@ fn rules(fields: usize, record_bytes: usize, record_lines: u32) -> Rules {
 
 /// Reads `text` in pieces of the given sizes, in turn.
 fn read(text: &[u8], rules: Rules, sizes: &[usize]) -> (Vec<Outcome>, u64) {
-    let (mut frame, mut block) = (Frame::new(rules, 1), Block::default());
+    let (mut frame, mut block) = (Frame::new(rules, 1, 0), Block::default());
     let mut cells = Cells::new(rules.dialect);
     let mut outcomes = Vec::new();
     let mut sizes = sizes.iter().cycle();
@@ -230,7 +230,7 @@ proptest! {
 /// Feeds `repeat` copies of `piece` and says how much the frame reserved at most.
 fn reserve(head: &[u8], piece: &[u8], repeat: usize) -> (usize, Vec<Bad>, u64) {
     let (mut frame, mut block) = (
-        Frame::new(rules(3, 1024 * 1024, 10_000), 1),
+        Frame::new(rules(3, 1024 * 1024, 10_000), 1, 0),
         Block::default(),
     );
     let (mut most, mut bad, mut clean) = (0, Vec::new(), 0);
@@ -281,7 +281,7 @@ fn open_quotes_on_every_line_are_read_in_linear_time() {
         fields: Some(512),
         ..rules(3, 1024 * 1024, 10_000)
     };
-    let (mut frame, mut block) = (Frame::new(rules, 1), Block::default());
+    let (mut frame, mut block) = (Frame::new(rules, 1, 0), Block::default());
     let line = b"a\",\"bbbbbbbb\n".repeat(8192);
     let mut bad = 0;
     for at in 0..320 {

@@ -180,6 +180,7 @@ fn options_are_checked_before_any_text() {
     let dialect = Wish {
         delimiter: Some(b'"'),
         quote: Some(b'"'),
+        escape: None,
     };
     assert_eq!(
         refused(Options {

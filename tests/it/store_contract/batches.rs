@@ -22,6 +22,7 @@ fn rejection(row: u32, message: &str) -> Rejection {
         row,
         line: row + 1,
         last_line: row + 1,
+        byte_offset: 100 * u64::from(row),
         cells: vec!["a".into()],
         clipped: false,
         faults: vec![Fault {

@@ -1,0 +1,218 @@
+//! Any table, in any dialect and encoding that is stated, cut anywhere, comes back cell for cell.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    ingest::UploadOptions,
+    model::EventBlock,
+    parse::{Dialect, Escape},
+    receive::Encoding,
+};
+
+/// How a table is written.
+#[derive(Debug, Clone)]
+struct Writing {
+    dialect: Dialect,
+    /// Whether every cell is quoted.
+    always: bool,
+    end: &'static str,
+    encoding: &'static str,
+    bom: bool,
+    /// Whether the file ends in a line end.
+    last_end: bool,
+}
+
+impl Writing {
+    /// A cell as a writer of this dialect writes it.
+    fn cell(&self, cell: &str) -> String {
+        let Dialect {
+            delimiter,
+            quote,
+            escape,
+        } = self.dialect;
+        let (delimiter, quote) = (char::from(delimiter), char::from(quote));
+        if !self.always && !cell.contains([delimiter, quote, '\n', '\r']) {
+            return cell.to_owned();
+        }
+        let inner = match escape {
+            Escape::Doubled => cell.replace(quote, &format!("{quote}{quote}")),
+            Escape::Backslash => cell
+                .replace('\\', "\\\\")
+                .replace(quote, &format!("\\{quote}")),
+        };
+        format!("{quote}{inner}{quote}")
+    }
+
+    fn file(&self, table: &[Vec<String>]) -> Vec<u8> {
+        let header = ["user_id", "event_type", "timestamp", "note", "plan"].map(str::to_owned);
+        let rows = table.iter().map(|cells| {
+            let fixed = ["u", "login", "2025-11-10"].map(str::to_owned);
+            [&fixed[..], cells].concat()
+        });
+        let delimiter = char::from(self.dialect.delimiter).to_string();
+        let lines: Vec<String> = std::iter::once(header.to_vec())
+            .chain(rows)
+            .map(|cells| {
+                let cells: Vec<_> = cells.iter().map(|cell| self.cell(cell)).collect();
+                cells.join(&delimiter)
+            })
+            .collect();
+        let mut text = lines.join(self.end);
+        if self.last_end {
+            text += self.end;
+        }
+        self.encode(&text)
+    }
+
+    fn encode(&self, text: &str) -> Vec<u8> {
+        let marked = match self.encoding {
+            "utf-8" | "utf-16le" | "utf-16be" if self.bom => format!("\u{feff}{text}"),
+            _ => text.to_owned(),
+        };
+        match self.encoding {
+            "utf-16le" => marked.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            "utf-16be" => marked.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            label => Encoding::of_label(label)
+                .and_then(|encoding| encoding.encode(&marked))
+                .expect("made of characters that it has"),
+        }
+    }
+
+    fn options(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("delimiter", char::from(self.dialect.delimiter).to_string()),
+            ("quote", char::from(self.dialect.quote).to_string()),
+            ("escape", self.dialect.escape.as_str().to_owned()),
+            ("encoding", self.encoding.to_owned()),
+        ]
+    }
+}
+
+fn writing() -> impl Strategy<Value = Writing> {
+    let bytes = (
+        prop::sample::select(&b",;\t|^ ~x"[..]),
+        prop::sample::select(&b"\"'"[..]),
+        prop::sample::select(&[Escape::Doubled, Escape::Backslash][..]),
+    );
+    let encodings = [
+        "utf-8",
+        "utf-16le",
+        "utf-16be",
+        "windows-1252",
+        "windows-1251",
+        "shift_jis",
+        "gb18030",
+    ];
+    let encoding = prop::sample::select(encodings.to_vec());
+    let end = prop::sample::select(vec!["\n", "\r\n", "\r"]);
+    (
+        bytes,
+        any::<bool>(),
+        end,
+        encoding,
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |((delimiter, quote, escape), always, end, encoding, bom, last_end)| Writing {
+                dialect: Dialect {
+                    delimiter,
+                    quote,
+                    escape,
+                },
+                // The header's own letters may be delimiters.
+                always: always || delimiter == b'x',
+                end,
+                encoding,
+                bom,
+                last_end,
+            },
+        )
+}
+
+/// Cells of characters that mean something to some dialect, and of one or two that are not ASCII.
+fn cell(writing: &Writing) -> impl Strategy<Value = String> + use<> {
+    let mut characters: Vec<char> = "ab ,;\t|^~x\"'\\=".chars().collect();
+    // Lines that end in CR leave no line end to be part of a cell.
+    if writing.end != "\r" {
+        characters.extend(['\n', '\r']);
+    }
+    characters.extend(
+        match writing.encoding {
+            "windows-1252" => "é–",
+            "windows-1251" => "Ж№",
+            "shift_jis" => "ソ表",
+            _ => "é😀",
+        }
+        .chars(),
+    );
+    prop::collection::vec(prop::sample::select(characters), 0..8).prop_map(String::from_iter)
+}
+
+fn table() -> impl Strategy<Value = (Writing, Vec<Vec<String>>)> {
+    writing().prop_flat_map(|writing| {
+        let row = prop::collection::vec(cell(&writing), 2);
+        (Just(writing), prop::collection::vec(row, 1..20))
+    })
+}
+
+fn limits() -> Limits {
+    Limits {
+        receive: receive::Limits::default(),
+        parse: crate::parse::Limits::default(),
+        rejections: 100,
+        event_types: 100,
+        days: 100,
+        batch_ttl: None,
+        lease: std::time::Duration::from_secs(1),
+    }
+}
+
+/// What a body comes to that arrives in chunks of `size`.
+fn read(body: &[u8], options: &UploadOptions, size: usize) -> (Vec<Vec<String>>, Summary) {
+    let (chunks, waiting) = mpsc::channel(body.len() + 1);
+    for chunk in body.chunks(size) {
+        let chunk = Bytes::copy_from_slice(chunk);
+        chunks.blocking_send(chunk).expect("there is room");
+    }
+    chunks.blocking_send(Bytes::new()).expect("there is room");
+    let (steps, mut taken) = mpsc::channel(1_000);
+    let parsing = Parsing::new(options, &limits()).expect("options");
+    parsing.run(waiting, &steps);
+    drop(steps);
+    let (mut rows, mut summary) = (Vec::new(), None);
+    while let Some(step) = taken.blocking_recv() {
+        match step.expect("a file that parses") {
+            Step::Columns(_) => {}
+            Step::Rows(Parsed { events, rejections }) => {
+                assert_eq!(rejections, []);
+                rows.extend((0..events.len()).map(|at| attributes(&events, at)));
+            }
+            Step::End(end) => summary = Some(end.summary),
+        }
+    }
+    (rows, summary.expect("an end"))
+}
+
+fn attributes(events: &EventBlock, at: usize) -> Vec<String> {
+    let columns = events.attributes.iter();
+    columns
+        .map(|column| String::from_utf8(column.get(at).to_vec()).expect("text"))
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn any_table_comes_back_cell_for_cell((writing, table) in table(), size in 1_usize..40) {
+        let file = writing.file(&table);
+        let options = UploadOptions::from_pairs(writing.options()).expect("options");
+        for size in [1, size, file.len()] {
+            let (rows, summary) = read(&file, &options, size);
+            prop_assert_eq!(&rows, &table);
+            prop_assert_eq!(summary.received, summary.inserted + summary.failed + summary.blank);
+            prop_assert_eq!(summary.inserted, table.len() as u64);
+            prop_assert_eq!(summary.dialect, writing.dialect);
+        }
+    }
+}
