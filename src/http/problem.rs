@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::view;
 use crate::{
-    ingest::{IngestError, OptionFault},
-    model::{Columns, Rejection},
+    ingest::{BadRows, IngestError, OptionFault},
     parse::ParseError,
     query::{MetricFault, QueryError},
     receive::ReceiveError,
@@ -121,15 +120,22 @@ impl Problem {
     }
 
     /// The first of the rows that were rejected.
-    fn with_errors(self, failed: u64, first: &[Rejection], columns: &Columns) -> Self {
+    fn with_errors(self, rows: &BadRows) -> Self {
+        let BadRows {
+            failed,
+            first,
+            columns,
+            proposal,
+        } = rows;
         let errors: Vec<Value> = first
             .iter()
             .map(|rejection| view::rejection(rejection, &columns.labels))
             .collect();
-        let truncated = failed > errors.len() as u64;
-        self.with("failed_count", failed)
+        let truncated = *failed > errors.len() as u64;
+        self.with("failed_count", *failed)
             .with("errors", errors)
             .with("errors_truncated", truncated)
+            .with("proposals", view::proposals(proposal.as_ref()))
     }
 
     pub(super) fn after(mut self, seconds: u64) -> Self {
@@ -247,18 +253,12 @@ impl From<IngestError> for Problem {
             }
             IngestError::Receive(ReceiveError::Broken(_)) => Self::new(Code::BodyCut, detail),
             IngestError::Parse(why) => of_file(&why, detail),
-            IngestError::NoValidRows {
-                failed,
-                first,
-                columns,
-                ..
-            } => Self::new(Code::NoValidRows, detail).with_errors(failed, &first, &columns),
-            IngestError::TooManyErrors {
-                failed,
-                first,
-                columns,
-                ..
-            } => Self::new(Code::TooManyErrors, detail).with_errors(failed, &first, &columns),
+            IngestError::NoValidRows(rows) => {
+                Self::new(Code::NoValidRows, detail).with_errors(&rows)
+            }
+            IngestError::TooManyErrors { rows, .. } => {
+                Self::new(Code::TooManyErrors, detail).with_errors(&rows)
+            }
             IngestError::TooManyEventTypes { limit, line, .. } => {
                 Self::new(Code::TooManyEventTypes, detail)
                     .limit(limit, "EVENT_TYPES_LIMIT")

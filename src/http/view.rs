@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::Limits;
 use crate::{
-    model::{Batch, BatchStatus, ColumnRole, Instant, Job, Published, Receipt, Rejection},
+    model::{
+        Batch, BatchStatus, ColumnRole, Instant, Job, Published, Receipt, Rejection,
+        receipt::FormatProposal,
+    },
     query::{BatchDetail, DeadJob, MetricDay, Metrics},
     store::{Loss, Overlap, TypeFigure},
 };
@@ -122,6 +125,7 @@ fn receipt_view(
         escape,
         preamble_lines,
         repeated_headers,
+        proposal,
         columns,
         event_time,
         event_types: _,
@@ -162,7 +166,7 @@ fn receipt_view(
         "file": { "name": file_name, "bytes": bytes, "sha256": sha256, "packing": packing },
         "dialect": { "encoding": encoding, "encoding_known": encoding_known, "bom": bom, "delimiter": delimiter, "quote": quote, "escape": escape,
             "line_ending": line_ending, "preamble_lines": preamble_lines, "repeated_headers": repeated_headers },
-        "columns": columns_view,
+        "columns": columns_view, "proposals": proposals(proposal.as_ref()),
         "identity": { "kind": kind, "source": source, "columns": if kind == "none" { json!([]) } else { json!(["event_id"]) }, "hint": columns.hint },
         "event_time": { "min": micros(event_time.0), "max": micros(event_time.1) },
         "expires_at": expires_at,
@@ -173,6 +177,17 @@ fn receipt_view(
             Map::new()
         }
     }
+}
+
+/// Options that would settle what could not be read, with what speaks for them.
+pub(super) fn proposals(format: Option<&FormatProposal>) -> Value {
+    let one = |proposal: &FormatProposal| {
+        json!({
+            "option": "timestamp_format", "value": proposal.format, "rows": proposal.rows,
+            "line": proposal.line, "evidence": proposal.value, "detail": proposal.to_string(),
+        })
+    };
+    format.map(one).into_iter().collect()
 }
 
 /// A receipt with its first errors.

@@ -14,7 +14,7 @@ pub use strictness::Strictness;
 use std::time::Duration;
 
 use crate::{
-    model::{BatchId, Columns, Rejection},
+    model::{BatchId, Columns, Rejection, receipt::FormatProposal},
     parse::{self, ParseError},
     receive::{self, ReceiveError},
     store::StoreError,
@@ -39,6 +39,33 @@ pub struct Limits {
     pub lease: Duration,
 }
 
+/// The rejected rows of a file of which nothing was stored.
+#[derive(Debug)]
+pub struct BadRows {
+    /// How many there are.
+    pub failed: u64,
+    /// The first of them.
+    pub first: Vec<Rejection>,
+    /// The columns as they were understood.
+    pub columns: Columns,
+    /// The format that timestamps which could not be read prove.
+    pub proposal: Option<FormatProposal>,
+}
+
+impl BadRows {
+    /// The first fault, and what would mend many, in words.
+    fn reason(&self) -> String {
+        let first = self.first.first().map_or_else(
+            || "all lines are blank".to_owned(),
+            |r| format!("line {}: {}", r.line, r.reason()),
+        );
+        match &self.proposal {
+            Some(proposal) => format!("{first}; {proposal}"),
+            None => first,
+        }
+    }
+}
+
 /// Why nothing of an upload was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
@@ -52,30 +79,17 @@ pub enum IngestError {
     #[error(transparent)]
     Parse(#[from] ParseError),
     /// Every row was rejected.
-    #[error("none of the {failed} rows is valid: {reason}")]
-    NoValidRows {
-        /// How many rows there were.
-        failed: u64,
-        /// The first fault, in words.
-        reason: String,
-        /// The first rejections.
-        first: Vec<Rejection>,
-        /// The columns as they were understood.
-        columns: Box<Columns>,
-    },
+    #[error("none of the {} rows is valid: {}", .0.failed, .0.reason())]
+    NoValidRows(Box<BadRows>),
     /// More rows were rejected than the sender allows.
     #[error(
-        "{failed} rows can't be taken, which is more than `{allowed}` allows; nothing was stored: mend the rows, or allow more"
+        "{} rows can't be taken, which is more than `{allowed}` allows; nothing was stored: mend the rows, or allow more", .rows.failed
     )]
     TooManyErrors {
-        /// How many rows were rejected before it was given up.
-        failed: u64,
         /// What the sender allowed.
         allowed: Strictness,
-        /// The first rejections.
-        first: Vec<Rejection>,
-        /// The columns as they were understood.
-        columns: Box<Columns>,
+        /// The rows, as far as they were read before it was given up.
+        rows: Box<BadRows>,
     },
     /// Most likely another column is mapped to the type.
     #[error(

@@ -8,12 +8,15 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::{
-    IngestError, Limits, Strictness, UploadOptions,
+    BadRows, IngestError, Limits, Strictness, UploadOptions,
     parsing::{End, Parsing, Step},
 };
 use crate::{
     clock::Clock,
-    model::{Batch, BatchChange, BatchId, Columns, Receipt, Rejection, receipt::RowCounts},
+    model::{
+        Batch, BatchChange, BatchId, Columns, Receipt, Rejection,
+        receipt::{FormatProposal, RowCounts},
+    },
     parse::{LineEnding, Parsed},
     store::{Changed, EventWriter, Sealed, Store, StoreError},
 };
@@ -161,13 +164,16 @@ impl Ingest {
                     }
                     self.keep_rejections(id, &mut taken, rejections).await?;
                     if strictness.most().is_some_and(|most| taken.failed > most) {
-                        return Err(taken.too_many(strictness));
+                        return Err(taken.too_many(strictness, None));
                     }
                 }
                 Step::End(end) => {
-                    taken.check(&end)?;
+                    if end.summary.inserted == 0 {
+                        let rows = taken.bad_rows(end.summary.proposal);
+                        return Err(IngestError::NoValidRows(rows));
+                    }
                     if strictness.refuses(end.summary.failed, end.summary.inserted) {
-                        return Err(taken.too_many(strictness));
+                        return Err(taken.too_many(strictness, end.summary.proposal));
                     }
                     if let Some(writer) = writer.take() {
                         writer.finish().await?;
@@ -241,6 +247,7 @@ impl Ingest {
             escape: summary.dialect.escape.as_str().into(),
             preamble_lines: summary.preamble_lines,
             repeated_headers: summary.repeated_headers,
+            proposal: summary.proposal,
             claims: survey.with_id(),
             columns: taken.columns,
             event_time: survey.span(),
@@ -300,29 +307,17 @@ struct Taken {
 }
 
 impl Taken {
-    fn too_many(self, allowed: Strictness) -> IngestError {
-        IngestError::TooManyErrors {
-            failed: self.failed,
-            allowed,
-            first: self.first,
-            columns: Box::new(self.columns),
-        }
+    fn too_many(self, allowed: Strictness, proposal: Option<FormatProposal>) -> IngestError {
+        let rows = self.bad_rows(proposal);
+        IngestError::TooManyErrors { allowed, rows }
     }
 
-    fn check(&mut self, end: &End) -> Result<(), IngestError> {
-        if end.summary.inserted > 0 {
-            return Ok(());
-        }
-        let first = std::mem::take(&mut self.first);
-        let reason = first.first().map_or_else(
-            || "all lines are blank".into(),
-            |r| format!("line {}: {}", r.line, r.reason()),
-        );
-        Err(IngestError::NoValidRows {
-            failed: end.summary.failed,
-            reason,
-            first,
-            columns: Box::new(std::mem::take(&mut self.columns)),
+    fn bad_rows(self, proposal: Option<FormatProposal>) -> Box<BadRows> {
+        Box::new(BadRows {
+            failed: self.failed,
+            first: self.first,
+            columns: self.columns,
+            proposal,
         })
     }
 }

@@ -1,6 +1,9 @@
 //! What an upload turned out to be: counts, file, dialect and the columns as they were understood.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +81,34 @@ impl Columns {
     }
 }
 
+/// The `timestamp_format` that the timestamps which could not be read prove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormatProposal {
+    /// The format.
+    pub format: String,
+    /// Physical line of a value that can be read in no other way.
+    pub line: u32,
+    /// That value, clipped.
+    pub value: String,
+    /// Rows whose timestamp is written like it.
+    pub rows: u64,
+}
+
+impl fmt::Display for FormatProposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            format,
+            line,
+            value,
+            rows: _,
+        } = self;
+        write!(
+            f,
+            "line {line} has `{value}`: send `timestamp_format={format}`"
+        )
+    }
+}
+
 /// The sums of invariant I1: `received = inserted + failed + blank`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCounts {
@@ -142,6 +173,9 @@ pub struct Receipt {
     pub event_types: u32,
     /// Different days (UTC) in the file.
     pub days: u32,
+    /// The format that the timestamps which could not be read prove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<FormatProposal>,
     /// Whether any event carries an identity to claim.
     pub claims: bool,
     /// When an unprocessed batch is removed; none if never.

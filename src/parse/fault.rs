@@ -1,6 +1,7 @@
 //! What is wrong with a row, in words: each fault says where, what, and what to do about it.
 
 use super::{
+    cells::Row,
     field::{Required, ValueFault},
     frame::{Bad, Damage},
     header::Header,
@@ -89,6 +90,34 @@ pub(super) fn stray_quote() -> Fault {
     )
 }
 
+/// First words of rows that sum up the others.
+const TOTALS: [&str; 7] = [
+    "total",
+    "totals",
+    "grand total",
+    "subtotal",
+    "sum",
+    "summe",
+    "gesamt",
+];
+
+/// Whether a row that is no event sums up the others, as reports end.
+pub(super) fn is_totals(row: Row<'_>) -> bool {
+    let first = row.iter().map(super::field::trim).find(|c| !c.is_empty());
+    let Some(text) = first.and_then(|cell| std::str::from_utf8(cell).ok()) else {
+        return false;
+    };
+    let text = text.trim_end_matches(':');
+    TOTALS.iter().any(|total| text.eq_ignore_ascii_case(total))
+}
+
+/// Says in the first fault what the row seems to be.
+pub(super) fn say_totals(faults: &mut [Fault]) {
+    if let Some(fault) = faults.first_mut() {
+        fault.hint = Some("this looks like a row of totals, which is no event: remove it".into());
+    }
+}
+
 /// What makes a cell unfit whatever its column means.
 pub(super) fn cell(label: &str, cell: &[u8], limit: usize) -> Option<Fault> {
     if cell.len() > limit {
@@ -133,7 +162,12 @@ pub(super) fn value(
 ) -> Fault {
     match found {
         ValueFault::Missing => {
-            cell_fault(FaultCode::MissingValue, label, cell, "is empty", FILL_IN)
+            let says = if super::field::trim(cell).is_empty() {
+                "is empty"
+            } else {
+                "holds what stands for no value"
+            };
+            cell_fault(FaultCode::MissingValue, label, cell, says, FILL_IN)
         }
         ValueFault::TooLong => {
             let says = format!(
@@ -190,7 +224,7 @@ fn time_hint(value: &[u8], found: TimeFault) -> String {
             "a number must have exactly 10 digits (seconds since 1970), 13 (milliseconds) or 16 (microseconds)"
         }
         TimeFault::Shape if value.iter().all(number) => {
-            "if it comes from a spreadsheet, give the column the format yyyy-mm-dd hh:mm:ss and export again"
+            "if it comes from a spreadsheet, send `timestamp_format=excel`, or give the column the format yyyy-mm-dd hh:mm:ss and export again"
         }
         TimeFault::Shape => EXAMPLE,
         TimeFault::NoSuchDate => "correct the date, or remove the row",

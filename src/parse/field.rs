@@ -97,7 +97,7 @@ impl fmt::Display for Required {
 /// What is wrong with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueFault {
-    /// Nothing but white space.
+    /// Nothing but white space, or what databases write for nothing.
     Missing,
     /// Over its limit.
     TooLong,
@@ -121,10 +121,19 @@ fn trim_slow(cell: &[u8]) -> &[u8] {
     }
 }
 
+/// What databases write for no value: `\N` (PostgreSQL, MySQL) and `NULL`. Taken for an id, all such rows would be one.
+#[inline]
+pub(super) fn null_is_empty(value: &[u8]) -> &[u8] {
+    match value {
+        b"\\N" | b"NULL" => b"",
+        value => value,
+    }
+}
+
 /// The value of a cell that must have one.
 #[inline]
 pub(super) fn value(cell: &[u8], limit: usize) -> Result<&[u8], ValueFault> {
-    let value = trim(cell);
+    let value = null_is_empty(trim(cell));
     match value.len() {
         0 => Err(ValueFault::Missing),
         length if length > limit => Err(ValueFault::TooLong),
@@ -146,6 +155,7 @@ mod tests {
             ("é", "é"),
             (" \n", ""),
             ("", ""),
+            ("NULLs", "NULLs"),
         ] {
             assert_eq!(trim(cell.as_bytes()), trimmed.as_bytes(), "{cell:?}");
         }

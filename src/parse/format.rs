@@ -21,16 +21,34 @@ const FORMAT_BYTES: usize = 128;
 #[derive(Debug)]
 pub(super) struct Format {
     text: String,
-    /// All of it, or all before `%Z`.
-    head: Vec<Item<'static>>,
-    /// What follows `%Z`, if it has one: chrono would skip the zone's name unread.
-    tail: Option<Vec<Item<'static>>>,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// Days of a spreadsheet.
+    Excel,
+    Strftime {
+        /// All of it, or all before `%Z`.
+        head: Vec<Item<'static>>,
+        /// What follows `%Z`, if it has one: chrono would skip the zone's name unread.
+        tail: Option<Vec<Item<'static>>>,
+    },
 }
 
 impl Format {
+    /// Stands for the numbers that spreadsheets keep their dates in.
+    pub(super) const EXCEL: &'static str = "excel";
+
     /// Checks the format with an instant written and read back.
     pub(super) fn new(text: &str) -> Result<Self, ParseOptionError> {
         let format = || text.to_owned();
+        if text == Self::EXCEL {
+            return Ok(Self {
+                text: format(),
+                form: Form::Excel,
+            });
+        }
         let wrong = || ParseOptionError::TimestampFormat { format: format() };
         if text.len() > FORMAT_BYTES {
             return Err(wrong());
@@ -45,8 +63,10 @@ impl Format {
         let mut parts = items.splitn(2, zone_name).map(<[_]>::to_vec);
         let made = Self {
             text: format(),
-            head: parts.next().unwrap_or_default(),
-            tail: parts.next(),
+            form: Form::Strftime {
+                head: parts.next().unwrap_or_default(),
+                tail: parts.next(),
+            },
         };
         match made.read(sample.as_bytes(), &Zone::new(Tz::UTC)) {
             Ok(_) => Ok(made),
@@ -62,13 +82,16 @@ impl Format {
     /// The instant of a value; a wall time without an offset is one of `zone`.
     pub(super) fn read(&self, value: &[u8], zone: &Zone) -> Result<i64, TimeFault> {
         let text = std::str::from_utf8(value).map_err(|_| TimeFault::Format)?;
+        let Form::Strftime { head, tail } = &self.form else {
+            return serial(text, zone);
+        };
         let mut parsed = Parsed::new();
-        let Some(tail) = &self.tail else {
-            parse(&mut parsed, text, self.head.iter()).map_err(|_| TimeFault::Format)?;
+        let Some(tail) = tail else {
+            parse(&mut parsed, text, head.iter()).map_err(|_| TimeFault::Format)?;
             return instant(parsed, zone);
         };
-        let rest = parse_and_remainder(&mut parsed, text, self.head.iter())
-            .map_err(|_| TimeFault::Format)?;
+        let rest =
+            parse_and_remainder(&mut parsed, text, head.iter()).map_err(|_| TimeFault::Format)?;
         let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
         let (name, rest) = rest.split_at(rest.find(|c| !part(c)).unwrap_or(rest.len()));
         parse(&mut parsed, rest, tail.iter()).map_err(|_| TimeFault::Format)?;
@@ -78,6 +101,27 @@ impl Format {
         };
         instant(parsed, &Zone::new(named))
     }
+}
+
+/// The wall time of a spreadsheet's serial number, to the millisecond, which is what it is exact to: days since
+/// 1899-12-30 (the 1900 date system of ECMA-376 Part 1, 18.17.4.1, from March 1900 on).
+fn serial(text: &str, zone: &Zone) -> Result<i64, TimeFault> {
+    const DAYS_TO_1970: f64 = 25_569.0;
+    const DAY_MILLIS: f64 = 86_400_000.0;
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let (days, part) = text.split_once(['.', ',']).unwrap_or((text, "0"));
+    if !digits(days) || !digits(part) || days.len() > 6 || part.len() > 18 {
+        return Err(TimeFault::Format);
+    }
+    let days: f64 = format!("{days}.{part}")
+        .parse()
+        .map_err(|_| TimeFault::Format)?;
+    let millis = ((days - DAYS_TO_1970) * DAY_MILLIS).round();
+    if millis < 0.0 {
+        return Err(TimeFault::OutOfRange);
+    }
+    // At most 999,999 days, which is far below the precision of f64.
+    zone.instant(millis as i64 * (SECOND / 1_000))
 }
 
 fn instant(mut parsed: Parsed, zone: &Zone) -> Result<i64, TimeFault> {

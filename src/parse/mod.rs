@@ -11,6 +11,7 @@ mod field;
 mod format;
 mod frame;
 mod header;
+mod propose;
 mod reading;
 mod row;
 mod scan;
@@ -29,7 +30,7 @@ use self::{
     reading::{Reading, Setup},
     timestamp::Timestamps,
 };
-use crate::model::{event::EventBlock, rejection::Rejection};
+use crate::model::{event::EventBlock, receipt::FormatProposal, rejection::Rejection};
 
 /// What a file has to keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Default for Limits {
 pub struct Options {
     /// Columns named by the sender, with their labels in the file; they win over the known names.
     pub columns: Vec<(Required, String)>,
-    /// The form of all timestamps (strftime), if it is not one of the known ones.
+    /// The form of all timestamps (strftime, or `excel`), if it is not one of the known ones.
     pub timestamp_format: Option<String>,
     /// Where timestamps without an offset were written.
     pub time_zone: Tz,
@@ -111,7 +112,7 @@ pub enum LineEnding {
 }
 
 /// What all rows of a file came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Records below the header and blank lines anywhere.
     pub received: u64,
@@ -129,6 +130,8 @@ pub struct Summary {
     pub line_ending: LineEnding,
     /// How cells are told apart.
     pub dialect: Dialect,
+    /// The format that the timestamps which could not be read prove.
+    pub proposal: Option<FormatProposal>,
 }
 
 /// Parses one file; after an error it is of no further use.

@@ -155,6 +155,7 @@ impl Reading {
                 (_, _) => LineEnding::Mixed,
             },
             dialect: self.dialect,
+            proposal: rows.proposal(),
         })
     }
 

@@ -11,10 +11,12 @@ use super::{
     field::{self, Required},
     frame::{Bad, Kind, Meta},
     header::{self, Header},
+    propose::Unread,
     timestamp::Timestamps,
 };
 use crate::model::{
     event::{EventBlock, TextColumn},
+    receipt::FormatProposal,
     rejection::{Fault, Rejection},
 };
 
@@ -57,6 +59,7 @@ pub(super) struct Rows {
     limits: Limits,
     dialect: Dialect,
     times: Timestamps,
+    unread: Unread,
     counts: Counts,
     block: Parsed,
     /// Text of the block's events.
@@ -75,6 +78,7 @@ impl Rows {
             limits,
             dialect,
             times,
+            unread: Unread::default(),
             counts: Counts::default(),
             block: Parsed {
                 events: block,
@@ -94,6 +98,11 @@ impl Rows {
     /// What the rows so far came to.
     pub(super) fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// The format that the timestamps which could not be read prove.
+    pub(super) fn proposal(&self) -> Option<FormatProposal> {
+        self.unread.proposal()
     }
 
     /// The next block that is full, or the last one after [`Rows::close`].
@@ -132,9 +141,9 @@ impl Rows {
         if row.len() != header.labels.len() || !cells_fit {
             return None;
         }
-        let event_id = header
-            .event_id
-            .map_or(&b""[..], |at| field::trim(row.cell(at)));
+        let event_id = header.event_id.map_or(&b""[..], |at| {
+            field::null_is_empty(field::trim(row.cell(at)))
+        });
         if event_id.len() > limits.event_id_bytes {
             return None;
         }
@@ -179,7 +188,11 @@ impl Rows {
             self.counts.repeated_headers += 1;
             return;
         }
-        let faults = self.faults(row, meta.kind);
+        let mut faults = self.faults(row, meta.kind);
+        if fault::is_totals(row) {
+            fault::say_totals(&mut faults);
+        }
+        self.note_time(row, meta.line);
         let (cells, clipped) = keep(row.iter(), self.header.labels.len() + EXTRA_CELLS);
         self.reject(Rejection {
             row: number(self.counts),
@@ -190,6 +203,19 @@ impl Rows {
             clipped,
             faults,
         });
+    }
+
+    /// Keeps what a timestamp that could not be read says about its format.
+    fn note_time(&mut self, row: Row<'_>, line: u32) {
+        if self.times.format.is_some() || row.len() != self.header.labels.len() {
+            return;
+        }
+        let cell = row.cell(self.header.timestamp);
+        if let Ok(value) = field::value(cell, self.limits.cell_bytes)
+            && let Err(found) = self.times.read(value)
+        {
+            self.unread.add(line, value, found);
+        }
     }
 
     /// Whether every cell says what the header says there.

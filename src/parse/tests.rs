@@ -144,6 +144,7 @@ fn lines_are_true_with_blanks_crlf_and_quoted_line_breaks() {
         preamble_lines: _,
         line_ending,
         dialect: _,
+        proposal: _,
     } = whole.summary;
     assert_eq!((received, inserted, failed, blank), (11, 3, 1, 7));
     assert_eq!(line_ending, LineEnding::Mixed);

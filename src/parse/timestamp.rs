@@ -226,13 +226,14 @@ fn unknown(value: &[u8]) -> TimeFault {
 }
 
 /// A date of day, month and year in numbers, such as `3/4/2025`, perhaps with a time after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Numeric {
     first: u32,
     second: u32,
     separator: char,
     short_year: bool,
-    time: &'static str,
+    /// The format of what follows the date.
+    time: String,
 }
 
 /// Which of the first two numbers is the day.
@@ -252,10 +253,7 @@ impl Numeric {
     /// Recognises the shape, not whether the date exists.
     pub(super) fn of(value: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?;
-        let (date, time) = match text.split_once([' ', 'T']) {
-            Some((date, time)) => (date, time),
-            None => (text, ""),
-        };
+        let (date, time) = text.split_at(text.find([' ', 'T']).unwrap_or(text.len()));
         let separator = date.chars().find(|c| !c.is_ascii_digit())?;
         let parts: Vec<_> = date.split(separator).collect();
         let [first, second, year] = parts.as_slice() else {
@@ -273,16 +271,18 @@ impl Numeric {
             second: number(second)?,
             separator,
             short_year: short(year),
-            time: match time.matches(':').count() {
-                _ if time.is_empty() => "",
-                1 => " %H:%M",
-                _ => " %H:%M:%S",
-            },
+            time: time_format(time),
         })
     }
 
+    /// Whether both are written in the same way, whatever the date.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let form = |of: &Self| (of.separator, of.short_year);
+        form(self) == form(other) && self.time == other.time
+    }
+
     /// What the numbers themselves say about their order.
-    pub(super) fn order(self) -> Order {
+    pub(super) fn order(&self) -> Order {
         let month = |number| (1..=12).contains(&number);
         let day = |number| (1..=31).contains(&number);
         let day_first = day(self.first) && month(self.second);
@@ -296,7 +296,7 @@ impl Numeric {
     }
 
     /// The `timestamp_format` that reads the value, with the day first or not.
-    pub(super) fn format(self, day_first: bool) -> String {
+    pub(super) fn format(&self, day_first: bool) -> String {
         let Self {
             separator, time, ..
         } = self;
@@ -308,6 +308,30 @@ impl Numeric {
         let year = if self.short_year { "%y" } else { "%Y" };
         format!("{first}{separator}{second}{separator}{year}{time}")
     }
+}
+
+/// The format of a time of day behind a date, its separator included.
+fn time_format(time: &str) -> String {
+    let Some(separator) = time.chars().next() else {
+        return String::new();
+    };
+    let half = time.len() > 2 && {
+        let end = time.as_bytes()[time.len() - 2..].to_ascii_lowercase();
+        matches!(&end[..], b"am" | b"pm")
+    };
+    let hour = if half { "%I" } else { "%H" };
+    let seconds = match (time.matches(':').count(), time.contains('.')) {
+        (0 | 1, _) => "",
+        (_, false) => ":%S",
+        (_, true) => ":%S%.f",
+    };
+    let spaced = time.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let noon = match (half, spaced.ends_with(' ')) {
+        (false, _) => "",
+        (true, true) => " %p",
+        (true, false) => "%p",
+    };
+    format!("{separator}{hour}:%M{seconds}{noon}")
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ fn a_numeric_date_names_the_format_that_reads_it() {
         assert!(times(Tz::UTC, Some(format)).read(value.as_bytes()).is_ok());
     }
     assert_eq!(
-        Numeric::of(b"03/04/2025").map(Numeric::order),
+        Numeric::of(b"03/04/2025").map(|numeric| numeric.order()),
         Some(Order::Either)
     );
 }
