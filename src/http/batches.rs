@@ -1,4 +1,4 @@
-//! Batches: list, look, process, undo, and the rows that were rejected.
+//! Batches: list, look, process, undo.
 
 use actix_web::{
     HttpResponse,
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     Context,
-    params::{PageQuery, deleted, id, live_batch, no_batch, page_limit},
+    params::{deleted, id, no_batch, page_limit},
     problem::{Code, Problem},
     view,
 };
@@ -58,7 +58,8 @@ fn status_of(text: &str) -> Result<BatchStatus, Problem> {
         })
 }
 
-fn page_view<T>(page: Page<T>, shape: impl Fn(&T) -> Value) -> Value {
+/// A page of a list, each entry in its shape.
+pub(super) fn page_view<T>(page: Page<T>, shape: impl Fn(&T) -> Value) -> Value {
     let data: Vec<Value> = page.data.iter().map(shape).collect();
     json!({ "data": data, "next_cursor": page.next.map(|c| c.to_string()) })
 }
@@ -82,25 +83,6 @@ pub(super) async fn first_errors(at: &Context, batch: &Batch) -> Result<Vec<Reje
             .await?
             .data,
     )
-}
-
-pub(super) async fn errors(
-    at: Data<Context>,
-    path: Path<String>,
-    query: Query<PageQuery>,
-) -> Result<HttpResponse, Problem> {
-    let batch = live_batch(at.store.as_ref(), &path).await?;
-    let page = query::rejections(
-        at.store.as_ref(),
-        batch.id,
-        query.limit()?,
-        query.cursor.as_deref(),
-    )
-    .await?;
-    let labels = batch.receipt.map(|r| r.columns.labels).unwrap_or_default();
-    Ok(HttpResponse::Ok().json(page_view(page, |rejection| {
-        view::rejection(rejection, &labels)
-    })))
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,6 +4,7 @@ mod admin;
 mod batches;
 mod body;
 mod client;
+mod errors;
 mod health;
 mod jobs;
 mod metrics;
@@ -99,7 +100,8 @@ fn routes(config: &mut ServiceConfig) {
         .route("/batches/{id}", web::get().to(batches::show))
         .route("/batches/{id}", web::delete().to(batches::undo))
         .route("/batches/{id}/process", web::post().to(batches::process))
-        .route("/batches/{id}/errors", web::get().to(batches::errors))
+        .route("/batches/{id}/errors", web::get().to(errors::show))
+        .route("/batches/{id}/errors.csv", web::get().to(errors::csv))
         .route("/metrics", web::get().to(metrics::show))
         .route("/jobs/{id}", web::get().to(jobs::show))
         .route("/admin/queues/{queue}/dlq", web::get().to(admin::list))

@@ -48,6 +48,19 @@ pub(super) fn rejection(rejection: &Rejection, labels: &[String]) -> Value {
     })
 }
 
+/// How many rows were rejected, and how many of them were kept.
+pub(super) fn kept(receipt: &Receipt) -> Map<String, Value> {
+    let (failed, kept) = (receipt.rows.failed, receipt.rejections_kept);
+    [
+        ("failed_count", Value::from(failed)),
+        ("errors_kept", kept.into()),
+        ("errors_capped", (kept < failed).into()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into_iter()
+    .collect()
+}
+
 /// A batch as its receipt, with what has become of it since.
 pub(super) fn batch(batch: &Batch) -> Map<String, Value> {
     let Batch {
@@ -79,7 +92,7 @@ pub(super) fn batch(batch: &Batch) -> Map<String, Value> {
     put("published", published.as_ref().map_or(Value::Null, counts));
     put(
         "links",
-        json!({ "self": format!("/batches/{id}"), "errors": format!("/batches/{id}/errors"), "process": format!("/batches/{id}/process") }),
+        json!({ "self": format!("/batches/{id}"), "errors": format!("/batches/{id}/errors"), "errors_csv": format!("/batches/{id}/errors.csv"), "process": format!("/batches/{id}/process") }),
     );
     if let Some(receipt) = receipt {
         view.extend(receipt_view(receipt, source, *dedupe, *status));
@@ -139,10 +152,10 @@ fn receipt_view(
         .iter()
         .zip(&columns.roles)
         .map(|(name, role)| {
-            let stored_as = if *role == ColumnRole::Attribute {
-                stored.next().into()
-            } else {
-                json!(role)
+            let stored_as = match role {
+                ColumnRole::Attribute => stored.next().into(),
+                ColumnRole::Ignored => Value::Null,
+                fixed => json!(fixed),
             };
             json!({ "name": name, "role": role, "stored_as": stored_as })
         })

@@ -11,7 +11,7 @@ use super::{
     survey::{Survey, TooMany},
 };
 use crate::{
-    model::{ColumnRole, Columns},
+    model::{ColumnRole, Columns, mended::ADDED},
     parse::{Header, Parsed, Parser, Required, Summary},
     receive::{self, Broken, ReceiveError, Received, Text},
 };
@@ -195,6 +195,10 @@ fn columns(header: &Header) -> Columns {
         if let Some(at) = header.column(required) {
             roles[at] = role;
         }
+    }
+    if header.mended {
+        let own = roles.len() - ADDED.len();
+        roles[own..].fill(ColumnRole::Ignored);
     }
     let hint = header.hint_id_column.then(|| {
         "the column `id` is kept as an attribute, since files often number their rows 1, 2, 3, …: if it really names \

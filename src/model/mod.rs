@@ -5,6 +5,7 @@ pub mod batch;
 pub mod event;
 pub mod id;
 pub mod job;
+pub mod mended;
 pub mod receipt;
 pub mod rejection;
 
@@ -12,6 +13,7 @@ pub use batch::{Batch, BatchChange, BatchStatus, Counts, Published};
 pub use event::{Content, EventBlock, Identity, IdentityKey, TextColumn};
 pub use id::{BatchId, Day, JobId, JobKind, Slot};
 pub use job::{Job, JobChange, JobState, Outcome};
+pub use mended::MendedFile;
 pub use receipt::{ColumnRole, Columns, Receipt};
 pub use rejection::{Fault, FaultCode, Rejection};
 

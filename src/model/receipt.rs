@@ -23,6 +23,8 @@ pub enum ColumnRole {
     EventId,
     /// Kept as text.
     Attribute,
+    /// Left out: added to rows that went out to be mended.
+    Ignored,
 }
 
 /// Names of the stored columns that every batch has.

@@ -22,6 +22,8 @@ pub enum FaultCode {
     UnclosedQuote,
     /// Text after a closing quote.
     StrayQuote,
+    /// A row that went out to be mended and still has the mark of what is to be filled in.
+    NotMended,
     /// An empty required cell.
     MissingValue,
     /// A value over its limit.
@@ -36,7 +38,7 @@ pub enum FaultCode {
 
 impl FaultCode {
     /// Every code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::MissingCell,
         Self::ExtraCell,
         Self::NulByte,
@@ -45,6 +47,7 @@ impl FaultCode {
         Self::RecordTooLong,
         Self::UnclosedQuote,
         Self::StrayQuote,
+        Self::NotMended,
         Self::MissingValue,
         Self::ValueTooLong,
         Self::InvalidTimestamp,
@@ -64,6 +67,7 @@ impl FaultCode {
             Self::RecordTooLong => "record-too-long",
             Self::UnclosedQuote => "unclosed-quote",
             Self::StrayQuote => "stray-quote",
+            Self::NotMended => "not-mended",
             Self::MissingValue => "missing-value",
             Self::ValueTooLong => "value-too-long",
             Self::InvalidTimestamp => "invalid-timestamp",
@@ -146,10 +150,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_have_one_name_in_json_and_in_text() {
+    fn codes_have_one_name_in_json_and_in_text_and_never_change() {
         for code in FaultCode::ALL {
             assert_eq!(serde_json::to_value(code).expect("a name"), code.as_str());
         }
+        // Stored with rejections, and known to programs that read them: the list may grow, and that is all.
+        assert_eq!(
+            FaultCode::ALL.map(FaultCode::as_str).join(" "),
+            "missing-cell extra-cell nul-byte encoding-error cell-too-long record-too-long unclosed-quote stray-quote \
+             not-mended missing-value value-too-long invalid-timestamp ambiguous-timestamp timestamp-out-of-range"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use csv_async::{AsyncReader, AsyncReaderBuilder, ByteRecord, Terminator};
 use futures_util::FutureExt;
 
 use super::dialect::{Dialect, Escape};
+use crate::model::mended::restore;
 
 /// What csv-async takes from its source at a time; stays in the first-level cache.
 const SOURCE_BYTES: usize = 16 * 1024;
@@ -68,17 +69,30 @@ pub(super) struct Row<'a> {
     record: &'a ByteRecord,
     /// Bytes of the last cell that belong to the line end.
     tail: usize,
+    /// Whether cells are as they went out to be mended.
+    mended: bool,
 }
 
 impl<'a> Row<'a> {
     fn new(record: &'a ByteRecord) -> Self {
-        Self { record, tail: 0 }
+        Self {
+            record,
+            tail: 0,
+            mended: false,
+        }
     }
 
     /// Leaves out the CR of a CR LF, which csv-async counts to the last cell.
     #[inline]
     pub(super) fn without_cr(mut self) -> Self {
         self.tail = usize::from(self.record.as_slice().last() == Some(&b'\r'));
+        self
+    }
+
+    /// Gives the cells as they were before they went out to be mended.
+    #[inline]
+    pub(super) fn restored(mut self) -> Self {
+        self.mended = true;
         self
     }
 
@@ -98,11 +112,12 @@ impl<'a> Row<'a> {
     #[inline]
     pub(super) fn cell(self, at: usize) -> &'a [u8] {
         let cell = self.record.get(at).unwrap_or_default();
-        if at + 1 == self.record.len() {
+        let cell = if at + 1 == self.record.len() {
             &cell[..cell.len() - self.tail]
         } else {
             cell
-        }
+        };
+        if self.mended { restore(cell) } else { cell }
     }
 
     /// Whether every cell is UTF-8 without NUL.

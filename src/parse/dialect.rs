@@ -6,7 +6,7 @@ pub enum Escape {
     /// Twice, as RFC 4180 has it.
     #[default]
     Doubled,
-    /// Behind a backslash, as MySQL and many scripts write it; a backslash is then written twice. Doubled quotes are
+    /// behind a backslash, as databases and many scripts write it; a backslash is then written twice. Doubled quotes are
     /// still understood.
     Backslash,
 }

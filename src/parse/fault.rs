@@ -8,7 +8,10 @@ use super::{
     scan::Cause,
     timestamp::{Numeric, Order, TimeFault, Timestamps},
 };
-use crate::model::rejection::{Fault, FaultCode};
+use crate::model::{
+    mended::MARK,
+    rejection::{Fault, FaultCode},
+};
 
 /// Labels of missing columns named in a text.
 const LABELS_SHOWN: usize = 8;
@@ -151,6 +154,21 @@ pub(super) fn cell(label: &str, cell: &[u8], limit: usize) -> Option<Fault> {
         ));
     }
     None
+}
+
+/// Whether a cell of a row that went out to be mended still has the mark of what is to be filled in.
+pub(super) fn is_marked(cell: &[u8]) -> bool {
+    let mut mark = [0; 4];
+    memchr::memmem::find(cell, MARK.encode_utf8(&mut mark).as_bytes()).is_some()
+}
+
+/// What of such a cell is left to do.
+pub(super) fn not_mended(label: &str, cell: &[u8]) -> Option<Fault> {
+    let hint = "write what belongs there, and remove the mark";
+    is_marked(cell).then(|| {
+        let says = format!("still has the mark `{MARK}` of what could not be kept");
+        cell_fault(FaultCode::NotMended, label, cell, &says, hint)
+    })
 }
 
 /// What is wrong with a value that must be there.

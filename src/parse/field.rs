@@ -121,7 +121,7 @@ fn trim_slow(cell: &[u8]) -> &[u8] {
     }
 }
 
-/// What databases write for no value: `\N` (PostgreSQL, MySQL) and `NULL`. Taken for an id, all such rows would be one.
+/// What databases write for no value, `\N` or `NULL`. Taken for an id, all such rows would be one.
 #[inline]
 pub(super) fn null_is_empty(value: &[u8]) -> &[u8] {
     match value {

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Limits, error::ParseError, field::Required};
+use crate::model::mended::{ADDED, is_mended, restore};
 
 /// How alike a label and a name must be for the label to be offered (Jaro-Winkler, 1 = equal).
 const NEAREST: f64 = 0.85;
@@ -29,6 +30,8 @@ pub struct Header {
     pub event_id: Option<usize>,
     /// All other columns.
     pub attributes: Vec<usize>,
+    /// Whether these are rows that went out to be mended; the columns added to them mean nothing.
+    pub mended: bool,
     /// Whether there is no event id but a column `id`, which may be meant as one.
     pub hint_id_column: bool,
 }
@@ -46,8 +49,7 @@ impl Header {
                 limit: limits.columns,
             });
         }
-        let labels = name_all(cells)?;
-        let folded: Vec<_> = labels.iter().map(|label| fold(label)).collect();
+        let (labels, folded, mended) = read_labels(cells)?;
         let chosen = choose(&labels, &folded, mapped)?;
         let of = |column| chosen.get(&column).copied();
         let (Some(event_type), Some(timestamp), Some(user_id)) = (
@@ -57,6 +59,7 @@ impl Header {
         ) else {
             return Err(missing(labels, &folded, &chosen));
         };
+        let own = labels.len() - if mended { ADDED.len() } else { 0 };
         let taken: HashSet<_> = chosen.values().copied().collect();
         let event_id = of(Required::EventId);
         Ok(Self {
@@ -64,7 +67,8 @@ impl Header {
             timestamp,
             user_id,
             event_id,
-            attributes: (0..labels.len()).filter(|at| !taken.contains(at)).collect(),
+            attributes: (0..own).filter(|at| !taken.contains(at)).collect(),
+            mended,
             hint_id_column: event_id.is_none() && folded.iter().any(|label| label == "id"),
             labels,
         })
@@ -92,6 +96,21 @@ pub(super) fn fold(label: &str) -> String {
 
 fn clean(label: &str) -> &str {
     label.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
+/// The labels, the same as they are compared, and whether they are those of rows that went out to be mended.
+fn read_labels(cells: &[&str]) -> Result<(Vec<String>, Vec<String>, bool), ParseError> {
+    let mut labels = name_all(cells)?;
+    let mut folded: Vec<_> = labels.iter().map(|label| fold(label)).collect();
+    let mended = is_mended(folded.iter().map(String::as_str));
+    if mended {
+        for label in labels.iter_mut().chain(&mut folded) {
+            if restore(label.as_bytes()).len() < label.len() {
+                label.remove(0);
+            }
+        }
+    }
+    Ok((labels, folded, mended))
 }
 
 /// Every column's label: its own, or `column_N` where it is blank.

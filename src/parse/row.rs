@@ -16,6 +16,7 @@ use super::{
 };
 use crate::model::{
     event::{EventBlock, TextColumn},
+    mended::ADDED,
     receipt::FormatProposal,
     rejection::{Fault, Rejection},
 };
@@ -120,7 +121,12 @@ impl Rows {
     /// Judges one record; `text` = its cells are known to be UTF-8 without NUL.
     #[inline]
     pub(super) fn record(&mut self, row: Row<'_>, meta: Meta, text: bool) {
-        let sound = meta.kind == Kind::Clean && (text || row.is_text());
+        let row = if self.header.mended {
+            row.restored()
+        } else {
+            row
+        };
+        let sound = meta.kind == Kind::Clean && (text || row.is_text()) && self.is_mended(row);
         let Some(values) = self.values(row).filter(|_| sound) else {
             return self.refuse(row, meta);
         };
@@ -131,6 +137,19 @@ impl Rows {
         if self.block.events.len() >= BLOCK_EVENTS || self.inserted >= BLOCK_TEXT {
             self.cut();
         }
+    }
+
+    /// Whether nothing is left to be filled in by hand.
+    fn is_mended(&self, row: Row<'_>) -> bool {
+        !self.header.mended || !self.own(row).any(|(_, cell)| fault::is_marked(cell))
+    }
+
+    /// The cells of the file's own columns, with their labels.
+    fn own<'a>(&'a self, row: Row<'a>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let header = &self.header;
+        let added = if header.mended { ADDED.len() } else { 0 };
+        let labels = header.labels[..header.labels.len() - added].iter();
+        labels.map(String::as_str).zip(row.iter())
     }
 
     #[inline]
@@ -239,9 +258,11 @@ impl Rows {
         if kind == Kind::Stray {
             faults.push(fault::stray_quote());
         }
-        let cell = |(label, cell)| fault::cell(label, cell, self.limits.cell_bytes);
-        let labels = header.labels.iter().map(String::as_str);
-        faults.extend(labels.zip(row.iter()).filter_map(cell));
+        let cell = |(label, cell)| {
+            let marked = || header.mended.then(|| fault::not_mended(label, cell))?;
+            fault::cell(label, cell, self.limits.cell_bytes).or_else(marked)
+        };
+        faults.extend(self.own(row).filter_map(cell));
         // With cells missing or moved, the values stand under wrong labels.
         if found == wanted && kind != Kind::Stray {
             let values = Required::ALL

@@ -7,6 +7,7 @@ mod cluster;
 mod crash;
 mod dispatch_contract;
 mod engine;
+mod errors;
 mod fixtures;
 mod helpers;
 mod layering;

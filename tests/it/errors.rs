@@ -1,0 +1,171 @@
+//! Rejected rows on their way out as CSV and back.
+
+use reqwest::Method;
+
+use crate::helpers::app::TestApp;
+
+const HEADER: &str = "user_id,event_type,timestamp,note,=sum\n";
+
+/// One row of each fault, every one with a cell that a spreadsheet would run, and what mends its line.
+fn faulty() -> Vec<(&'static [u8], &'static str)> {
+    vec![
+        (
+            b"u1,login,yesterday,=1+1,a\n",
+            "u1,login,2025-11-10,'=1+1,a",
+        ),
+        (
+            b"-u2,login,2025-11-10,'=2\n",
+            "'-u2,login,2025-11-10,''=2,b",
+        ),
+        (
+            b"@u3,login,2025-11-10,=3,c,d\n",
+            "'@u3,login,2025-11-10,'=3,c d",
+        ),
+        (
+            b"u4,login,2025-11-10,\"+4\"x,\te\n",
+            "u4,login,2025-11-10,'+4,'\te",
+        ),
+        (b"u5,,2025-11-10,-5,f\n", "u5,login,2025-11-10,'-5,f"),
+        (
+            b"u6,login,2025-11-10,+\xff6,g\n",
+            "u6,login,2025-11-10,'+6,g",
+        ),
+        (b"u7,login,2025-11-10,+7,\"h\n", "u7,login,2025-11-10,'+7,h"),
+    ]
+}
+
+fn file() -> Vec<u8> {
+    let rows: Vec<_> = faulty().iter().map(|(row, _)| *row).collect();
+    let good = b"u0,login,2025-11-10,-0,z\n";
+    // The quote that is not closed must not take the last row with it.
+    [HEADER.as_bytes(), &rows.concat(), good].concat()
+}
+
+/// Batch, and its rejected rows as CSV.
+async fn rejected(app: &TestApp, query: &str, file: Vec<u8>) -> (String, String) {
+    let answer = app.upload(query, file).await.json();
+    let id = answer["batch_id"].as_str().expect("an id").to_owned();
+    let reply = app
+        .request(Method::GET, &format!("/batches/{id}/errors"))
+        .header("accept", "text/csv")
+        .send()
+        .await
+        .expect("answers");
+    assert_eq!(reply.headers()["content-type"], "text/csv; charset=utf-8");
+    assert_eq!(
+        reply.headers()["x-errors-failed"],
+        answer["failed_count"].to_string()
+    );
+    (id, reply.text().await.expect("text"))
+}
+
+#[tokio::test]
+async fn rejected_rows_go_out_so_that_no_spreadsheet_runs_them() {
+    let app = TestApp::start().await;
+    let (id, text) = rejected(&app, "?encoding=utf-8", file()).await;
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        lines[0],
+        "\u{feff}\"user_id\",\"event_type\",\"timestamp\",\"note\",\"'=sum\",\"_line\",\"_error_code\",\"_error\""
+    );
+    assert_eq!(lines.len(), 1 + faulty().len(), "{text}");
+    let dangerous = text
+        .split(['"', ',', '\n'])
+        .find(|cell| cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.len() > 1);
+    assert_eq!(dangerous, None);
+    assert!(
+        lines[1].contains("\"'=1+1\",\"a\",\"2\",\"invalid-timestamp\""),
+        "{}",
+        lines[1]
+    );
+    let by_path = app.get(&format!("/batches/{id}/errors.csv")).await;
+    assert_eq!(by_path.text, text);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn rows_that_nobody_mended_are_refused_again() {
+    let app = TestApp::start().await;
+    let (_, text) = rejected(&app, "?encoding=utf-8", file()).await;
+    let answer = app.upload("", text.into_bytes()).await;
+    let reply = answer.json();
+    assert_eq!(
+        (answer.status.as_u16(), &reply["code"]),
+        (422, &"no-valid-rows".into())
+    );
+    assert_eq!(reply["failed_count"], faulty().len());
+    let codes: Vec<_> = reply["errors"]
+        .as_array()
+        .expect("errors")
+        .iter()
+        .map(|e| e["faults"][0]["code"].clone())
+        .collect();
+    let marked = codes.iter().filter(|code| **code == "not-mended").count();
+    assert_eq!(marked, 5, "{codes:?}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn mended_rows_come_back_as_they_were_and_the_totals_add_up() {
+    let app = TestApp::start().await;
+    let (_, text) = rejected(&app, "?encoding=utf-8", file()).await;
+    let lines = text.lines().skip(1);
+    let mended: String = lines
+        .zip(faulty())
+        .map(|(line, (_, mended))| {
+            let added: Vec<_> = line.split("\",\"").collect();
+            let at = added
+                .iter()
+                .rposition(|cell| cell.bytes().all(|b| b.is_ascii_digit()))
+                .expect("a line");
+            format!("{mended},\"{}\n", added[at..].join("\",\""))
+        })
+        .collect();
+    let head = text.lines().next().expect("a header");
+    let answer = app
+        .upload("", format!("{head}\n{mended}").into_bytes())
+        .await
+        .json();
+    assert_eq!(
+        (&answer["inserted_count"], &answer["failed_count"]),
+        (&faulty().len().into(), &0.into()),
+        "{answer}"
+    );
+    let roles: Vec<_> = answer["columns"]
+        .as_array()
+        .expect("columns")
+        .iter()
+        .map(|c| c["role"].clone())
+        .collect();
+    assert_eq!(roles[5..], ["ignored", "ignored", "ignored"]);
+    assert_eq!(answer["columns"][4]["name"], "=sum");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_kept_of_many_is_said() {
+    let app = TestApp::start().await;
+    let rows: String = (0..5_000)
+        .map(|n| format!("u{n},login,never,x,y\n"))
+        .collect();
+    let (id, text) = rejected(
+        &app,
+        "",
+        format!("{HEADER}{rows}u,login,2025-11-10,x,y\n").into_bytes(),
+    )
+    .await;
+    assert_eq!(text.lines().count(), 5_001);
+    let page = app
+        .get(&format!("/batches/{id}/errors?limit=10"))
+        .await
+        .json();
+    assert_eq!(
+        (
+            &page["failed_count"],
+            &page["errors_kept"],
+            &page["errors_capped"]
+        ),
+        (&5_000.into(), &5_000.into(), &false.into())
+    );
+    app.stop().await;
+}
