@@ -248,6 +248,7 @@ impl Ingest {
             preamble_lines: summary.preamble_lines,
             repeated_headers: summary.repeated_headers,
             proposal: summary.proposal,
+            warnings: survey.warnings(&taken.columns),
             claims: survey.with_id(),
             columns: taken.columns,
             event_time: survey.span(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::model::EventBlock;
+use crate::model::{ColumnRole, Columns, EventBlock, Fault, TextColumn, receipt::Warning};
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
@@ -27,6 +27,16 @@ pub(super) struct Survey {
     first: i64,
     last: i64,
     with_id: bool,
+    /// Ids that a spreadsheet has made numbers of: of users, and of events.
+    rounded: [Option<Rounded>; 2],
+}
+
+/// Ids that a spreadsheet has made numbers of.
+#[derive(Debug)]
+struct Rounded {
+    rows: u64,
+    line: u32,
+    value: String,
 }
 
 impl Survey {
@@ -41,6 +51,7 @@ impl Survey {
             first: i64::MAX,
             last: i64::MIN,
             with_id: false,
+            rounded: [None, None],
         }
     }
 
@@ -50,6 +61,13 @@ impl Survey {
     /// [`TooMany`] with the line that passed a limit.
     pub(super) fn add(&mut self, block: &EventBlock) -> Result<(), TooMany> {
         self.with_id |= !block.event_id.bytes.is_empty();
+        for (seen, column) in self
+            .rounded
+            .iter_mut()
+            .zip([&block.user_id, &block.event_id])
+        {
+            look_for_rounded(seen, column, &block.lines);
+        }
         for (at, &instant) in block.timestamp.iter().enumerate() {
             self.first = self.first.min(instant);
             self.last = self.last.max(instant);
@@ -90,15 +108,88 @@ impl Survey {
         u32::try_from(self.days.len()).unwrap_or(u32::MAX)
     }
 
+    /// What looks damaged.
+    pub(super) fn warnings(&self, columns: &Columns) -> Vec<Warning> {
+        let roles = [ColumnRole::UserId, ColumnRole::EventId];
+        let seen = self.rounded.iter().zip(roles);
+        seen.filter_map(|(seen, role)| {
+            let Rounded { rows, line, value } = seen.as_ref()?;
+            let at = columns.roles.iter().position(|other| *other == role)?;
+            let column = &columns.labels[at];
+            Some(Warning {
+                code: "id-in-scientific-notation".into(),
+                column: column.clone(),
+                rows: *rows,
+                line: *line,
+                value: value.clone(),
+                message: format!(
+                    "`{column}` has ids such as `{value}`, as a spreadsheet writes long numbers when it has rounded them: \
+                     different ids may have become one; format the column as text and export it again"
+                ),
+            })
+        })
+        .collect()
+    }
+
     /// Whether any event has an id of its own.
     pub(super) fn with_id(&self) -> bool {
         self.with_id
     }
 }
 
+fn look_for_rounded(seen: &mut Option<Rounded>, column: &TextColumn, lines: &[u32]) {
+    // Most blocks have none, which one look at all their text tells.
+    if memchr::memmem::find(&column.bytes, b"E+").is_none() {
+        return;
+    }
+    for (at, line) in lines.iter().enumerate() {
+        let value = column.get(at);
+        if is_scientific(value) {
+            let first = || Rounded {
+                rows: 0,
+                line: *line,
+                value: Fault::clip(value),
+            };
+            seen.get_or_insert_with(first).rows += 1;
+        }
+    }
+}
+
+/// A number such as `9.91E+15`.
+fn is_scientific(value: &[u8]) -> bool {
+    let Some(at) = memchr::memmem::find(value, b"E+") else {
+        return false;
+    };
+    let (number, power) = (&value[..at], &value[at + 2..]);
+    let digits = |text: &[u8]| {
+        text.iter()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
+    };
+    number.first().is_some_and(u8::is_ascii_digit)
+        && digits(number)
+        && (1..=3).contains(&power.len())
+        && power.iter().all(u8::is_ascii_digit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_a_spreadsheet_has_rounded_are_told_from_ids() {
+        for (value, scientific) in [
+            ("9.91E+15", true),
+            ("1E+20", true),
+            ("4,5E+07", true),
+            ("1e5", false),
+            ("E+5", false),
+            ("userE+1", false),
+            ("9.91E+", false),
+            ("9E+1x", false),
+        ] {
+            assert_eq!(is_scientific(value.as_bytes()), scientific, "{value}");
+        }
+    }
 
     #[test]
     fn a_limit_is_passed_by_the_first_one_too_many() {

@@ -111,6 +111,23 @@ impl fmt::Display for FormatProposal {
     }
 }
 
+/// Values that were stored as they came and look damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// What is odd about them; the names never change.
+    pub code: String,
+    /// The label of their column.
+    pub column: String,
+    /// How many there are.
+    pub rows: u64,
+    /// Physical line of the first.
+    pub line: u32,
+    /// The first, clipped.
+    pub value: String,
+    /// What it is, and what to do about it.
+    pub message: String,
+}
+
 /// The sums of invariant I1: `received = inserted + failed + blank`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCounts {
@@ -178,6 +195,9 @@ pub struct Receipt {
     /// The format that the timestamps which could not be read prove.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<FormatProposal>,
+    /// What was stored as it came and looks damaged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// Whether any event carries an identity to claim.
     pub claims: bool,
     /// When an unprocessed batch is removed; none if never.

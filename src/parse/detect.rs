@@ -86,10 +86,29 @@ pub(super) fn detect(
             }
         }
     }
-    Found {
-        dialect: first,
-        ..from
-    }
+    let dialect = match &delimiters[..] {
+        [_] => first,
+        several => Dialect {
+            delimiter: likeliest(&head[skip..], several),
+            ..first
+        },
+    };
+    Found { dialect, ..from }
+}
+
+/// Of delimiters none of which gives a header, the one that the first line has most of: what it names can be told then.
+fn likeliest(text: &[u8], delimiters: &[u8]) -> u8 {
+    let line = text
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.trim_ascii().is_empty());
+    let count = |delimiter: u8| memchr::memchr_iter(delimiter, line.unwrap_or_default()).count();
+    // Of equals the first, which is the likelier one.
+    let best = delimiters
+        .iter()
+        .copied()
+        .rev()
+        .max_by_key(|delimiter| count(*delimiter));
+    best.unwrap_or(b',')
 }
 
 /// Excel's first line `sep=;`: its delimiter and its length.
@@ -331,7 +350,7 @@ mod tests {
 
     #[test]
     fn no_guess_passes_without_every_required_column() {
-        assert_eq!(found("a;b;c\n1;2;3\n"), (',', '"', 0, 0));
+        assert_eq!(found("a;b;c\n1;2;3\n"), (';', '"', 0, 0));
         assert_eq!(found(""), (',', '"', 0, 0));
         assert_eq!(found("type;time,user\n"), (',', '"', 0, 0));
     }

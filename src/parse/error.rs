@@ -213,7 +213,7 @@ fn missing_columns(
             format!("`{separator}`")
         };
         return format!(
-            "{head}, which looks separated by {name}; rename its columns, or send `columns=` with what they are called"
+            "{head}, which looks separated by {name}: leave the option `delimiter` out, or state that one"
         );
     }
     if nearest.is_empty() {

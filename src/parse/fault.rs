@@ -66,10 +66,14 @@ pub(super) fn missing_cell(header: &Header, found: usize) -> Fault {
     )
 }
 
-/// More cells than columns; `extra` is the first too many.
-pub(super) fn extra_cell(header: &Header, found: usize, extra: &[u8]) -> Fault {
-    let wanted = header.labels.len();
-    let hint = if extra.trim_ascii().is_empty() {
+/// More cells than columns.
+pub(super) fn extra_cell(header: &Header, row: Row<'_>, quote: u8) -> Fault {
+    let (wanted, found) = (header.labels.len(), row.len());
+    let extra = row.cell(wanted);
+    let spaced = |cell: &[u8]| cell.len() > 1 && cell.trim_ascii_start().first() == Some(&quote);
+    let hint = if row.iter().any(spaced) {
+        "remove the space in front of the opening quote: it makes the quote a part of the text"
+    } else if extra.trim_ascii().is_empty() {
         "remove the delimiters at the end of the row"
     } else {
         "put quotes around cells that hold the delimiter"
@@ -239,7 +243,7 @@ fn time_hint(value: &[u8], found: TimeFault) -> String {
     let number = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
     match found {
         TimeFault::Shape if value.iter().all(|byte| byte.is_ascii_digit()) => {
-            "a number must have exactly 10 digits (seconds since 1970), 13 (milliseconds) or 16 (microseconds)"
+            "a number must have exactly 10 digits (seconds since 1970), 13 (milliseconds) or 16 (microseconds); the days of a spreadsheet need `timestamp_format=excel`"
         }
         TimeFault::Shape if value.iter().all(number) => {
             "if it comes from a spreadsheet, send `timestamp_format=excel`, or give the column the format yyyy-mm-dd hh:mm:ss and export again"

@@ -199,7 +199,9 @@ impl Rows {
     /// Takes in a row that is no event: a blank one is counted, any other is rejected with all its faults.
     #[cold]
     fn refuse(&mut self, row: Row<'_>, meta: Meta) {
-        if row.iter().all(|cell| field::trim(cell).is_empty()) {
+        // DOS ends a file with Ctrl-Z.
+        let end_mark = row.len() == 1 && row.cell(0) == b"\x1a";
+        if end_mark || row.iter().all(|cell| field::trim(cell).is_empty()) {
             self.counts.blank += 1;
             return;
         }
@@ -253,7 +255,7 @@ impl Rows {
         if found < wanted {
             faults.push(fault::missing_cell(header, found));
         } else if found > wanted {
-            faults.push(fault::extra_cell(header, found, row.cell(wanted)));
+            faults.push(fault::extra_cell(header, row, self.dialect.quote));
         }
         if kind == Kind::Stray {
             faults.push(fault::stray_quote());

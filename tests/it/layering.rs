@@ -49,7 +49,7 @@ const CRATES: [(&str, &[&str]); 31] = [
     ("encoding_rs", &["receive/"]),
     ("chardetng", &["receive/"]),
     ("strsim", &["parse/"]),
-    ("memchr", &["parse/"]),
+    ("memchr", &["parse/", "ingest/survey.rs"]),
     ("mongodb", &["store/mongo/"]),
     ("rusqlite", &["store/embedded/"]),
     ("parquet", &["store/embedded/"]),

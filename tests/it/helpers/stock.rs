@@ -122,6 +122,7 @@ pub(crate) fn receipt(inserted: u64) -> Receipt {
         preamble_lines: 0,
         repeated_headers: 0,
         proposal: None,
+        warnings: Vec::new(),
         columns: columns(&[]),
         event_time: (0, DAY),
         event_types: 1,

@@ -167,6 +167,7 @@ fn receipt(seed: u64, inserted: u64, columns: Columns) -> Receipt {
         preamble_lines: 0,
         repeated_headers: 0,
         proposal: None,
+        warnings: Vec::new(),
         columns,
         event_time: (0, 4 * DAY),
         event_types: 1,
