@@ -174,6 +174,49 @@ async fn a_refused_file_says_what_to_do_and_text_from_files_stays_text() {
 }
 
 #[tokio::test]
+async fn what_settles_a_refusal_is_one_click_away() {
+    let (app, browser) = (TestApp::start().await, Browser::start().await);
+    browser.page.goto(&app.url).await.expect("opens");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, csv: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, csv).expect("writes");
+        path.display().to_string()
+    };
+    let slashes = "User ID;event_type;timestamp\nu1;login;10/11/2025\nu2;login;25/11/2025\n";
+    choose(&browser, &file("slashes.csv", slashes)).await;
+    browser.click("#upload-button").await;
+    browser
+        .see("#mapping-user_id option:checked[value='User ID']")
+        .await;
+    browser.shoot("8-columns-to-settle").await;
+    browser.click("#mapping-button").await;
+    let said = browser.text("#upload-problem .retry-format").await;
+    assert!(said.contains("%d/%m/%Y"), "{said}");
+    browser.shoot("9-format-to-settle").await;
+    browser.click("#upload-problem .retry-format").await;
+    browser.see("#receipt[data-file='slashes.csv']").await;
+    assert_eq!(count(&browser, "inserted").await, "2");
+
+    let rounded = "user_id,event_type,timestamp\n9.91E+15,login,2025-11-10\n=1,login,never\n";
+    choose(&browser, &file("rounded.csv", rounded)).await;
+    for field in ["columns", "format"] {
+        browser
+            .run(&format!(
+                "document.getElementById('option-{field}').value = ''"
+            ))
+            .await;
+    }
+    browser.click("#upload-button").await;
+    browser.see("#receipt[data-file='rounded.csv']").await;
+    let warned = browser.text("#receipt-notice [data-warning]").await;
+    assert!(warned.contains("9.91E+15"), "{warned}");
+    browser.see("#errors-csv[href$='/errors.csv']").await;
+    drop(browser);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_scrolls_sideways_on_a_telephone() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     let csv = std::fs::read(sample()).expect("reads");

@@ -55,7 +55,7 @@ const NAMES = {
 export const punctuation = value => NAMES[value] ?? String(value ?? '–');
 
 const ROLES = {
-  event_type: 'event type', timestamp: 'timestamp', user_id: 'user id', event_id: 'event id', attribute: 'attribute',
+  event_type: 'event type', timestamp: 'timestamp', user_id: 'user id', event_id: 'event id', attribute: 'attribute', ignored: 'left out',
 };
 
 export const role = value => ROLES[value] ?? String(value);

@@ -30,6 +30,7 @@ assets![
     "problem.js",
     "receipt-parts.js",
     "receipt.js",
+    "settle.js",
     "status.js",
     "style.css",
     "undo.js",

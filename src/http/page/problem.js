@@ -6,7 +6,7 @@ import { errorsTable } from './errors.js';
 
 const SHOWN_ELSEWHERE = new Set([
   'type', 'title', 'status', 'detail', 'code', 'retryable', 'error', 'errors', 'errors_truncated', 'errors_by_code',
-  'instance', 'request_id', 'batch_id', 'retry_after', 'missing', 'found', 'nearest',
+  'instance', 'request_id', 'batch_id', 'retry_after', 'missing', 'found', 'nearest', 'proposed', 'proposals', 'failed_count',
 ]);
 
 const BY_CODE = [
@@ -40,8 +40,8 @@ export function advice(fault) {
   return BY_STATUS[fault.status] ?? 'Try again.';
 }
 
-/** Shows a fault inside `place`, with its own `advised` text and `actions` (buttons) if given. */
-export function showProblem(place, fault, { advised = advice(fault), actions = [] } = {}) {
+/** Shows a fault inside `place`, with its own `advised` text, `actions` (buttons) and `form` if given. */
+export function showProblem(place, fault, { advised = advice(fault), actions = [], form = null } = {}) {
   const { problem } = fault;
   if (!problem) throw fault;
   const title = problem.title || `Error ${fault.status}`;
@@ -52,6 +52,7 @@ export function showProblem(place, fault, { advised = advice(fault), actions = [
     detail && detail !== title ? el('p', {}, detail) : null,
     extras(problem),
     el('p', { class: 'advice' }, advised),
+    form,
     actions.length || batch ? el('p', { class: 'actions' }, actions, batch) : null,
     footnote(fault)),
   problem.errors?.length ? errorsTable(problem, 'First rows refused').node : null);

@@ -11,6 +11,7 @@ export function fileFacts(batch) {
     dialect && ['Encoding', `${dialect.encoding}${dialect.bom ? ' with byte order mark' : ''} (${dialect.encoding_known})`],
     dialect && ['Delimiter', punctuation(dialect.delimiter)],
     dialect && ['Quote', punctuation(dialect.quote)],
+    dialect?.escape === 'backslash' && ['Escape', 'backslash'],
     dialect && ['Line ending', punctuation(dialect.line_ending)],
     dialect?.preamble_lines > 0 && ['Above the header', plural(dialect.preamble_lines, 'line')],
     dialect?.repeated_headers > 0 && ['Header repeated', plural(dialect.repeated_headers, 'time')],

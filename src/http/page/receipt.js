@@ -86,7 +86,7 @@ function show(batch) {
   byId('receipt-badge').hidden = false;
   card.hidden = false;
   document.body.classList.add('has-receipt');
-  fill(byId('receipt-notice'), notice(batch));
+  fill(byId('receipt-notice'), ...notice(batch));
   fill(byId('receipt-errors'), rejections(batch));
   fill(byId('receipt-file'), fileFacts(batch));
   update(batch);
@@ -181,6 +181,12 @@ function counts(batch) {
 }
 
 function notice(batch) {
+  const warnings = (batch.warnings ?? []).map(({ message, rows }) => el('div', { class: 'notice warn', dataset: { warning: 'true' } },
+    el('p', {}, `${message} (${plural(rows, 'row')}).`)));
+  return [known(batch), ...warnings];
+}
+
+function known(batch) {
   if (!batch.duplicate_of) return null;
   return el('div', { class: 'notice' }, el('p', {},
     el('strong', {}, 'This very file is already here. '),
@@ -199,7 +205,7 @@ function rejections(batch) {
     more.hidden = count >= failed || cursor === 'end';
     say(note, count < failed
       ? `The first ${number(count)} of ${plural(failed, 'rejected row')} are shown.${cursor === 'end' ? ' The others were counted but not kept.' : ''}`
-      : 'The good rows are stored. Mend these and upload them as a file of their own.');
+      : 'The good rows are stored. Download these, mend them, and upload that file as it is.');
   };
   async function loadMore() {
     clearProblem(problem);
@@ -221,6 +227,8 @@ function rejections(batch) {
   return el('section', { 'aria-label': 'Rejected rows' },
     el('div', { class: 'part-head' },
       el('h3', {}, plural(failed, 'row'), ' rejected'),
-      el('a', { id: 'errors-link', href: address(batchPath(batch.batch_id, '/errors')) }, 'All errors as JSON')),
+      el('p', { class: 'links' },
+        el('a', { id: 'errors-csv', href: address(batchPath(batch.batch_id, '/errors.csv')), download: '' }, 'Download to mend (CSV)'), ' ',
+        el('a', { id: 'errors-link', href: address(batchPath(batch.batch_id, '/errors')) }, 'as JSON'))),
     list.node, el('div', { class: 'actions' }, note, more));
 }

@@ -5,6 +5,7 @@ import { emit } from './bus.js';
 import { button, byId, el, fill, goTo, say } from './dom.js';
 import { bytes, duration } from './format.js';
 import { clearProblem, showProblem } from './problem.js';
+import { settle } from './settle.js';
 
 const input = byId('file');
 const drop = byId('drop');
@@ -147,9 +148,9 @@ function showProgress(began) {
 }
 
 function refused(fault) {
-  const actions = [];
+  const { actions, form } = settle(fault.problem ?? {}, again);
   const named = `${fault.code} ${fault.problem?.detail ?? ''}`;
-  if (/column|timestamp|no-valid-rows|option|zone/.test(named)) {
+  if (!form && /column|timestamp|no-valid-rows|option|zone/.test(named)) {
     const timestamps = /timestamp|zone|no-valid-rows/.test(named) && !/column/.test(fault.code);
     const field = byId(timestamps ? 'option-format' : 'option-columns');
     actions.push(button('Open the options', () => {
@@ -157,7 +158,18 @@ function refused(fault) {
       goTo(field);
     }));
   }
-  showProblem(problem, fault, { actions });
+  showProblem(problem, fault, { actions, form });
+}
+
+/** Sends the file once more, with some options set in the form, where they can be seen. */
+function again(options) {
+  byId('options').open = true;
+  for (const [name, value] of Object.entries(options)) {
+    const field = byId('upload-form').elements.namedItem(name);
+    // What was said of other columns still holds.
+    field.value = name === 'columns' && field.value.trim() ? `${field.value.trim()},${value}` : value;
+  }
+  send();
 }
 
 function listZones() {
