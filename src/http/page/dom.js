@@ -36,6 +36,9 @@ export function fill(node, ...children) {
   return node;
 }
 
+/** Text in which the service puts names and values between backticks, with those as code. */
+export const coded = text => String(text).split('`').map((part, i) => (i % 2 ? el('code', {}, part) : part));
+
 /** Sets text only when it differs, so that live regions speak once. */
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;

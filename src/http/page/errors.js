@@ -1,6 +1,6 @@
 // Lists rejected rows: where each stands in the file, what it held, what is wrong and what to do.
 
-import { el, fill, row, table } from './dom.js';
+import { coded, el, fill, row, table } from './dom.js';
 import { number, plural } from './format.js';
 
 const COLUMNS = [
@@ -52,8 +52,8 @@ function faultRows({ row: number_, line, last_line: lastLine, fields, error_reas
     el('code', { class: 'code' }, fault.code),
     value(fault.value),
     [
-      el('span', { class: 'wrong' }, fault.message),
-      fault.hint ? el('span', { class: 'hint' }, fault.hint) : null,
+      el('span', { class: 'wrong' }, coded(fault.message)),
+      fault.hint ? el('span', { class: 'hint' }, coded(fault.hint)) : null,
       i === 0 ? wholeRow(fields) : null,
     ].filter(Boolean),
   ], { dataset: { row: number_, code: fault.code } }));

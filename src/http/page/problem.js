@@ -1,6 +1,6 @@
 // Shows what went wrong, where it went wrong, and what to do about it.
 
-import { el, fill } from './dom.js';
+import { coded, el, fill } from './dom.js';
 import { duration, reason, words } from './format.js';
 import { errorsTable } from './errors.js';
 
@@ -49,9 +49,9 @@ export function showProblem(place, fault, { advised = advice(fault), actions = [
   const batch = problem.batch_id && el('a', { href: `#batch/${encodeURIComponent(problem.batch_id)}` }, 'Open the batch');
   fill(place, el('div', { class: 'notice bad', role: 'alert', dataset: { code: fault.code, status: fault.status } },
     el('p', {}, el('strong', {}, title)),
-    detail && detail !== title ? el('p', {}, detail) : null,
+    detail && detail !== title ? el('p', {}, coded(detail)) : null,
     extras(problem),
-    el('p', { class: 'advice' }, advised),
+    form ? null : el('p', { class: 'advice' }, advised),
     form,
     actions.length || batch ? el('p', { class: 'actions' }, actions, batch) : null,
     footnote(fault)),

@@ -1,6 +1,6 @@
 // The quieter parts of a receipt: how the file was read, and which batches it overlaps with.
 
-import { el, row, table } from './dom.js';
+import { coded, el, row, table } from './dom.js';
 import { bytes, instant, number, plural, punctuation, role, words } from './format.js';
 
 /** How the file was read: enough to notice a wrong guess. */
@@ -23,7 +23,7 @@ export function fileFacts(batch) {
   ].filter(Boolean);
   return el('details', { class: 'file-facts' },
     el('summary', {}, 'How the file was read'),
-    identity?.hint ? el('p', {}, identity.hint) : null,
+    identity?.hint ? el('p', {}, coded(identity.hint)) : null,
     el('dl', { class: 'facts' }, facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))),
     columns?.length ? columnTable(columns) : null);
 }

@@ -2,7 +2,7 @@
 
 import { address, batchPath, get, request } from './api.js';
 import { emit, repeat } from './bus.js';
-import { busy, button, byId, el, fill, goTo, say } from './dom.js';
+import { busy, button, byId, coded, el, fill, goTo, say } from './dom.js';
 import { errorsTable } from './errors.js';
 import { fileName, instant, number, plural } from './format.js';
 import { clearProblem, showProblem } from './problem.js';
@@ -182,7 +182,7 @@ function counts(batch) {
 
 function notice(batch) {
   const warnings = (batch.warnings ?? []).map(({ message, rows }) => el('div', { class: 'notice warn', dataset: { warning: 'true' } },
-    el('p', {}, `${message} (${plural(rows, 'row')}).`)));
+    el('p', {}, coded(message), ` (${plural(rows, 'row')}).`)));
   return [known(batch), ...warnings];
 }
 
