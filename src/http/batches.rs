@@ -1,21 +1,21 @@
 //! Batches: list, look, process, undo.
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     web::{Data, Path, Query},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Context,
+    Context, key,
     params::{deleted, id, no_batch, page_limit},
     problem::{Code, Problem},
     view,
 };
 use crate::{
-    job::Undone,
-    model::{Batch, BatchId, BatchStatus, Rejection},
+    job::{Keyed, Undone},
+    model::{Batch, BatchId, BatchStatus, JobId, Rejection},
     query::{self, Page},
     store::Changed,
 };
@@ -94,18 +94,29 @@ pub(super) struct ProcessQuery {
 
 pub(super) async fn process(
     at: Data<Context>,
+    request: HttpRequest,
     path: Path<String>,
     query: Query<ProcessQuery>,
 ) -> Result<HttpResponse, Problem> {
     let id: BatchId = id(&path)?;
-    let job = match at.desk.process(id, query.force).await? {
-        Changed::Done(job) => job,
-        Changed::Missing => return Err(no_batch(id)),
-        Changed::Refused(_) => return Err(deleted(id)),
+    let asked = match key::of(&at, &request, "POST /batches/{id}/process")? {
+        Some(key) => at.desk.process_once(key, id, query.force).await?,
+        None => Keyed::Asked(at.desk.process(id, query.force).await?),
     };
-    Ok(HttpResponse::Accepted().json(json!({
+    match asked {
+        Keyed::Asked(Changed::Done(job)) => Ok(asked_for(id, job)),
+        Keyed::Asked(Changed::Missing) => Err(no_batch(id)),
+        Keyed::Asked(Changed::Refused(_)) => Err(deleted(id)),
+        Keyed::Before(job) => Ok(key::replayed(asked_for(id, job))),
+        Keyed::Busy => Err(key::busy()),
+        Keyed::Reused => Err(key::reused()),
+    }
+}
+
+fn asked_for(id: BatchId, job: JobId) -> HttpResponse {
+    HttpResponse::Accepted().json(json!({
         "message": format!("processing was asked for; GET /jobs/{job} tells how it goes"), "batch_id": id.to_string(), "batchId": id.to_string(), "job_id": job.to_string(),
-    })))
+    }))
 }
 
 pub(super) async fn undo(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {

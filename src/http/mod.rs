@@ -7,6 +7,7 @@ mod client;
 mod errors;
 mod health;
 mod jobs;
+mod key;
 mod metrics;
 mod page;
 mod params;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::view;
 use crate::{
-    ingest::{BadRows, IngestError, OptionFault},
+    ingest::{BadRows, IngestError, KEY_BUSY, OptionFault},
     parse::ParseError,
     query::{MetricFault, QueryError},
     receive::ReceiveError,
@@ -59,6 +59,7 @@ codes! {
     NoFile              "no-file"                BAD_REQUEST            "No file";
     SeveralFiles        "several-files"          BAD_REQUEST            "More than one file";
     LateOption          "late-option"            BAD_REQUEST            "Option after the file";
+    BadKey              "bad-idempotency-key"    BAD_REQUEST            "Bad Idempotency-Key";
     BodyCut             "body-cut"               BAD_REQUEST            "Body cut short";
     Unauthorized        "unauthorized"           UNAUTHORIZED           "Not authorized";
     NotFound            "not-found"              NOT_FOUND              "No such route";
@@ -67,6 +68,7 @@ codes! {
     QueueMissing        "queue-missing"          NOT_FOUND              "No such queue";
     BodyTimeout         "body-timeout"           REQUEST_TIMEOUT        "Body too slow";
     JobNotDead          "job-not-dead"           CONFLICT               "Job is not dead";
+    KeyBusy             "idempotency-key-busy"   CONFLICT               "Still under way";
     BatchDeleted        "batch-deleted"          GONE                   "Batch was deleted";
     TooLarge            "too-large"              PAYLOAD_TOO_LARGE      "Body too large";
     UnsupportedType     "unsupported-type"       UNSUPPORTED_MEDIA_TYPE "Unsupported type of body";
@@ -82,6 +84,7 @@ codes! {
     TooManyErrors       "too-many-errors"        UNPROCESSABLE_ENTITY   "Too many bad rows";
     TooManyEventTypes   "too-many-event-types"   UNPROCESSABLE_ENTITY   "Too many event types";
     TooManyDays         "too-many-days"          UNPROCESSABLE_ENTITY   "Too many days";
+    KeyReused           "idempotency-key-reused" UNPROCESSABLE_ENTITY   "Idempotency-Key used for something else";
     RangeTooLong        "range-too-long"         UNPROCESSABLE_ENTITY   "Range too long";
     RateLimited         "rate-limited"           TOO_MANY_REQUESTS      "Too many uploads";
     Internal            "internal"               INTERNAL_SERVER_ERROR  "Internal error";
@@ -274,6 +277,8 @@ impl From<IngestError> for Problem {
                 Self::new(Code::OutcomeUnknown, detail).with("batch_id", id.to_string())
             }
             IngestError::GivenUp => Self::new(Code::BodyTimeout, detail),
+            IngestError::KeyBusy => Self::new(Code::KeyBusy, detail).after(KEY_BUSY),
+            IngestError::KeyReused => Self::new(Code::KeyReused, detail),
         }
     }
 }

@@ -12,12 +12,13 @@ use std::{cell::RefCell, rc::Rc};
 use super::{
     Context, batches,
     body::{self, BodyFault, Form},
-    client,
+    client, key,
     problem::{Code, Problem},
     view,
 };
 use crate::{
-    ingest::{Accepted, UploadOptions},
+    ingest::{Accepted, Kept, UploadOptions},
+    model::RequestKey,
     query,
     receive::Packing,
 };
@@ -47,6 +48,7 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let options = query_options(&request)?;
     check_rate(&at, &request).await?;
+    let key = key::of(&at, &request, "POST /uploads")?;
     check_head(&at, &request)?;
     let coding = coding(&request)?;
     let _place = at.uploads.try_acquire().map_err(|_| {
@@ -60,7 +62,7 @@ pub(super) async fn create(
     if content_type(&request) != "multipart/form-data" {
         let mut options = UploadOptions::from_pairs(options)?;
         options.receive.coding = coding;
-        return store(&at, options, body::raw(payload, at.limits.body_idle)).await;
+        return store(&at, key, options, body::raw(payload, at.limits.body_idle)).await;
     }
     if coding.is_some() {
         let why = "a form in a Content-Encoding is not taken: pack the file in it (events.csv.gz), not the form";
@@ -77,10 +79,15 @@ pub(super) async fn create(
     options.file_name = options
         .file_name
         .or_else(|| UploadOptions::clean_name(form.file_name.as_deref()?));
-    store(&at, options, form.into_file(at.limits.body_idle)).await
+    store(&at, key, options, form.into_file(at.limits.body_idle)).await
 }
 
-async fn store<S>(at: &Context, options: UploadOptions, body: S) -> Result<HttpResponse, Problem>
+async fn store<S>(
+    at: &Context,
+    key: Option<RequestKey>,
+    options: UploadOptions,
+    body: S,
+) -> Result<HttpResponse, Problem>
 where
     S: Stream<Item = Result<Bytes, BodyFault>>,
 {
@@ -99,8 +106,13 @@ where
             broken @ BodyFault::Broken(_) => broken,
         })
     });
-    match at.ingest.upload(options, watched).await {
-        Ok(accepted) => reply(at, accepted).await,
+    let stored = match key {
+        Some(key) => at.ingest.upload_once(key, options, watched).await,
+        None => at.ingest.upload(options, watched).await.map(Kept::Now),
+    };
+    match stored {
+        Ok(Kept::Now(accepted)) => reply(at, accepted).await,
+        Ok(Kept::Before(accepted)) => reply(at, accepted).await.map(key::replayed),
         Err(why) => {
             let problem = form_fault.borrow_mut().take().unwrap_or_else(|| why.into());
             body::drain(body).await;

@@ -1,12 +1,14 @@
 //! From a body to a sealed batch: receive, parse and store joined by bounded channels.
 //! A batch is visible only when all of it is stored and durable; whatever fails before leaves nothing.
 
+mod keyed;
 mod options;
 mod parsing;
 mod pipeline;
 mod strictness;
 mod survey;
 
+pub use keyed::Kept;
 pub use options::{OptionFault, UploadOptions};
 pub use pipeline::{Accepted, Ingest};
 pub use strictness::Strictness;
@@ -19,6 +21,9 @@ use crate::{
     receive::{self, ReceiveError},
     store::StoreError,
 };
+
+/// Seconds after which an upload whose key is busy may be sent again.
+pub const KEY_BUSY: u64 = 5;
 
 /// What bounds an upload.
 #[derive(Debug, Clone)]
@@ -134,6 +139,17 @@ pub enum IngestError {
         #[source]
         source: StoreError,
     },
+    /// An upload with the same key is under way, or was cut off and has not been given up yet.
+    #[error(
+        "an upload with this Idempotency-Key is still under way: send it again in {} seconds",
+        KEY_BUSY
+    )]
+    KeyBusy,
+    /// The key stands for another file, or for the same with other options.
+    #[error(
+        "this Idempotency-Key was used for another file or other options: send each upload with a key of its own"
+    )]
+    KeyReused,
     /// It took so long between two chunks that cleanup took it for lost.
     #[error("the upload was given up since nothing of it arrived for too long: upload it again")]
     GivenUp,

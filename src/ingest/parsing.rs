@@ -137,6 +137,17 @@ impl Parsing {
     }
 }
 
+/// Reads a body to its end on a thread that may wait.
+pub(super) fn only_read(
+    chunks: mpsc::Receiver<Bytes>,
+    options: receive::Options,
+    limits: receive::Limits,
+) -> Result<Received, ReceiveError> {
+    let mut text = Text::open(Chunks::new(chunks), options, limits)?;
+    while text.piece()?.is_some() {}
+    Ok(text.received())
+}
+
 /// A body as the parser's thread pulls it. An empty chunk is its end: a channel that only closes is a sender that is gone.
 struct Chunks {
     waiting: mpsc::Receiver<Bytes>,

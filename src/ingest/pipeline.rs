@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::Clock,
     model::{
-        Batch, BatchChange, BatchId, Columns, Receipt, Rejection,
+        Batch, BatchChange, BatchId, Columns, Receipt, Rejection, RequestKey,
         receipt::{FormatProposal, RowCounts},
     },
     parse::{LineEnding, Parsed},
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Chunks of a body that wait for the parser; actix gives up to 64 KiB each.
-const WAITING_CHUNKS: usize = 16;
+pub(super) const WAITING_CHUNKS: usize = 16;
 /// Parsed blocks that wait for the store.
 const WAITING_BLOCKS: usize = 2;
 /// Rejections given back with a file that has no valid row.
@@ -33,9 +33,9 @@ const PARSED_AT_ONCE: usize = 64 << 10;
 /// Takes uploads.
 #[derive(Clone)]
 pub struct Ingest {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    limits: Limits,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) limits: Limits,
     owner: String,
 }
 
@@ -79,22 +79,43 @@ impl Ingest {
         S: Stream<Item = Result<Bytes, E>>,
         E: Into<IngestError>,
     {
+        let batch = self.begin(&options).await?;
+        self.fill(&batch, &options, body, None).await
+    }
+
+    /// Adds a batch for an upload that begins.
+    pub(super) async fn begin(&self, options: &UploadOptions) -> Result<Batch, IngestError> {
         let now = self.clock.now();
-        let id = BatchId::at(now);
         let batch = Batch::receiving(
-            id,
+            BatchId::at(now),
             options.source.clone(),
             !options.keep_duplicates,
             self.owner.clone(),
             now,
         );
         self.store.create_batch(&batch).await?;
+        Ok(batch)
+    }
+
+    /// Stores a body as this batch; the batch is given up if that fails.
+    pub(super) async fn fill<S, E>(
+        &self,
+        batch: &Batch,
+        options: &UploadOptions,
+        body: S,
+        key: Option<RequestKey>,
+    ) -> Result<Accepted, IngestError>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+        E: Into<IngestError>,
+    {
+        let id = batch.id;
         let stored = tokio::select! {
-            stored = self.store_body(id, &options, body) => stored,
+            stored = self.store_body(id, options, body) => stored,
             lost = self.keep_alive(id) => Err(lost),
         };
         let sealed = match stored {
-            Ok(taken) => self.seal(&batch, &options, taken).await,
+            Ok(taken) => self.seal(batch, options, taken, key).await,
             Err(why) => Err(why),
         };
         match sealed {
@@ -216,6 +237,7 @@ impl Ingest {
         batch: &Batch,
         options: &UploadOptions,
         taken: Taken,
+        key: Option<RequestKey>,
     ) -> Result<Sealed, IngestError> {
         let Some(End {
             received,
@@ -257,11 +279,19 @@ impl Ingest {
             expires_at: self.limits.batch_ttl.map(|kept| batch.created_at + kept),
         };
         let content = options.content_key(&received.sha256);
+        if let Some(key) = key {
+            // Before the seal: from then on the batch speaks for the key, whatever becomes of this process.
+            self.note_content(key, batch, content).await?;
+        }
         let sealed = self.store.seal(batch.id, receipt, content).await;
-        sealed.map_err(|source| IngestError::OutcomeUnknown {
+        let sealed = sealed.map_err(|source| IngestError::OutcomeUnknown {
             id: batch.id,
             source,
-        })
+        })?;
+        if let (Some(key), Sealed::DuplicateOf(first)) = (key, &sealed) {
+            self.note_duplicate(key, batch, *first, content).await?;
+        }
+        Ok(sealed)
     }
 
     /// Renews the upload's lease; returns when the upload was taken for lost.
@@ -279,7 +309,7 @@ impl Ingest {
     }
 
     /// Gives the upload up at once rather than leave it to the sweep, which does the same if this fails.
-    async fn abandon(&self, id: BatchId) {
+    pub(super) async fn abandon(&self, id: BatchId) {
         if let Err(why) = self.remove(id).await {
             tracing::warn!(batch.id = %id, error = %why, "can't remove upload {id}: the sweep will");
         }
@@ -323,7 +353,7 @@ impl Taken {
     }
 }
 
-async fn send_body<S, E>(body: S, chunks: mpsc::Sender<Bytes>) -> Result<(), IngestError>
+pub(super) async fn send_body<S, E>(body: S, chunks: mpsc::Sender<Bytes>) -> Result<(), IngestError>
 where
     S: Stream<Item = Result<Bytes, E>>,
     E: Into<IngestError>,

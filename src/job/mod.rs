@@ -15,7 +15,7 @@ use crate::{model::JobId, store::StoreError};
 
 pub use cron::check_cron;
 pub use engine::{
-    desk::{Desk, Undone},
+    desk::{Desk, Keyed, Undone},
     runner::{Ran, Runner},
     sweep::Sweep,
 };

@@ -11,7 +11,8 @@ use crate::{
     metric::{DayFigures, Group, Partial},
     model::{
         Batch, BatchChange, BatchId, BatchStatus, Columns, Content, Day, EventBlock, IdentityKey,
-        Instant, Job, JobChange, JobId, JobState, Receipt, Refused, Rejection,
+        Instant, Job, JobChange, JobId, JobState, KeyEntry, Receipt, Refused, Rejection,
+        RequestKey,
     },
 };
 
@@ -366,7 +367,22 @@ pub trait JobStore: Send + Sync {
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()>;
 }
 
-/// All of it.
-pub trait Store: BatchStore + EventStore + ClaimStore + MetricStore + JobStore {}
+/// Requests that clients have named, so that a repeated one is known.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Reads one.
+    async fn key(&self, key: RequestKey) -> Result<Option<KeyEntry>>;
+    /// Adds one; false if it is there, which is then left as it is.
+    async fn open_key(&self, key: RequestKey, entry: &KeyEntry) -> Result<bool>;
+    /// Replaces one that is about `batch`; false if there is none, or it is about another.
+    async fn change_key(&self, key: RequestKey, batch: BatchId, entry: &KeyEntry) -> Result<bool>;
+    /// Forgets one that is about `batch` and has come to nothing.
+    async fn drop_key(&self, key: RequestKey, batch: BatchId) -> Result<()>;
+    /// Forgets those that were opened before; true while there may be more.
+    async fn prune_keys(&self, before: Instant) -> Result<bool>;
+}
 
-impl<T: BatchStore + EventStore + ClaimStore + MetricStore + JobStore> Store for T {}
+/// All of it.
+pub trait Store: BatchStore + EventStore + ClaimStore + MetricStore + JobStore + KeyStore {}
+
+impl<T: BatchStore + EventStore + ClaimStore + MetricStore + JobStore + KeyStore> Store for T {}

@@ -10,6 +10,7 @@ mod engine;
 mod errors;
 mod fixtures;
 mod helpers;
+mod keys;
 mod layering;
 mod limit;
 mod metrics;

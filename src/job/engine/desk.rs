@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::{
     clock::Clock,
     job::Dispatch,
-    model::{BatchChange, BatchId, BatchStatus, Job, JobChange, JobId, JobState, Refused},
+    model::{
+        BatchChange, BatchId, BatchStatus, Job, JobChange, JobId, JobState, KeyEntry, KeyOutcome,
+        Refused, RequestKey, key::wish_content,
+    },
     store::{Changed, Result, Store},
 };
 
@@ -26,6 +31,22 @@ pub enum Undone {
     Gone,
     /// There is none, or it is still being received.
     Missing,
+}
+
+/// How long a wish with a key may be on its way: it takes milliseconds, and clocks may differ by seconds.
+const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(15);
+
+/// What became of a wish that carries a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keyed {
+    /// It was asked for now, and this came of it.
+    Asked(Changed<JobId>),
+    /// It had been asked for before.
+    Before(JobId),
+    /// It is being asked for at this moment.
+    Busy,
+    /// The key stands for something else.
+    Reused,
 }
 
 impl Desk {
@@ -75,6 +96,44 @@ impl Desk {
                 Some(BatchStatus::Uploaded | BatchStatus::Failed) => {}
             }
         }
+    }
+
+    /// The same for a wish that carries a key: it is made once, however often it is sent.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if the ledger is away: then the same may be sent again a little later.
+    pub async fn process_once(&self, key: RequestKey, id: BatchId, force: bool) -> Result<Keyed> {
+        let now = self.clock.now();
+        let content = Some(wish_content(id, force));
+        let mut entry = KeyEntry {
+            batch: id,
+            content,
+            outcome: None,
+            opened_at: now,
+        };
+        let mut force = force;
+        if !self.store.open_key(key, &entry).await? {
+            match self.store.key(key).await? {
+                Some(before) if before.content != content => return Ok(Keyed::Reused),
+                Some(before) if before.outcome.is_some() => {
+                    return Ok(Keyed::Before(JobId::Process(id)));
+                }
+                Some(before) if before.opened_at + ON_ITS_WAY <= now => {}
+                Some(_) | None => return Ok(Keyed::Busy),
+            }
+            // Who asked before died, perhaps after the wish was made: then it is not made twice.
+            let status = self.store.batch(id).await?.map(|batch| batch.status);
+            let wished = [BatchStatus::Queued, BatchStatus::Processing];
+            force &= !status.is_some_and(|status| wished.contains(&status));
+        }
+        let asked = self.process(id, force).await?;
+        if let Changed::Done(_) = asked {
+            entry.outcome = Some(KeyOutcome::Asked);
+            self.store.change_key(key, id, &entry).await?;
+        } else {
+            self.store.drop_key(key, id).await?;
+        }
+        Ok(Keyed::Asked(asked))
     }
 
     /// Takes a batch back.

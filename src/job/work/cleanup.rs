@@ -19,6 +19,8 @@ const PAGE: usize = 200;
 const LATE_WRITERS: TimeDelta = TimeDelta::hours(1);
 /// How long settled slots of the schedule are remembered.
 const SLOTS_KEPT: TimeDelta = TimeDelta::days(7);
+/// How long the keys of requests are remembered.
+const KEYS_KEPT: TimeDelta = TimeDelta::hours(24);
 
 /// One run.
 pub(crate) async fn run(runner: &Runner, claimed: &Claimed<'_>) -> Result<Done, WorkError> {
@@ -41,6 +43,11 @@ pub(crate) async fn run(runner: &Runner, claimed: &Claimed<'_>) -> Result<Done, 
     while runner
         .store
         .prune_jobs(runner.clock.now() - SLOTS_KEPT)
+        .await?
+    {}
+    while runner
+        .store
+        .prune_keys(runner.clock.now() - KEYS_KEPT)
         .await?
     {}
     Ok(Done::Completed)

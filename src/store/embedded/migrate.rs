@@ -5,10 +5,16 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 1] = [(
-    "0001_start",
-    include_str!("../../../migrations/sqlite/0001_start.sql"),
-)];
+const STEPS: [(&str, &str); 2] = [
+    (
+        "0001_start",
+        include_str!("../../../migrations/sqlite/0001_start.sql"),
+    ),
+    (
+        "0002_keys",
+        include_str!("../../../migrations/sqlite/0002_keys.sql"),
+    ),
+];
 
 /// Applies what is missing.
 pub(super) fn run(connection: &mut Connection) -> Result<()> {

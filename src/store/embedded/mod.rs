@@ -6,6 +6,7 @@ mod claims;
 mod db;
 mod events;
 mod jobs;
+mod keys;
 mod metrics;
 mod migrate;
 mod parquet_file;

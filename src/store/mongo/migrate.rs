@@ -16,10 +16,16 @@ use super::{
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 1] = [(
-    "0001_start",
-    include_str!("../../../migrations/mongo/0001_start.json"),
-)];
+const STEPS: [(&str, &str); 2] = [
+    (
+        "0001_start",
+        include_str!("../../../migrations/mongo/0001_start.json"),
+    ),
+    (
+        "0002_keys",
+        include_str!("../../../migrations/mongo/0002_keys.json"),
+    ),
+];
 
 /// Says in `meta` whose database it is.
 const OWNER: &str = "tallymill";

@@ -11,6 +11,7 @@ mod document;
 mod events;
 mod fault;
 mod jobs;
+mod keys;
 mod metrics;
 mod migrate;
 mod rejections;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tallymill::{
     clock::Clock,
-    job::Ran,
+    job::{Keyed, Ran},
     metric::Partial,
-    model::{BatchStatus, JobId, JobState, Slot},
+    model::{BatchStatus, JobId, JobState, RequestKey, Slot},
     store::Changed,
 };
 
@@ -99,4 +99,21 @@ fn cleanup_takes_old_unprocessed_batches_but_not_those_asked_for() {
     assert_eq!(yard.batch(forgotten).purges, 2);
     yard.run(job);
     assert_eq!(yard.status(asked), BatchStatus::Completed);
+}
+
+#[test]
+fn cleanup_forgets_the_keys_of_requests_after_a_day() {
+    let yard = Yard::new();
+    let (asked, _) = yard.ask(1, &FEW);
+    let key = RequestKey([7; 32]);
+    let keyed = || now(yard.desk().process_once(key, asked, false)).expect("the ledger is here");
+    assert!(matches!(keyed(), Keyed::Asked(Changed::Done(_))));
+    for (hours, known) in [(23, true), (2, false)] {
+        yard.clock.advance(Duration::from_secs(hours * 3_600));
+        let slot = JobId::Cleanup(Slot(yard.clock.now().timestamp()));
+        now(yard.desk().arm_slot(slot)).expect("the ledger is here");
+        assert_eq!(yard.run(slot), Ran::Settled);
+        let found = now(yard.store().key(key)).expect("reads");
+        assert_eq!(found.is_some(), known);
+    }
 }

@@ -5,6 +5,7 @@ mod batches;
 mod claims;
 mod embedded;
 mod jobs;
+mod keys;
 mod metrics;
 mod mongo;
 
@@ -78,6 +79,12 @@ contract! {
         due_jobs_come_longest_due_first_and_no_more_than_asked_for
         pages_of_jobs_neither_skip_nor_repeat_under_inserts
         only_settled_slots_of_the_schedule_are_forgotten
+    }
+    keys {
+        of_twenty_requests_exactly_one_opens_a_key
+        a_key_changes_hands_once_and_only_from_the_batch_that_it_is_about
+        only_a_key_that_came_to_nothing_is_given_back
+        keys_are_forgotten_by_age
     }
     metrics {
         folding_a_batch_twice_changes_nothing

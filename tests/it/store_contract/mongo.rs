@@ -61,7 +61,7 @@ async fn twenty_processes_may_start_at_once_on_an_empty_database() {
     }
     let database = bare(&uri).await;
     let steps: Vec<_> = all(&database, "migrations").await;
-    assert_eq!(steps.len(), 1, "{steps:?}");
+    assert_eq!(steps.len(), 2, "{steps:?}");
     let indexes = database.collection::<Document>("events");
     let indexes = indexes.list_index_names().await.expect("lists");
     assert_eq!(indexes, ["_id_", "events_by_row"]);

@@ -1,0 +1,317 @@
+//! An upload or a wish with a key that dies at any of its steps: the next one with the key finds what is there, and never
+//! makes a second one of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use tallymill::{
+    clock::Fixed,
+    ingest::{Accepted, Ingest, IngestError, Kept, Limits, UploadOptions},
+    job::{Desk, Dispatch, DispatchError, Keyed},
+    model::{BatchChange, BatchId, BatchStatus, JobId, RequestKey},
+    parse, receive,
+    store::{
+        BatchFilter, Changed, Result, Store,
+        embedded::Mode,
+        mongo::{MongoStore, Pace, Tuning},
+    },
+};
+use tokio::sync::Notify;
+
+use crate::helpers::{
+    gate::Gate,
+    mongo::Mongo,
+    staged::Staged,
+    stock::{Home, uploaded},
+};
+
+const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
+/// More steps than any request takes.
+const STEPS: usize = 200;
+
+fn key() -> RequestKey {
+    RequestKey::new(b"a test", "POST /uploads", "k")
+}
+
+/// Lets so many steps pass, and holds up the next for ever.
+struct Cliff {
+    left: AtomicUsize,
+    reached: Notify,
+}
+
+impl Cliff {
+    fn after(steps: usize) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicUsize::new(steps),
+            reached: Notify::new(),
+        })
+    }
+
+    async fn step(&self) {
+        let passes = |left: usize| left.checked_sub(1);
+        let left = &self.left;
+        if left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, passes)
+            .is_err()
+        {
+            self.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Gate for Cliff {
+    async fn pass(&self, _: &'static str) -> Result<()> {
+        self.step().await;
+        Ok(())
+    }
+}
+
+/// The same before every command.
+struct Commands(Arc<Cliff>);
+
+#[async_trait]
+impl Pace for Commands {
+    async fn pass(&self, _: &'static str) -> Result<Box<dyn Send>> {
+        self.0.step().await;
+        Ok(Box::new(()))
+    }
+}
+
+/// A store, and the same for somebody who dies after so many steps.
+enum Ground {
+    Embedded(Home),
+    Mongo(MongoStore),
+}
+
+impl Ground {
+    async fn embedded() -> Self {
+        Self::Embedded(Home::open(Mode::Durable).await)
+    }
+
+    async fn mongo() -> Self {
+        let store = MongoStore::open(&Mongo::shared().database(), chrono_tz::Tz::UTC).await;
+        Self::Mongo(store.expect("opens"))
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Embedded(home) => home.store.clone(),
+            Self::Mongo(store) => Arc::new(store.clone()),
+        }
+    }
+
+    fn behind(&self, cliff: &Arc<Cliff>) -> Arc<dyn Store> {
+        match self {
+            Self::Embedded(home) => Arc::new(Staged::new(home.store.clone(), cliff.clone(), None)),
+            Self::Mongo(store) => Arc::new(store.tuned(Tuning {
+                pace: Some(Arc::new(Commands(Arc::clone(cliff)))),
+                ..Tuning::default()
+            })),
+        }
+    }
+}
+
+fn ingest(store: Arc<dyn Store>) -> Ingest {
+    let limits = Limits {
+        receive: receive::Limits::default(),
+        parse: parse::Limits::default(),
+        rejections: 10,
+        event_types: 10,
+        days: 10,
+        batch_ttl: None,
+        lease: Duration::from_secs(30),
+    };
+    Ingest::new(store, Arc::new(Fixed::default()), limits, "w".into())
+}
+
+fn body() -> impl Stream<Item = std::result::Result<Bytes, IngestError>> {
+    stream::iter([Ok(Bytes::from(CSV))])
+}
+
+async fn upload(store: Arc<dyn Store>) -> std::result::Result<Kept, IngestError> {
+    let options = UploadOptions::default();
+    ingest(store).upload_once(key(), options, body()).await
+}
+
+/// Runs until it is done or falls off the cliff, where it ends.
+async fn until_it_dies<T>(cliff: &Cliff, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = cliff.reached.notified() => None,
+    }
+}
+
+async fn all(store: &dyn Store, status: BatchStatus) -> Vec<BatchId> {
+    let filter = BatchFilter {
+        statuses: vec![status],
+        before: None,
+    };
+    let all = store.list_batches(&filter, 10).await.expect("lists");
+    all.into_iter().map(|batch| batch.id).collect()
+}
+
+/// What the sweep does to uploads whose lease stands still.
+async fn give_up_what_died(store: &dyn Store) {
+    for id in all(store, BatchStatus::Receiving).await {
+        let abandon = BatchChange::Abandon {
+            at: Fixed::epoch(),
+            renewals: Some(0),
+        };
+        store.change_batch(id, &abandon).await.expect("gives up");
+    }
+}
+
+/// Lets an upload die after each number of steps; gives how many it takes in all.
+async fn dies_everywhere(ground: impl AsyncFn() -> Ground, there_already: bool) -> usize {
+    for steps in 0..STEPS {
+        let ground = ground().await;
+        let store = ground.store();
+        let first = if there_already {
+            let options = UploadOptions::default();
+            let taken = ingest(store.clone()).upload(options, body()).await;
+            Some(taken.expect("is taken"))
+        } else {
+            None
+        };
+        let cliff = Cliff::after(steps);
+        let done = until_it_dies(&cliff, upload(ground.behind(&cliff))).await;
+        let sealed = all(&*store, BatchStatus::Uploaded).await;
+        give_up_what_died(&*store).await;
+        let again = upload(store.clone()).await.expect("is answered");
+        let once = all(&*store, BatchStatus::Uploaded).await;
+        assert_eq!(once.len(), 1, "step {steps}: {again:?}");
+        if let [before] = sealed[..] {
+            assert_eq!(once, [before], "step {steps}");
+        }
+        match (&first, &again) {
+            (Some(Accepted::New(first)), Kept::Now(then) | Kept::Before(then)) => {
+                assert_eq!(*then, Accepted::DuplicateOf(first.id), "step {steps}");
+            }
+            (None, Kept::Now(Accepted::New(then)) | Kept::Before(Accepted::New(then))) => {
+                assert_eq!(then.id, once[0], "step {steps}");
+            }
+            other => panic!("step {steps}: {other:?}"),
+        }
+        let replayed = upload(store).await.expect("is answered");
+        let (Kept::Now(answer) | Kept::Before(answer)) = again;
+        assert_eq!(replayed, Kept::Before(answer), "step {steps}");
+        if done.is_some() {
+            return steps;
+        }
+    }
+    panic!("it takes more than {STEPS} steps");
+}
+
+#[tokio::test]
+async fn an_upload_that_dies_at_any_step_is_stored_once_by_the_next_one_with_its_key() {
+    let steps = dies_everywhere(Ground::embedded, false).await;
+    assert!(steps > 5, "{steps} verbs");
+    let steps = dies_everywhere(Ground::embedded, true).await;
+    assert!(steps > 5, "{steps} verbs");
+}
+
+#[tokio::test]
+async fn nor_does_one_over_mongodb_come_twice_whichever_command_was_its_last() {
+    let steps = dies_everywhere(Ground::mongo, false).await;
+    assert!(steps > 6, "{steps} commands");
+    let steps = dies_everywhere(Ground::mongo, true).await;
+    assert!(steps > 6, "{steps} commands");
+}
+
+#[tokio::test]
+async fn the_key_of_an_upload_that_stands_still_is_busy_until_it_is_given_up() {
+    for ground in [Ground::embedded().await, Ground::mongo().await] {
+        let store = ground.store();
+        let arriving = ingest(store.clone());
+        let (sender, waiting) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let silent = stream::unfold(waiting, |mut waiting| async {
+            let chunk = waiting.recv().await?;
+            Some((Ok::<_, IngestError>(chunk), waiting))
+        });
+        let options = UploadOptions::default();
+        let mut first = std::pin::pin!(arriving.upload_once(key(), options, silent));
+        let busy = async {
+            sender.send(Bytes::from(CSV)).await.expect("is taken");
+            sender.reserve().await.map(drop).expect("is read");
+            upload(store.clone()).await
+        };
+        let second = tokio::select! {
+            first = &mut first => panic!("it has not ended: {first:?}"),
+            second = busy => second,
+        };
+        assert!(matches!(second, Err(IngestError::KeyBusy)), "{second:?}");
+        give_up_what_died(&*store).await;
+        let third = upload(store.clone()).await.expect("is answered");
+        let Kept::Now(Accepted::New(batch)) = third else {
+            panic!("{third:?}");
+        };
+        // It wakes up late, and finds its key another's and the file there.
+        drop(sender);
+        let late = first.await.expect("is answered");
+        assert_eq!(late, Kept::Now(Accepted::DuplicateOf(batch.id)));
+        let again = upload(store).await.expect("is answered");
+        assert_eq!(again, Kept::Before(Accepted::New(batch)));
+    }
+}
+
+/// A queue that takes everything.
+struct Nowhere;
+
+#[async_trait]
+impl Dispatch for Nowhere {
+    async fn nudge(&self, _: JobId) -> std::result::Result<(), DispatchError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_wish_that_dies_at_any_step_is_made_once_by_the_next_one_with_its_key() {
+    for steps in 0..STEPS {
+        let mut done = 0;
+        for ground in [Ground::embedded().await, Ground::mongo().await] {
+            let (store, clock) = (ground.store(), Fixed::default());
+            let batch = uploaded(&*store, 1, &[("e", "a", "u", 5)]).await;
+            let desk = |store| Desk::new(store, Arc::new(clock.clone()), Arc::new(Nowhere));
+            let cliff = Cliff::after(steps);
+            let dying = desk(ground.behind(&cliff));
+            let first = until_it_dies(&cliff, dying.process_once(key(), batch, true)).await;
+            done += usize::from(first.is_some());
+            let desk = desk(store.clone());
+            let key_there = store.key(key()).await.expect("reads");
+            let soon = desk.process_once(key(), batch, true).await;
+            if first.is_none() && key_there.is_some_and(|entry| entry.outcome.is_none()) {
+                assert_eq!(soon.expect("answers"), Keyed::Busy, "step {steps}");
+            }
+            clock.advance(Duration::from_secs(15));
+            let job = JobId::Process(batch);
+            match desk.process_once(key(), batch, true).await {
+                Ok(Keyed::Asked(Changed::Done(asked)) | Keyed::Before(asked)) => {
+                    assert_eq!(asked, job, "step {steps}");
+                }
+                other => panic!("step {steps}: {other:?}"),
+            }
+            let batch = store.batch(batch).await.expect("reads").expect("is there");
+            assert_eq!(
+                (batch.status, batch.wanted),
+                (BatchStatus::Queued, 1),
+                "step {steps}"
+            );
+            assert!(store.job(job).await.expect("reads").is_some());
+        }
+        if done == 2 {
+            assert!(steps > 3);
+            return;
+        }
+    }
+    panic!("it takes more than {STEPS} steps");
+}
