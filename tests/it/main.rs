@@ -17,6 +17,7 @@ mod metrics;
 mod mongo_away;
 mod page;
 mod queue;
+mod readme;
 mod redis_app;
 mod simulation;
 mod store_contract;
