@@ -307,7 +307,8 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
                 .with("found", names)
                 .with("nearest", nearest)
         }
-        ParseError::UnknownMappedColumn { found, .. } => {
+        ParseError::UnknownMappedColumn { found, .. }
+        | ParseError::UnknownKeyColumn { found, .. } => {
             let names: Vec<_> = found.iter().map(String::as_str).collect();
             Problem::new(Code::MissingColumns, detail).with("found", names)
         }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use super::Limits;
 use crate::{
     model::{
-        Batch, BatchStatus, ColumnRole, Instant, Job, Published, Receipt, Rejection,
-        receipt::FormatProposal,
+        Batch, BatchStatus, ColumnRole, Columns, IdentityBy, Instant, Job, Published, Receipt,
+        Rejection, receipt::FormatProposal,
     },
     query::{BatchDetail, DeadJob, MetricDay, Metrics},
     store::{Loss, Overlap, TypeFigure},
@@ -144,6 +144,7 @@ fn receipt_view(
         event_time,
         event_types: _,
         days: _,
+        identity,
         claims,
         expires_at,
     } = receipt;
@@ -161,11 +162,6 @@ fn receipt_view(
             json!({ "name": name, "role": role, "stored_as": stored_as })
         })
         .collect();
-    let kind = if dedupe && *claims {
-        "event_id"
-    } else {
-        "none"
-    };
     let by_code: Map<String, Value> = errors_by_code
         .iter()
         .map(|(code, n)| (code.as_str().to_owned(), (*n).into()))
@@ -181,7 +177,7 @@ fn receipt_view(
         "dialect": { "encoding": encoding, "encoding_known": encoding_known, "bom": bom, "delimiter": delimiter, "quote": quote, "escape": escape,
             "line_ending": line_ending, "preamble_lines": preamble_lines, "repeated_headers": repeated_headers },
         "columns": columns_view, "proposals": proposals(proposal.as_ref()), "warnings": warnings,
-        "identity": { "kind": kind, "source": source, "columns": if kind == "none" { json!([]) } else { json!(["event_id"]) }, "hint": columns.hint },
+        "identity": identity_view(identity, dedupe && *claims, source, columns),
         "event_time": { "min": micros(event_time.0), "max": micros(event_time.1) },
         "expires_at": expires_at,
     });
@@ -202,6 +198,29 @@ pub(super) fn proposals(format: Option<&FormatProposal>) -> Value {
         })
     };
     format.map(one).into_iter().collect()
+}
+
+/// What tells the events of a batch apart: the columns by their canonical names, else by their labels.
+fn identity_view(by: &IdentityBy, claims: bool, source: &str, columns: &Columns) -> Value {
+    let name_of = |label: &str| {
+        let mut all = columns.labels.iter().zip(&columns.roles);
+        let role = all.find(|(l, _)| *l == label).map(|(_, role)| *role);
+        role.and_then(ColumnRole::canonical)
+            .unwrap_or(label)
+            .to_owned()
+    };
+    let names: Vec<String> = match by {
+        _ if !claims => Vec::new(),
+        IdentityBy::EventId => vec!["event_id".into()],
+        IdentityBy::Key(labels) => labels.iter().map(|label| name_of(label)).collect(),
+        IdentityBy::Row => {
+            let all = columns.labels.iter().zip(&columns.roles);
+            let used = all.filter(|(_, role)| **role != ColumnRole::Ignored);
+            used.map(|(label, _)| name_of(label)).collect()
+        }
+    };
+    let kind = if claims { by.kind() } else { "none" };
+    json!({ "kind": kind, "source": source, "columns": names, "hint": columns.hint })
 }
 
 /// A receipt with its first errors.

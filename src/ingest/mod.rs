@@ -9,7 +9,7 @@ mod strictness;
 mod survey;
 
 pub use keyed::Kept;
-pub use options::{OptionFault, UploadOptions};
+pub use options::{Dedupe, OptionFault, UploadOptions};
 pub use pipeline::{Accepted, Ingest};
 pub use strictness::Strictness;
 

@@ -1,5 +1,7 @@
 //! Options of an upload: names and values as a client sends them, checked once.
 
+use std::collections::HashSet;
+
 use sha2::{Digest, Sha256};
 
 use super::Strictness;
@@ -13,7 +15,7 @@ const VALUE_BYTES: usize = 4_096;
 /// Longest source and file name.
 const NAME_BYTES: usize = 255;
 /// The options there are, for the reply to one that isn't.
-const KNOWN: &str = "source, dedupe, encoding, delimiter, quote, escape, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name";
+const KNOWN: &str = "source, key, dedupe, encoding, delimiter, quote, escape, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name";
 
 /// An option that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,9 +39,39 @@ pub enum OptionFault {
         /// What would be taken.
         expected: String,
     },
+    /// Two ways to tell events apart.
+    #[error(
+        "`key` and `dedupe={0}` contradict each other: with a key its columns tell events apart, so leave one of them out"
+    )]
+    KeyAndDedupe(&'static str),
+    /// Two labels of a key for one column.
+    #[error("`key` names the column `{0}` twice: name it once")]
+    KeyTwice(String),
     /// What the parser says to its options.
     #[error(transparent)]
     Parse(#[from] ParseOptionError),
+}
+
+/// What tells events apart, where no key does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dedupe {
+    /// Their ids, as far as they have any.
+    #[default]
+    Auto,
+    /// The whole row.
+    Row,
+    /// Nothing: every row counts.
+    None,
+}
+
+impl Dedupe {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Row => "row",
+            Self::None => "none",
+        }
+    }
 }
 
 /// How a file is to be taken.
@@ -47,8 +79,10 @@ pub enum OptionFault {
 pub struct UploadOptions {
     /// Namespace of the event ids.
     pub source: String,
-    /// Whether identities are not claimed (`dedupe=none`).
-    pub keep_duplicates: bool,
+    /// The columns that tell events apart, by their labels in the file; none if it is not by a key.
+    pub key: Vec<String>,
+    /// What tells events apart where it is not a key.
+    pub dedupe: Dedupe,
     /// Name of the file, for people.
     pub file_name: Option<String>,
     /// How it is packed and encoded.
@@ -76,6 +110,9 @@ impl UploadOptions {
             }
             seen.push(name);
         }
+        if !options.key.is_empty() && options.dedupe != Dedupe::Auto {
+            return Err(OptionFault::KeyAndDedupe(options.dedupe.as_str()));
+        }
         // The parser knows which formats and mappings make sense.
         Parser::new(options.parse.clone(), parse::Limits::default())?;
         Ok(options)
@@ -99,6 +136,11 @@ impl UploadOptions {
                 return Err(too_long("timestamp_format", VALUE_BYTES));
             }
             "columns" if value.len() > VALUE_BYTES => return Err(too_long("columns", VALUE_BYTES)),
+            "key" if value.len() > VALUE_BYTES => return Err(too_long("key", VALUE_BYTES)),
+            "key" => {
+                let expected = "it is a list of columns such as `order_id,event_type`";
+                self.key = labels(value)?.ok_or_else(|| bad("key", expected.into()))?;
+            }
             "source" => value.trim().clone_into(&mut self.source),
             "on_error" => {
                 self.strictness.abort = match value.trim() {
@@ -152,10 +194,11 @@ impl UploadOptions {
                 self.receive.encoding = Some(encoding);
             }
             "dedupe" => {
-                self.keep_duplicates = match value {
-                    "auto" | "" => false,
-                    "none" => true,
-                    _ => return Err(bad("dedupe", "it is `auto` or `none`".into())),
+                self.dedupe = match value {
+                    "auto" | "" => Dedupe::Auto,
+                    "row" => Dedupe::Row,
+                    "none" => Dedupe::None,
+                    _ => return Err(bad("dedupe", "it is `auto`, `row` or `none`".into())),
                 }
             }
             "timestamp_format" => {
@@ -179,6 +222,7 @@ impl UploadOptions {
         }
         Ok([
             "source",
+            "key",
             "dedupe",
             "encoding",
             "delimiter",
@@ -214,7 +258,8 @@ impl UploadOptions {
     pub fn content_key(&self, sha256: &[u8; 32]) -> [u8; 32] {
         let Self {
             source,
-            keep_duplicates,
+            key,
+            dedupe,
             file_name: _,
             receive,
             parse,
@@ -241,7 +286,7 @@ impl UploadOptions {
             hash.update(text.as_bytes());
         };
         part(source);
-        part(if *keep_duplicates { "none" } else { "auto" });
+        part(dedupe.as_str());
         part(timestamp_format.as_deref().unwrap_or_default());
         part(time_zone.name());
         let mut columns: Vec<String> = columns
@@ -269,6 +314,11 @@ impl UploadOptions {
         if let Some(escape) = dialect.escape {
             part(&format!("escape={}", escape.as_str()));
         }
+        if !key.is_empty() {
+            let mut key: Vec<_> = key.iter().map(|label| parse::fold(label)).collect();
+            key.sort_unstable();
+            part(&format!("key={}", key.join("\n")));
+        }
         hash.finalize().into()
     }
 }
@@ -285,6 +335,19 @@ fn character(value: &str) -> Option<u8> {
             [one] if one.is_ascii() => Some(*one),
             _ => None,
         },
+    }
+}
+
+/// Labels by commas, each once; none if one is blank.
+fn labels(value: &str) -> Result<Option<Vec<String>>, OptionFault> {
+    let labels: Vec<_> = value
+        .split(',')
+        .map(|label| label.trim().to_owned())
+        .collect();
+    let mut seen = HashSet::new();
+    match labels.iter().find(|label| !seen.insert(parse::fold(label))) {
+        Some(twice) if !twice.is_empty() => Err(OptionFault::KeyTwice(twice.clone())),
+        Some(_) | None => Ok((!seen.contains("")).then_some(labels)),
     }
 }
 
@@ -331,7 +394,12 @@ mod tests {
         );
         for (pairs, says) in [
             (vec![("sauce", "crm")], "`sauce`"),
-            (vec![("dedupe", "perhaps")], "`auto` or `none`"),
+            (vec![("dedupe", "perhaps")], "`auto`, `row` or `none`"),
+            (vec![("key", " ")], "a list of columns"),
+            (vec![("key", "a,,b")], "a list of columns"),
+            (vec![("key", "Order, user,order ")], "twice"),
+            (vec![("key", "a"), ("dedupe", "none")], "`dedupe=none`"),
+            (vec![("dedupe", "row"), ("key", "a")], "`dedupe=row`"),
             (vec![("time_zone", "Mars/Olympus")], "IANA"),
             (vec![("columns", "who:user_id")], "user_id"),
             (vec![("source", "a"), ("source", "b")], "twice"),
@@ -358,7 +426,28 @@ mod tests {
         );
         assert_ne!(key(&[]), key(&[("source", "x")]));
         assert_ne!(key(&[]), key(&[("dedupe", "none")]));
+        assert_ne!(key(&[("dedupe", "row")]), key(&[("dedupe", "none")]));
+        assert_ne!(key(&[]), key(&[("key", "a")]));
+        assert_eq!(key(&[("key", "a,B")]), key(&[("key", "b, A")]));
         assert_ne!(key(&[]), key(&[("time_zone", "Asia/Tokyo")]));
+    }
+
+    #[test]
+    fn the_content_key_of_options_that_were_there_before_never_changes() {
+        let key = |pairs: &[(&str, &str)]| {
+            let options = UploadOptions::from_pairs(pairs.iter().copied()).expect("known");
+            u64::from_be_bytes(
+                *options
+                    .content_key(&[1; 32])
+                    .first_chunk()
+                    .expect("32 bytes"),
+            )
+        };
+        assert_eq!(key(&[]), 0xd32b_3a81_bb7e_6e54);
+        assert_eq!(
+            key(&[("source", "crm"), ("dedupe", "none")]),
+            0xcd84_17c1_3a9f_23ce
+        );
     }
 
     #[test]

@@ -7,18 +7,18 @@ use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 
 use super::{
-    IngestError, Limits, OptionFault, UploadOptions,
+    Dedupe, IngestError, Limits, OptionFault, UploadOptions,
     survey::{Survey, TooMany},
 };
 use crate::{
-    model::{ColumnRole, Columns, mended::ADDED},
+    model::{ColumnRole, Columns, Identity, IdentityBy, mended::ADDED},
     parse::{Header, Parsed, Parser, Required, Summary},
     receive::{self, Broken, ReceiveError, Received, Text},
 };
 
 /// What the parser hands on.
 pub(super) enum Step {
-    Columns(Columns),
+    Columns(Columns, IdentityBy),
     Rows(Parsed),
     End(Box<End>),
 }
@@ -33,6 +33,7 @@ pub(super) struct End {
 /// The parser's thread.
 pub(super) struct Parsing {
     receive: receive::Options,
+    identity: (String, Vec<String>, Dedupe),
     parser: Parser,
     survey: Survey,
     limits: Limits,
@@ -45,6 +46,7 @@ impl Parsing {
     pub(super) fn new(options: &UploadOptions, limits: &Limits) -> Result<Self, IngestError> {
         Ok(Self {
             receive: options.receive,
+            identity: (options.source.clone(), options.key.clone(), options.dedupe),
             parser: Parser::new(options.parse.clone(), limits.parse).map_err(OptionFault::from)?,
             survey: Survey::new(limits.event_types, limits.days),
             limits: limits.clone(),
@@ -110,7 +112,12 @@ impl Parsing {
                 .clone_from(&header.labels[header.event_type]);
             self.time_column
                 .clone_from(&header.labels[header.timestamp]);
-            send(steps, Step::Columns(columns(header)))?;
+            let (source, key, dedupe) = &self.identity;
+            let identity = identity(header, key, *dedupe)?;
+            let columns = columns(header, &identity);
+            self.survey
+                .look_for(Identity::new(source, &identity, &columns));
+            send(steps, Step::Columns(columns, identity))?;
         }
         while let Some(parsed) = self.parser.take() {
             self.survey
@@ -195,7 +202,26 @@ fn send(steps: &mpsc::Sender<Result<Step, IngestError>>, step: Step) -> Result<(
         .map_err(|_| IngestError::Body("the upload has ended".into()))
 }
 
-fn columns(header: &Header) -> Columns {
+/// What tells the events of a file apart: a key wins over ids.
+fn identity(header: &Header, key: &[String], dedupe: Dedupe) -> Result<IdentityBy, IngestError> {
+    if dedupe == Dedupe::Row {
+        return Ok(IdentityBy::Row);
+    }
+    let mut labels = Vec::with_capacity(key.len());
+    for label in key {
+        let found = &header.labels[header.find(label)?];
+        if labels.contains(found) {
+            return Err(OptionFault::KeyTwice(found.clone()).into());
+        }
+        labels.push(found.clone());
+    }
+    Ok(match labels.as_slice() {
+        [] => IdentityBy::EventId,
+        [_, ..] => IdentityBy::Key(labels),
+    })
+}
+
+fn columns(header: &Header, identity: &IdentityBy) -> Columns {
     let mut roles = vec![ColumnRole::Attribute; header.labels.len()];
     for (required, role) in [
         (Required::EventType, ColumnRole::EventType),
@@ -211,9 +237,10 @@ fn columns(header: &Header) -> Columns {
         let own = roles.len() - ADDED.len();
         roles[own..].fill(ColumnRole::Ignored);
     }
-    let hint = header.hint_id_column.then(|| {
+    let open = header.hint_id_column && *identity == IdentityBy::EventId;
+    let hint = open.then(|| {
         "the column `id` is kept as an attribute, since files often number their rows 1, 2, 3, …: if it really names \
-         the event everywhere, rename it to `event_id` or send `columns=event_id:id`, and repeats are recognised"
+         the event everywhere, send `key=id` (or rename it to `event_id`), and repeats are recognised"
             .to_owned()
     });
     Columns {

@@ -8,13 +8,13 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::{
-    BadRows, IngestError, Limits, Strictness, UploadOptions,
+    BadRows, Dedupe, IngestError, Limits, Strictness, UploadOptions,
     parsing::{End, Parsing, Step},
 };
 use crate::{
     clock::Clock,
     model::{
-        Batch, BatchChange, BatchId, Columns, Receipt, Rejection, RequestKey,
+        Batch, BatchChange, BatchId, Columns, IdentityBy, Receipt, Rejection, RequestKey,
         receipt::{FormatProposal, RowCounts},
     },
     parse::{LineEnding, Parsed},
@@ -89,7 +89,7 @@ impl Ingest {
         let batch = Batch::receiving(
             BatchId::at(now),
             options.source.clone(),
-            !options.keep_duplicates,
+            options.dedupe != Dedupe::None,
             self.owner.clone(),
             now,
         );
@@ -174,9 +174,9 @@ impl Ingest {
         let mut writer: Option<Box<dyn EventWriter>> = None;
         while let Some(step) = steps.recv().await {
             match step? {
-                Step::Columns(columns) => {
+                Step::Columns(columns, identity) => {
                     writer = Some(self.store.write_events(id, &columns).await?);
-                    taken.columns = columns;
+                    (taken.columns, taken.identity) = (columns, identity);
                 }
                 Step::Rows(Parsed { events, rejections }) => {
                     taken.failed += rejections.len() as u64;
@@ -271,7 +271,8 @@ impl Ingest {
             repeated_headers: summary.repeated_headers,
             proposal: summary.proposal,
             warnings: survey.warnings(&taken.columns),
-            claims: survey.with_id(),
+            identity: taken.identity,
+            claims: survey.with_identity(),
             columns: taken.columns,
             event_time: survey.span(),
             event_types: survey.types(),
@@ -330,6 +331,7 @@ impl Ingest {
 #[derive(Default)]
 struct Taken {
     columns: Columns,
+    identity: IdentityBy,
     by_code: BTreeMap<crate::model::FaultCode, u64>,
     failed: u64,
     kept: u64,

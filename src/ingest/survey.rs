@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::model::{ColumnRole, Columns, EventBlock, Fault, TextColumn, receipt::Warning};
+use crate::model::{
+    ColumnRole, Columns, EventBlock, Fault, Identity, TextColumn, receipt::Warning,
+};
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
@@ -26,7 +28,8 @@ pub(super) struct Survey {
     last_day: i64,
     first: i64,
     last: i64,
-    with_id: bool,
+    identity: Option<Identity>,
+    with_identity: bool,
     /// Ids that a spreadsheet has made numbers of: of users, and of events.
     rounded: [Option<Rounded>; 2],
 }
@@ -50,9 +53,15 @@ impl Survey {
             last_day: i64::MIN,
             first: i64::MAX,
             last: i64::MIN,
-            with_id: false,
+            identity: None,
+            with_identity: false,
             rounded: [None, None],
         }
+    }
+
+    /// Looks out for events with this identity from now on.
+    pub(super) fn look_for(&mut self, identity: Option<Identity>) {
+        self.identity = identity;
     }
 
     /// Looks at a block.
@@ -60,7 +69,9 @@ impl Survey {
     /// # Errors
     /// [`TooMany`] with the line that passed a limit.
     pub(super) fn add(&mut self, block: &EventBlock) -> Result<(), TooMany> {
-        self.with_id |= !block.event_id.bytes.is_empty();
+        if let (Some(identity), false) = (&mut self.identity, self.with_identity) {
+            self.with_identity = identity.any(block);
+        }
         for (seen, column) in self
             .rounded
             .iter_mut()
@@ -131,9 +142,9 @@ impl Survey {
         .collect()
     }
 
-    /// Whether any event has an id of its own.
-    pub(super) fn with_id(&self) -> bool {
-        self.with_id
+    /// Whether any event has the identity that was looked for.
+    pub(super) fn with_identity(&self) -> bool {
+        self.with_identity
     }
 }
 
@@ -211,7 +222,7 @@ mod tests {
                 survey.types(),
                 survey.days(),
                 survey.span(),
-                survey.with_id()
+                survey.with_identity()
             ),
             (3, 2, (0, DAY), false)
         );

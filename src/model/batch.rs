@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BatchId, Day, Instant, Receipt, Refused};
+use super::{BatchId, Day, Identity, Instant, Receipt, Refused};
 
 /// Where a batch is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -117,7 +117,7 @@ pub struct Batch {
     pub published: Option<Published>,
     /// The namespace of its event ids.
     pub source: String,
-    /// Whether its identities are claimed (`dedupe=auto`).
+    /// Whether its identities are claimed: not with `dedupe=none`.
     pub dedupe: bool,
     /// When the upload began.
     pub created_at: Instant,
@@ -265,6 +265,20 @@ impl Batch {
     #[must_use]
     pub fn claims(&self) -> bool {
         self.dedupe && self.receipt.as_ref().is_some_and(|r| r.claims)
+    }
+
+    /// First and last instant of its events, microseconds since 1970 (UTC); none unless they can be seen.
+    #[must_use]
+    pub fn event_time(&self) -> Option<(i64, i64)> {
+        let receipt = self.receipt.as_ref().filter(|_| !self.status.is_void())?;
+        Some(receipt.event_time)
+    }
+
+    /// What tells its events apart; none before it is received, or if its key is not one of its columns.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        let receipt = self.receipt.as_ref()?;
+        Identity::new(&self.source, &receipt.identity, &receipt.columns)
     }
 
     /// The batch after a change, or why it can't be: every transition there is.

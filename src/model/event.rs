@@ -1,7 +1,5 @@
-//! Events in columns, and what makes two of them the same.
+//! Events in columns.
 //! A block is what travels between the stages: a few thousand rows, column by column, nothing per row.
-
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 /// Texts end to end in one buffer; text `i` lies between offsets `i` and `i + 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +91,21 @@ impl EventBlock {
         self.rows.is_empty()
     }
 
+    /// Appends the event at `at` of a block with the same columns, all of which it has.
+    pub fn push_from(&mut self, other: &Self, at: usize) {
+        self.rows.push(other.rows[at]);
+        self.lines.push(other.lines[at]);
+        self.event_id.push(other.event_id.get(at));
+        self.user_id.push(other.user_id.get(at));
+        self.event_type.push(other.event_type.get(at));
+        self.timestamp.push(other.timestamp[at]);
+        let columns = other.attributes.len();
+        self.attributes.resize_with(columns, TextColumn::default);
+        for (into, from) in self.attributes.iter_mut().zip(&other.attributes) {
+            into.push(from.get(at));
+        }
+    }
+
     /// Bytes of text held, which is what bounds a block of wide rows.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
@@ -102,63 +115,32 @@ impl EventBlock {
     }
 }
 
-/// The 128-bit name of what makes two events the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IdentityKey(pub [u8; 16]);
-
-/// What an event says, without its attributes: equal content is a duplicate, other content a conflict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Content(pub u64);
-
-/// Version of the identity and content forms; they are stored, so they are fixed for ever.
-const IDENTITY_VERSION: u8 = 1;
-
-/// Hashes identities of one source: XXH3-128 over (version, kind, source, column names, length-prefixed values).
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The fixed head, then room for one value.
-    scratch: Vec<u8>,
-    head: usize,
-}
-
-impl Identity {
-    /// Identity by (`source`, `event_id`).
-    #[must_use]
-    pub fn by_event_id(source: &str) -> Self {
-        let mut scratch = vec![IDENTITY_VERSION];
-        for part in ["event_id", source, "event_id"] {
-            scratch.extend_from_slice(&(part.len() as u64).to_le_bytes());
-            scratch.extend_from_slice(part.as_bytes());
-        }
-        let head = scratch.len();
-        Self { scratch, head }
-    }
-
-    /// The key of the event that has this id; an empty id has none.
-    #[inline]
-    #[must_use]
-    pub fn key(&mut self, event_id: &[u8]) -> Option<IdentityKey> {
-        if event_id.is_empty() {
-            return None;
-        }
-        self.scratch.truncate(self.head);
-        self.scratch
-            .extend_from_slice(&(event_id.len() as u64).to_le_bytes());
-        self.scratch.extend_from_slice(event_id);
-        Some(IdentityKey(xxh3_128(&self.scratch).to_be_bytes()))
+/// A cell without white space around it; bytes that are not UTF-8 only lose that of ASCII.
+#[inline]
+#[must_use]
+pub fn trim(cell: &[u8]) -> &[u8] {
+    let visible = |byte: &u8| (0x21..0x7f).contains(byte);
+    match (cell.first(), cell.last()) {
+        (Some(first), Some(last)) if visible(first) && visible(last) => cell,
+        _ => trim_slow(cell),
     }
 }
 
-impl Content {
-    /// The content of an event: XXH3-64 of its type, instant and user.
-    #[inline]
-    #[must_use]
-    pub fn of(event_type: &[u8], timestamp: i64, user_id: &[u8]) -> Self {
-        let seed = xxh3_64_with_seed(event_type, u64::from(IDENTITY_VERSION));
-        Self(xxh3_64_with_seed(
-            user_id,
-            seed ^ timestamp.cast_unsigned().rotate_left(17),
-        ))
+#[cold]
+fn trim_slow(cell: &[u8]) -> &[u8] {
+    match std::str::from_utf8(cell) {
+        Ok(text) => text.trim().as_bytes(),
+        Err(_) => cell.trim_ascii(),
+    }
+}
+
+/// What databases write for no value, `\N` or `NULL`. Taken for an id, all such rows would be one.
+#[inline]
+#[must_use]
+pub fn null_is_empty(value: &[u8]) -> &[u8] {
+    match value {
+        b"\\N" | b"NULL" => b"",
+        value => value,
     }
 }
 
@@ -167,28 +149,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identity_and_content_never_change() {
-        let key = Identity::by_event_id("crm").key(b"e-1").expect("has an id");
-        assert_eq!(
-            u128::from_be_bytes(key.0),
-            IDENTITY_OF_E1,
-            "{:#x}",
-            u128::from_be_bytes(key.0)
-        );
-        assert_eq!(
-            Content::of(b"login", 1_762_732_800_000_000, b"u1").0,
-            CONTENT_OF_LOGIN
-        );
+    fn white_space_around_a_value_is_no_part_of_it() {
+        for (cell, trimmed) in [
+            ("a b", "a b"),
+            (" a", "a"),
+            ("a\t", "a"),
+            ("\u{a0}é\u{2003}", "é"),
+            ("é", "é"),
+            (" \n", ""),
+            ("", ""),
+            ("NULLs", "NULLs"),
+        ] {
+            assert_eq!(trim(cell.as_bytes()), trimmed.as_bytes(), "{cell:?}");
+        }
     }
-
-    #[test]
-    fn sources_and_lengths_keep_identities_apart() {
-        let key = |source: &str, id: &[u8]| Identity::by_event_id(source).key(id);
-        assert_ne!(key("a", b"1"), key("b", b"1"));
-        assert_ne!(key("a", b"b1"), key("ab", b"1"));
-        assert_eq!(key("", b""), None);
-    }
-
-    const IDENTITY_OF_E1: u128 = 0x71a7_2906_faa0_2e6d_d82c_8d6c_821f_dedd;
-    const CONTENT_OF_LOGIN: u64 = 12_604_056_688_287_898_249;
 }

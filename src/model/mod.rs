@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod event;
 pub mod id;
+pub mod identity;
 pub mod job;
 pub mod key;
 pub mod mended;
@@ -11,8 +12,9 @@ pub mod receipt;
 pub mod rejection;
 
 pub use batch::{Batch, BatchChange, BatchStatus, Counts, Published};
-pub use event::{Content, EventBlock, Identity, IdentityKey, TextColumn};
+pub use event::{EventBlock, TextColumn};
 pub use id::{BatchId, Day, JobId, JobKind, Slot};
+pub use identity::{Content, Identity, IdentityBy, IdentityKey};
 pub use job::{Job, JobChange, JobState, Outcome};
 pub use key::{KeyEntry, KeyOutcome, RequestKey};
 pub use mended::MendedFile;

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{FaultCode, Instant};
+use super::{FaultCode, IdentityBy, Instant};
 
 /// What a column of the file is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +25,30 @@ pub enum ColumnRole {
     Attribute,
     /// Left out: added to rows that went out to be mended.
     Ignored,
+}
+
+impl ColumnRole {
+    /// Every role.
+    pub const ALL: [Self; 6] = [
+        Self::EventType,
+        Self::Timestamp,
+        Self::UserId,
+        Self::EventId,
+        Self::Attribute,
+        Self::Ignored,
+    ];
+
+    /// The name that a column with this role has in every file; none for any other.
+    #[must_use]
+    pub fn canonical(self) -> Option<&'static str> {
+        match self {
+            Self::EventType => Some("event_type"),
+            Self::Timestamp => Some("timestamp"),
+            Self::UserId => Some("user_id"),
+            Self::EventId => Some("event_id"),
+            Self::Attribute | Self::Ignored => None,
+        }
+    }
 }
 
 /// Names of the stored columns that every batch has.
@@ -198,6 +222,9 @@ pub struct Receipt {
     /// What was stored as it came and looks damaged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// By what its events are told apart.
+    #[serde(default)]
+    pub identity: IdentityBy,
     /// Whether any event carries an identity to claim.
     pub claims: bool,
     /// When an unprocessed batch is removed; none if never.

@@ -104,6 +104,16 @@ pub enum ParseError {
         /// The labels there are.
         found: Vec<String>,
     },
+    /// A key over a column that is not there.
+    #[error(
+        "`key` names the column `{}`, which is not in the header; the file has {}", clip(.label), list(.found)
+    )]
+    UnknownKeyColumn {
+        /// The label that was named.
+        label: String,
+        /// The labels there are.
+        found: Vec<String>,
+    },
     /// The two readings of the text disagree; never seen, and better an error than a wrong row.
     #[error(
         "the record on line {line} could not be told apart from its neighbours; check the quotes around it"

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Limits;
+pub(super) use crate::model::event::{null_is_empty, trim};
 
 /// A column with a meaning of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,33 +104,6 @@ pub(super) enum ValueFault {
     TooLong,
 }
 
-/// The cell without white space around it.
-#[inline]
-pub(super) fn trim(cell: &[u8]) -> &[u8] {
-    let visible = |byte: &u8| (0x21..0x7f).contains(byte);
-    match (cell.first(), cell.last()) {
-        (Some(first), Some(last)) if visible(first) && visible(last) => cell,
-        _ => trim_slow(cell),
-    }
-}
-
-#[cold]
-fn trim_slow(cell: &[u8]) -> &[u8] {
-    match std::str::from_utf8(cell) {
-        Ok(text) => text.trim().as_bytes(),
-        Err(_) => cell.trim_ascii(),
-    }
-}
-
-/// What databases write for no value, `\N` or `NULL`. Taken for an id, all such rows would be one.
-#[inline]
-pub(super) fn null_is_empty(value: &[u8]) -> &[u8] {
-    match value {
-        b"\\N" | b"NULL" => b"",
-        value => value,
-    }
-}
-
 /// The value of a cell that must have one.
 #[inline]
 pub(super) fn value(cell: &[u8], limit: usize) -> Result<&[u8], ValueFault> {
@@ -144,22 +118,6 @@ pub(super) fn value(cell: &[u8], limit: usize) -> Result<&[u8], ValueFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn white_space_around_a_value_is_no_part_of_it() {
-        for (cell, trimmed) in [
-            ("a b", "a b"),
-            (" a", "a"),
-            ("a\t", "a"),
-            ("\u{a0}é\u{2003}", "é"),
-            ("é", "é"),
-            (" \n", ""),
-            ("", ""),
-            ("NULLs", "NULLs"),
-        ] {
-            assert_eq!(trim(cell.as_bytes()), trimmed.as_bytes(), "{cell:?}");
-        }
-    }
 
     #[test]
     fn a_value_is_neither_empty_nor_over_its_limit() {

@@ -86,11 +86,35 @@ impl Header {
     }
 }
 
+impl Header {
+    /// The column with a label; without such a label, the column that stands for a canonical name.
+    ///
+    /// # Errors
+    /// [`ParseError::UnknownKeyColumn`] with the labels that there are.
+    pub fn find(&self, label: &str) -> Result<usize, ParseError> {
+        let wanted = fold(label);
+        let added = if self.mended { ADDED.len() } else { 0 };
+        let own = &self.labels[..self.labels.len() - added];
+        let labelled = own.iter().position(|label| fold(label) == wanted);
+        let standing = || {
+            let canonical = Required::ALL.into_iter().find(|c| c.name() == wanted);
+            canonical.and_then(|column| self.column(column))
+        };
+        labelled
+            .or_else(standing)
+            .ok_or_else(|| ParseError::UnknownKeyColumn {
+                label: label.into(),
+                found: self.labels.clone(),
+            })
+    }
+}
+
 /// Longest label: it stands in every fault of its column, so a long one would swell every rejection.
 const LABEL_BYTES: usize = 256;
 
-/// A label as labels are compared.
-pub(super) fn fold(label: &str) -> String {
+/// A label as labels are compared: neither case nor space around it matters.
+#[must_use]
+pub fn fold(label: &str) -> String {
     clean(label).to_lowercase()
 }
 
@@ -279,6 +303,16 @@ mod tests {
             matches!(error, ParseError::UnknownMappedColumn { .. }),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_column_is_found_by_its_label_and_by_the_name_it_stands_for() {
+        let header = read(&["type", "time", "Uid", " Order  No", "user"]).expect("ok");
+        let found = ["order  NO ", "user_id", "USER", "uid", "event_type"];
+        let found = found.map(|label| header.find(label).expect("is there"));
+        assert_eq!(found, [3, 4, 4, 2, 0]);
+        let why = header.find("event_id").expect_err("no such column");
+        assert!(why.to_string().contains("`Uid`"), "{why}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use chrono_tz::Tz;
 pub use dialect::{Dialect, Escape, Wish};
 pub use error::{ParseError, ParseOptionError};
 pub use field::Required;
-pub use header::Header;
+pub use header::{Header, fold};
 
 use self::{
     format::Format,

@@ -52,10 +52,10 @@ const CRATES: [(&str, &[&str]); 31] = [
     ("memchr", &["parse/", "ingest/survey.rs"]),
     ("mongodb", &["store/mongo/"]),
     ("rusqlite", &["store/embedded/"]),
-    ("parquet", &["store/embedded/"]),
-    ("arrow_array", &["store/embedded/"]),
-    ("arrow_buffer", &["store/embedded/"]),
-    ("arrow_schema", &["store/embedded/"]),
+    ("parquet", &["store/parquet_file/"]),
+    ("arrow_array", &["store/parquet_file/"]),
+    ("arrow_buffer", &["store/parquet_file/"]),
+    ("arrow_schema", &["store/parquet_file/"]),
     // `app` names our module of that name, not the crate.
     ("apalis", &["job/apalis", "app"]),
     // `telemetry` names the place that its log lines come from.

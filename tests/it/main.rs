@@ -10,6 +10,7 @@ mod engine;
 mod errors;
 mod fixtures;
 mod helpers;
+mod identity;
 mod keys;
 mod layering;
 mod limit;

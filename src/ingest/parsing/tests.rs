@@ -184,7 +184,7 @@ fn read(body: &[u8], options: &UploadOptions, size: usize) -> (Vec<Vec<String>>,
     let (mut rows, mut summary) = (Vec::new(), None);
     while let Some(step) = taken.blocking_recv() {
         match step.expect("a file that parses") {
-            Step::Columns(_) => {}
+            Step::Columns(..) => {}
             Step::Rows(Parsed { events, rejections }) => {
                 assert_eq!(rejections, []);
                 rows.extend((0..events.len()).map(|at| attributes(&events, at)));

@@ -9,9 +9,9 @@ use crate::{
         WorkError,
         engine::runner::{Claimed, Runner},
     },
-    model::{Batch, BatchId, Content, Identity, IdentityKey, job::Phase},
+    model::{Batch, BatchId, Content, IdentityKey, job::Phase},
     sort::{Sorted, Sorter},
-    store::{Claim, Held, Loss, Overlap, Projection},
+    store::{Attributes, Claim, Held, Loss, Overlap, Projection, StoreError},
 };
 
 /// Key, row, content: in this order the bytes sort by key, then row.
@@ -67,22 +67,22 @@ pub(super) async fn identities(
     batch: &Batch,
 ) -> Result<Sorted<RECORD>, WorkError> {
     let total = batch.receipt.as_ref().map_or(0, |r| r.rows.inserted);
-    let mut identity = Identity::by_event_id(&batch.source);
+    let mut identity = batch.identity().ok_or_else(|| StoreError::Corrupt {
+        what: format!("batch {}", batch.id),
+        why: "its receipt does not say what tells its events apart".into(),
+    })?;
     let mut sorter =
         Sorter::<RECORD>::new(runner.limits.scratch.clone(), runner.limits.sort_memory);
-    let mut scan = runner
-        .store
-        .scan_events(
-            batch.id,
-            Projection {
-                event_id: true,
-                user_id: true,
-            },
-        )
-        .await?;
+    let projection = Projection {
+        line: false,
+        event_id: identity.reads_event_id(),
+        user_id: true,
+        attributes: Attributes::These(identity.attributes()),
+    };
+    let mut scan = runner.store.scan_events(batch.id, projection).await?;
     while let Some(block) = scan.next().await? {
         for (at, &row) in block.rows.iter().enumerate() {
-            if let Some(IdentityKey(key)) = identity.key(block.event_id.get(at)) {
+            if let Some(IdentityKey(key)) = identity.key(&block, at) {
                 let Content(content) = Content::of(
                     block.event_type.get(at),
                     block.timestamp[at],

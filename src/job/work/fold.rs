@@ -29,13 +29,7 @@ pub(super) async fn pass(
     );
     let mut scan = runner
         .store
-        .scan_events(
-            batch.id,
-            Projection {
-                event_id: false,
-                user_id: true,
-            },
-        )
+        .scan_events(batch.id, Projection::USERS)
         .await?;
     let mut seen = 0;
     while let Some(block) = scan.next().await? {

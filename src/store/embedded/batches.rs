@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
 use super::{EmbeddedStore, from_json, millis, to_json};
 use crate::{
     model::{Batch, BatchChange, BatchId, BatchStatus, Instant, Receipt},
-    store::{BatchFilter, BatchStore, Changed, Result, Sealed},
+    store::{BatchFilter, BatchStore, Changed, DatedFilter, Result, Sealed},
 };
 
 /// Tombstones are purged this often: at once, and once more for what a late writer left.
@@ -82,6 +82,32 @@ impl BatchStore for EmbeddedStore {
                 newest.sort_unstable_by_key(|batch| std::cmp::Reverse(batch.id));
                 newest.truncate(limit);
                 Ok(newest)
+            })
+            .await
+    }
+
+    async fn dated_batches(
+        &self,
+        filter: &DatedFilter,
+        limit: usize,
+    ) -> Result<Vec<(i64, BatchId)>> {
+        let DatedFilter { from, until, after } = *filter;
+        // No instant is later, and no id is above this one.
+        let (last, id) = after.map_or_else(
+            || (i64::MAX, "g".to_owned()),
+            |(last, id)| (last, id.to_string()),
+        );
+        self.db
+            .read(move |db| {
+                let mut page = db.prepare_cached(
+                    "SELECT id, last_event FROM batches
+                     WHERE last_event >= ?1 AND (last_event, id) < (?2, ?3) AND first_event < ?4
+                     ORDER BY last_event DESC, id DESC LIMIT ?5",
+                )?;
+                let found = page.query_map(params![from, last, id, until, limit], |row| {
+                    Ok((row.get(1)?, id_of(row)?))
+                })?;
+                Ok(found.collect::<rusqlite::Result<_>>()?)
             })
             .await
     }
@@ -170,7 +196,8 @@ fn apply(db: &Transaction<'_>, id: BatchId, change: &BatchChange) -> Result<Chan
         return Ok(Changed::Done(next));
     }
     db.prepare_cached(
-        "UPDATE batches SET status = ?2, fence = ?3, published_token = ?4, checked_at = ?5, deleted_at = ?6, purges = ?7, doc = ?8, sealed = ?9
+        "UPDATE batches SET status = ?2, fence = ?3, published_token = ?4, checked_at = ?5, deleted_at = ?6, purges = ?7, doc = ?8, sealed = ?9,
+                            first_event = ?10, last_event = ?11
          WHERE id = ?1",
     )?
     .execute(params![
@@ -183,6 +210,8 @@ fn apply(db: &Transaction<'_>, id: BatchId, change: &BatchChange) -> Result<Chan
         next.purges,
         to_json(&next)?,
         next.receipt.is_some(),
+        next.event_time().map(|(first, _)| first),
+        next.event_time().map(|(_, last)| last),
     ])?;
     Ok(Changed::Done(next))
 }

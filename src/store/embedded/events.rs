@@ -3,20 +3,25 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    EmbeddedStore, Mode, corrupt, io,
-    parquet_file::{BlockReader, BlockWriter},
-};
+use super::{EmbeddedStore, Mode, corrupt, io};
 use crate::{
     model::{BatchId, Columns, EventBlock, Rejection},
-    store::{EventScan, EventStore, EventWriter, Projection, Result, StoreError},
+    store::{
+        EventFile, EventFilter, EventScan, EventStore, EventWriter, Found, Position, Projection,
+        Result, StoreError, aside,
+        parquet_file::{self, BlockReader},
+    },
 };
+
+type BlockWriter = parquet_file::BlockWriter<fs::File>;
 
 /// Blocks that wait between two stages: enough to keep both busy, little to hold.
 const WAITING_BLOCKS: usize = 4;
@@ -29,7 +34,8 @@ impl EventStore for EmbeddedStore {
             whole: self.events_file(id),
             mode: self.mode,
         };
-        let file = BlockWriter::create(&place.unfinished, columns)?;
+        let file = fs::File::create(&place.unfinished).map_err(|why| io("an event file", why))?;
+        let file = BlockWriter::new(file, columns)?;
         Ok(match self.mode {
             Mode::Simulated => Box::new(InlineWriter { file, place }),
             Mode::Durable => Box::new(ThreadWriter::start(file, place)?),
@@ -39,8 +45,36 @@ impl EventStore for EmbeddedStore {
     async fn scan_events(&self, id: BatchId, projection: Projection) -> Result<Box<dyn EventScan>> {
         let path = self.events_file(id);
         Ok(match self.mode {
-            Mode::Simulated => Box::new(InlineScan(BlockReader::open(&path, projection)?)),
+            Mode::Simulated => Box::new(InlineScan(BlockReader::open(&path, &projection)?)),
             Mode::Durable => Box::new(ThreadScan::start(path, projection)?),
+        })
+    }
+
+    async fn find_events(
+        &self,
+        id: BatchId,
+        filter: &EventFilter,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Found> {
+        let (path, filter) = (self.events_file(id), filter.clone());
+        let find = move || parquet_file::newest(&path, &filter, after, limit);
+        match self.mode {
+            Mode::Simulated => find(),
+            Mode::Durable => aside(find).await,
+        }
+    }
+
+    async fn event_file(&self, id: BatchId) -> Result<EventFile> {
+        let path = self.events_file(id);
+        let (file, bytes) = aside(move || whole(&path)).await?;
+        // An open file can be read to its end, whether or not it still has a name.
+        let pieces = futures_util::stream::try_unfold(file, |file| {
+            aside(move || Ok(piece(&file)?.map(|piece| (piece, file))))
+        });
+        Ok(EventFile {
+            bytes: Some(bytes),
+            pieces: Box::pin(pieces),
         })
     }
 
@@ -66,6 +100,26 @@ impl EventStore for EmbeddedStore {
     }
 }
 
+/// Bytes of a file read at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// A file and its length.
+fn whole(path: &Path) -> Result<(fs::File, u64)> {
+    let file = parquet_file::open(path)?;
+    let known = file.metadata().map_err(|why| io("an event file", why))?;
+    Ok((file, known.len()))
+}
+
+/// The next bytes of a file; none at its end.
+fn piece(mut file: &fs::File) -> Result<Option<Bytes>> {
+    let mut bytes = vec![0; PIECE_BYTES];
+    let read = file
+        .read(&mut bytes)
+        .map_err(|why| io("an event file", why))?;
+    bytes.truncate(read);
+    Ok((read > 0).then(|| bytes.into()))
+}
+
 /// Where a file is made, and where it is put when it is whole.
 struct Place {
     unfinished: PathBuf,
@@ -76,7 +130,10 @@ struct Place {
 impl Place {
     fn finish(&self, file: BlockWriter) -> Result<()> {
         let sync = self.mode == Mode::Durable;
-        file.finish(sync)?;
+        let file = file.finish()?;
+        if sync {
+            file.sync_all().map_err(|why| io("an event file", why))?;
+        }
         fs::rename(&self.unfinished, &self.whole)
             .map_err(|why| io("renaming an event file", why))?;
         if sync {
@@ -190,7 +247,7 @@ impl ThreadScan {
     fn start(path: PathBuf, projection: Projection) -> Result<Self> {
         let (blocks, waiting) = mpsc::channel(WAITING_BLOCKS);
         thread("parquet-reader", move || {
-            let mut reader = match BlockReader::open(&path, projection) {
+            let mut reader = match BlockReader::open(&path, &projection) {
                 Ok(reader) => reader,
                 Err(why) => return drop(blocks.blocking_send(Err(why))),
             };

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 2] = [
+const STEPS: [(&str, &str); 3] = [
     (
         "0001_start",
         include_str!("../../../migrations/sqlite/0001_start.sql"),
@@ -13,6 +13,10 @@ const STEPS: [(&str, &str); 2] = [
     (
         "0002_keys",
         include_str!("../../../migrations/sqlite/0002_keys.sql"),
+    ),
+    (
+        "0003_event_times",
+        include_str!("../../../migrations/sqlite/0003_event_times.sql"),
     ),
 ];
 
@@ -47,6 +51,26 @@ pub(super) fn run(connection: &mut Connection) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_of_the_first_version_are_found_by_their_events() {
+        let mut connection = Connection::open_in_memory().expect("memory");
+        connection
+            .execute_batch(STEPS[0].1)
+            .expect("the first version");
+        let old = "CREATE TABLE migrations (name TEXT PRIMARY KEY) WITHOUT ROWID, STRICT;
+            INSERT INTO migrations VALUES ('0001_start');
+            INSERT INTO batches (id, status, sealed, fence, checked_at, purges, doc) VALUES
+                ('a', 'completed', 1, 1, 0, 0, '{\"receipt\":{\"event_time\":[5,7]}}'),
+                ('b', 'deleted', 1, 1, 0, 0, '{\"receipt\":{\"event_time\":[5,7]}}'),
+                ('c', 'receiving', 0, 1, 0, 0, '{\"receipt\":null}')";
+        connection.execute_batch(old).expect("old batches");
+        run(&mut connection).expect("to this version");
+        let sql = "SELECT id, first_event, last_event FROM batches WHERE last_event IS NOT NULL";
+        let found =
+            connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        assert_eq!(found.expect("one row"), ("a".to_owned(), 5, 7));
+    }
 
     #[test]
     fn steps_run_once_and_a_newer_database_is_refused() {

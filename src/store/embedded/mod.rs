@@ -9,7 +9,6 @@ mod jobs;
 mod keys;
 mod metrics;
 mod migrate;
-mod parquet_file;
 mod rejections;
 
 use std::{
@@ -23,7 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     model::{BatchId, BatchStatus, Instant},
-    store::{Result, StoreError},
+    store::{Result, StoreError, corrupt, io},
 };
 use db::Db;
 
@@ -260,20 +259,6 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>> {
                 .map_err(|why| io("the data directory", why))
         })
         .collect()
-}
-
-fn io(what: &'static str, source: std::io::Error) -> StoreError {
-    StoreError::Unavailable {
-        what,
-        source: Box::new(source),
-    }
-}
-
-fn corrupt(what: &str, why: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Corrupt {
-        what: what.into(),
-        why: why.to_string(),
-    }
 }
 
 fn to_json<T: Serialize>(document: &T) -> Result<String> {

@@ -9,15 +9,17 @@ use super::{
     MongoStore,
     change::{kept, unkept},
     db::Find,
-    document::{binary, corrupt, date, parsed, text},
+    document::{binary, corrupt, date, number, parsed, text},
 };
 use crate::{
     model::{Batch, BatchChange, BatchId, BatchStatus, Instant, Receipt},
-    store::{BatchFilter, BatchStore, Changed, Result, Sealed, StoreError},
+    store::{BatchFilter, BatchStore, Changed, DatedFilter, Result, Sealed, StoreError},
 };
 
 /// Tombstones are purged this often: at once, and once more for what a late writer left.
 const PURGES: u32 = 2;
+/// Batches that are dated at once.
+const DATED_AT_ONCE: usize = 500;
 /// Looks at an identical upload that is being sealed at this moment, and the wait between two.
 const LOOKS: u32 = 50;
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,6 +36,10 @@ pub(super) fn searched(batch: &Batch) -> Document {
     if batch.published.is_some() {
         let never = DateTime::from_millis(0);
         fields.insert("check_after", batch.checked_at.map_or(never, date));
+    }
+    if let Some((first, last)) = batch.event_time() {
+        fields.insert("first_event", first);
+        fields.insert("last_event", last);
     }
     if let Some(deleted_at) = batch.deleted_at
         && batch.purges < PURGES
@@ -105,6 +111,31 @@ impl BatchStore for MongoStore {
         found.into_iter().map(unkept).collect()
     }
 
+    async fn dated_batches(
+        &self,
+        filter: &DatedFilter,
+        limit: usize,
+    ) -> Result<Vec<(i64, BatchId)>> {
+        let DatedFilter { from, until, after } = *filter;
+        let mut these = doc! { "last_event": { "$gte": from }, "first_event": { "$lt": until } };
+        if let Some((last, id)) = after {
+            let same = doc! { "last_event": last, "_id": { "$lt": id.to_string() } };
+            these.insert(
+                "$or",
+                [doc! { "last_event": { "$lt": last } }, same].to_vec(),
+            );
+        }
+        let find = Find {
+            filter: these,
+            sort: doc! { "last_event": -1, "_id": -1 },
+            limit,
+            fields: doc! { "last_event": 1 },
+        };
+        let found = self.db.find("batches", find).await?;
+        let dated = |found: &Document| Ok((number(found, "last_event")?, parsed(found, "_id")?));
+        found.iter().map(dated).collect()
+    }
+
     async fn unchecked_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>> {
         let find = Find {
             filter: doc! { "check_after": { "$lt": date(before) } },
@@ -129,6 +160,34 @@ impl BatchStore for MongoStore {
 }
 
 impl MongoStore {
+    /// Adds the fields by which live batches are found by their events, where a version that knew them not wrote last.
+    pub(super) async fn date_batches(&self) -> Result<()> {
+        let undated = || Find {
+            filter: doc! { "listed": true, "receipt": { "$type": "object" }, "last_event": { "$exists": false },
+            "status": { "$nin": ["deleting", "deleted"] } },
+            limit: DATED_AT_ONCE,
+            ..Find::default()
+        };
+        loop {
+            let found = self.db.find("batches", undated()).await?;
+            let Some(first) = found.first() else {
+                return Ok(());
+            };
+            tracing::info!(
+                first = text(first, "_id")?,
+                batches = found.len(),
+                "dating batches"
+            );
+            let changes = found.into_iter().map(|found| {
+                let this = doc! { "_id": text(&found, "_id")?, "rev": number(&found, "rev")? };
+                let batch: Batch = unkept(found)?;
+                Ok((this, doc! { "$set": searched(&batch) }, false))
+            });
+            let changes = changes.collect::<Result<_>>()?;
+            self.db.update_each("batches", changes).await?;
+        }
+    }
+
     async fn ids(&self, find: Find) -> Result<Vec<BatchId>> {
         let find = Find {
             fields: doc! { "_id": 1 },

@@ -6,11 +6,9 @@ use mongodb::bson::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
-    metric::Partial,
-    model::Instant,
-    store::{Result, StoreError},
-};
+use crate::{metric::Partial, model::Instant, store::Result};
+
+pub(super) use crate::store::corrupt;
 
 /// The document of `it`, without `_id`; the named fields of the top level hold instants.
 pub(super) fn document<T: Serialize>(it: &T, instants: &[&str]) -> Result<Document> {
@@ -95,13 +93,6 @@ pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     value
         .parse()
         .map_err(|why| corrupt(&format!("`{name}` of a document"), &why))
-}
-
-pub(super) fn corrupt(what: &str, why: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Corrupt {
-        what: what.into(),
-        why: why.to_string(),
-    }
 }
 
 /// Counts of rows and users fit 63 bits.

@@ -1,14 +1,12 @@
 //! Events: a document each, named by batch and row, so that writing one again changes nothing.
 //! Spread over shards by a hash of that name; read back in row order along an index.
 
-use std::collections::HashSet;
-
 use async_trait::async_trait;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use mongodb::{
     Cursor,
     bson::{
-        DateTime, RawDocument, RawDocumentBuf, doc,
+        DateTime, RawDocumentBuf, doc,
         raw::{CString, cstr},
     },
 };
@@ -17,10 +15,14 @@ use super::{
     MongoStore,
     db::{Db, Find},
     document::corrupt,
+    fields::{Names, attribute_names},
 };
 use crate::{
     model::{BatchId, Columns, EventBlock, Rejection},
-    store::{BatchStore, EventScan, EventStore, EventWriter, Projection, Result, StoreError},
+    store::{
+        BatchStore, EventFile, EventFilter, EventScan, EventStore, EventWriter, Found, Position,
+        Projection, Result, StoreError,
+    },
 };
 
 /// Rows that a scan hands over at once.
@@ -42,37 +44,40 @@ impl EventStore for MongoStore {
     async fn scan_events(&self, id: BatchId, projection: Projection) -> Result<Box<dyn EventScan>> {
         // The receipt says how many there have to be; of a batch that is being taken back some may be gone.
         let batch = BatchStore::batch(self, id).await?;
-        let expected = batch
-            .as_ref()
-            .and_then(|b| b.receipt.as_ref())
-            .ok_or_else(|| missing(id))?
-            .rows
-            .inserted;
-        let going = batch.is_some_and(|b| b.status.is_void());
-        let mut fields = doc! { "_id": 0, "row": 1, "event_type": 1, "ts_us": 1 };
-        for (name, wanted) in [
-            ("event_id", projection.event_id),
-            ("user_id", projection.user_id),
-        ] {
-            if wanted {
-                fields.insert(name, 1);
-            }
-        }
+        let receipt = batch.as_ref().and_then(|b| b.receipt.as_ref());
+        let receipt = receipt.ok_or_else(|| missing(id))?;
+        let names = Names::new(&receipt.columns, &projection)?;
+        let expected = receipt.rows.inserted;
+        let going = batch.as_ref().is_some_and(|b| b.status.is_void());
         let find = Find {
             filter: doc! { "batch": id.to_string() },
             sort: doc! { "row": 1 },
-            fields,
+            fields: names.fields(),
             ..Find::default()
         };
         Ok(Box::new(Scan {
             db: self.db.clone(),
             cursor: self.db.cursor("events", find).await?,
-            projection,
+            names,
             batch: id,
             left: expected,
             all: !going,
             first: true,
         }))
+    }
+
+    async fn find_events(
+        &self,
+        id: BatchId,
+        filter: &EventFilter,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Found> {
+        self.newest(id, filter, after, limit).await
+    }
+
+    async fn event_file(&self, id: BatchId) -> Result<EventFile> {
+        self.export(id).await
     }
 
     async fn append_rejections(&self, id: BatchId, rejections: &[Rejection]) -> Result<()> {
@@ -96,30 +101,6 @@ impl EventStore for MongoStore {
         {}
         Ok(())
     }
-}
-
-/// The names of attributes as fields: a dot or a leading dollar sign means something else to MongoDB and
-/// is stored as its full-width twin; what comes out alike gets `_2`, `_3`, ….
-fn attribute_names(columns: &Columns) -> Result<Vec<CString>> {
-    let mut taken = HashSet::new();
-    let name_of = |label: String| {
-        let label = label.replace('.', "．");
-        let label = match label.strip_prefix('$') {
-            Some(rest) => format!("＄{rest}"),
-            None => label,
-        };
-        let numbered = (2..).map(|n: u32| format!("{label}_{n}"));
-        let free = std::iter::once(label.clone())
-            .chain(numbered)
-            .find(|name| taken.insert(name.clone()));
-        CString::try_from(free.expect("some number is free"))
-            .map_err(|why| corrupt("the name of a column", &why))
-    };
-    columns
-        .stored_attributes()
-        .into_iter()
-        .map(name_of)
-        .collect()
 }
 
 /// The name of one row of a batch; texts of rows sort as their numbers.
@@ -205,10 +186,11 @@ fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
+/// The events of one batch, in row order.
 struct Scan {
     db: Db,
     cursor: Cursor<RawDocumentBuf>,
-    projection: Projection,
+    names: Names,
     batch: BatchId,
     /// Events still to come.
     left: u64,
@@ -222,19 +204,16 @@ struct Scan {
 impl EventScan for Scan {
     async fn next(&mut self) -> Result<Option<EventBlock>> {
         let Self {
-            db,
-            cursor,
-            projection,
-            ..
+            db, cursor, names, ..
         } = self;
-        let mut block = EventBlock::default();
+        let mut block = names.block();
         let mut damaged = Ok(());
         let fill = async {
             while block.len() < SCAN_ROWS
                 && block.text_bytes() < SCAN_BYTES
                 && cursor.advance().await?
             {
-                damaged = push(&mut block, cursor.current(), *projection);
+                damaged = names.push(&mut block, cursor.current());
                 if damaged.is_err() {
                     break;
                 }
@@ -260,52 +239,15 @@ impl EventScan for Scan {
     }
 }
 
-fn missing(id: BatchId) -> StoreError {
+pub(super) fn missing(id: BatchId) -> StoreError {
     StoreError::Missing {
         what: format!("what batch {id} holds"),
     }
 }
 
-fn push(block: &mut EventBlock, event: &RawDocument, projection: Projection) -> Result<()> {
-    let damaged = |why: mongodb::bson::error::Error| corrupt("an event", &why);
-    let row = event.get_i64("row").map_err(damaged)?;
-    let row = u32::try_from(row).map_err(|why| corrupt("an event", &why))?;
-    let timestamp = event.get_i64("ts_us").map_err(damaged)?;
-    let event_type = event.get_str("event_type").map_err(damaged)?;
-    if projection.user_id {
-        let user = event.get_str("user_id").map_err(damaged)?;
-        block.user_id.push(user.as_bytes());
-    }
-    if projection.event_id {
-        // An event without an id has no such field.
-        let id = event.get_str("event_id").unwrap_or_default();
-        block.event_id.push(id.as_bytes());
-    }
-    block.rows.push(row);
-    block.timestamp.push(timestamp);
-    block.event_type.push(event_type.as_bytes());
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ColumnRole;
-
-    #[test]
-    fn names_that_mean_something_to_mongodb_are_kept_apart_from_it() {
-        let labels = ["a.b", "a．b", "$x", "", "plain"]
-            .map(str::to_owned)
-            .to_vec();
-        let columns = Columns {
-            roles: vec![ColumnRole::Attribute; labels.len()],
-            labels,
-            hint: None,
-        };
-        let names = attribute_names(&columns).expect("names");
-        let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
-        assert_eq!(names, ["a．b", "a．b_2", "＄x", "", "plain"]);
-    }
 
     #[test]
     fn rows_sort_by_their_names() {

@@ -16,7 +16,7 @@ use super::{
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 2] = [
+const STEPS: [(&str, &str); 3] = [
     (
         "0001_start",
         include_str!("../../../migrations/mongo/0001_start.json"),
@@ -24,6 +24,10 @@ const STEPS: [(&str, &str); 2] = [
     (
         "0002_keys",
         include_str!("../../../migrations/mongo/0002_keys.json"),
+    ),
+    (
+        "0003_event_times",
+        include_str!("../../../migrations/mongo/0003_event_times.json"),
     ),
 ];
 

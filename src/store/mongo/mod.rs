@@ -10,6 +10,8 @@ mod db;
 mod document;
 mod events;
 mod fault;
+mod fields;
+mod found;
 mod jobs;
 mod keys;
 mod metrics;
@@ -70,9 +72,11 @@ impl MongoStore {
             database: client.database(&name),
             tuning,
         };
+        let store = Self { db };
         let ready = async {
-            migrate::run(&db).await?;
-            migrate::same_zone(&db, zone.name()).await
+            migrate::run(&store.db).await?;
+            migrate::same_zone(&store.db, zone.name()).await?;
+            store.date_batches().await
         };
         ready.await.map_err(|why| not_ready(&place, &name, why))?;
         tracing::info!(
@@ -80,7 +84,7 @@ impl MongoStore {
             hosts = place,
             "the store is MongoDB at {place}, database `{name}`"
         );
-        Ok(Self { db })
+        Ok(store)
     }
 
     /// The same database for a caller whose commands pass by `tuning`.

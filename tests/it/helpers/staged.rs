@@ -10,9 +10,9 @@ use tallymill::{
         JobChange, JobId, JobState, KeyEntry, Outcome, Receipt, Rejection, RequestKey,
     },
     store::{
-        AuditEntry, BatchFilter, BatchStore, Changed, Claim, ClaimStore, DayState, EventScan,
-        EventStore, EventWriter, Held, JobStore, KeyStore, MetricStore, Overlap, Projection,
-        Result, Sealed, Store, StoredDay,
+        AuditEntry, BatchFilter, BatchStore, Changed, Claim, ClaimStore, DatedFilter, DayState,
+        EventFile, EventFilter, EventScan, EventStore, EventWriter, Found, Held, JobStore,
+        KeyStore, MetricStore, Overlap, Position, Projection, Result, Sealed, Store, StoredDay,
     },
 };
 
@@ -126,6 +126,15 @@ impl BatchStore for Staged {
         self.inner.list_batches(filter, limit).await
     }
 
+    async fn dated_batches(
+        &self,
+        filter: &DatedFilter,
+        limit: usize,
+    ) -> Result<Vec<(i64, BatchId)>> {
+        self.gate.pass("dated_batches").await?;
+        self.inner.dated_batches(filter, limit).await
+    }
+
     async fn unchecked_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>> {
         self.gate.pass("unchecked_batches").await?;
         self.inner.unchecked_batches(before, limit).await
@@ -148,6 +157,22 @@ impl EventStore for Staged {
         self.gate.pass("scan_events").await?;
         self.begin_pass().await?;
         self.inner.scan_events(id, projection).await
+    }
+
+    async fn find_events(
+        &self,
+        id: BatchId,
+        filter: &EventFilter,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Found> {
+        self.gate.pass("find_events").await?;
+        self.inner.find_events(id, filter, after, limit).await
+    }
+
+    async fn event_file(&self, id: BatchId) -> Result<EventFile> {
+        self.gate.pass("event_file").await?;
+        self.inner.event_file(id).await
     }
 
     async fn append_rejections(&self, id: BatchId, rejections: &[Rejection]) -> Result<()> {

@@ -7,8 +7,8 @@ use tallymill::{
     clock::Fixed,
     metric::{Group, Partial},
     model::{
-        Batch, BatchChange, BatchId, ColumnRole, Columns, Counts, Day, EventBlock, Instant,
-        Published, Receipt, receipt::RowCounts,
+        Batch, BatchChange, BatchId, ColumnRole, Columns, Counts, Day, EventBlock, IdentityBy,
+        Instant, Published, Receipt, receipt::RowCounts,
     },
     store::{
         Changed, Sealed, Store,
@@ -127,6 +127,7 @@ pub(crate) fn receipt(inserted: u64) -> Receipt {
         event_time: (0, DAY),
         event_types: 1,
         days: 1,
+        identity: IdentityBy::default(),
         claims: true,
         expires_at: None,
     }
@@ -148,6 +149,31 @@ pub(crate) async fn uploaded(store: &dyn Store, n: u64, events: &[Event<'_>]) ->
     let mut content = [0; 32];
     content[..8].copy_from_slice(&n.to_be_bytes());
     let sealed = store.seal(id, receipt(events.len() as u64), content).await;
+    assert!(matches!(sealed.expect("seals"), Sealed::Batch(_)));
+    id
+}
+
+/// The nth batch with these columns and events, as an upload leaves it.
+pub(crate) async fn sealed(
+    store: &dyn Store,
+    n: u64,
+    columns: Columns,
+    events: EventBlock,
+) -> BatchId {
+    let id = receiving(store, n).await;
+    let mut receipt = receipt(events.len() as u64);
+    let instants = || events.timestamp.iter().copied();
+    receipt.event_time = (
+        instants().min().expect("an event"),
+        instants().max().expect("an event"),
+    );
+    let mut writer = store.write_events(id, &columns).await.expect("opens");
+    receipt.columns = columns;
+    writer.append(events).await.expect("appends");
+    writer.finish().await.expect("finishes");
+    let mut content = [0; 32];
+    content[..8].copy_from_slice(&n.to_be_bytes());
+    let sealed = store.seal(id, receipt, content).await;
     assert!(matches!(sealed.expect("seals"), Sealed::Batch(_)));
     id
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tallymill::{
     model::{
-        Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, Instant, Receipt,
+        Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, IdentityBy, Instant, Receipt,
         receipt::RowCounts,
     },
     store::{BatchFilter, Result, Sealed, Store},
@@ -172,6 +172,7 @@ fn receipt(seed: u64, inserted: u64, columns: Columns) -> Receipt {
         event_time: (0, 4 * DAY),
         event_types: 1,
         days: 1,
+        identity: IdentityBy::default(),
         claims: true,
         expires_at: None,
     }

@@ -49,10 +49,6 @@ fn sums(batch: &Batch) -> Verdict {
 
 fn nothing_left(world: &World, batch: &Batch) -> Verdict {
     let id = batch.id;
-    let projection = Projection {
-        event_id: false,
-        user_id: false,
-    };
     let edges = world
         .now(world.inner.losses(id, None, 1))
         .expect("reads")
@@ -62,7 +58,7 @@ fn nothing_left(world: &World, batch: &Batch) -> Verdict {
             .expect("reads")
             .len();
     let events = world.now(async {
-        let mut scan = world.inner.scan_events(id, projection).await?;
+        let mut scan = world.inner.scan_events(id, Projection::USERS).await?;
         scan.next().await
     });
     let partials = tokens(world, batch).any(|t| {

@@ -12,10 +12,7 @@ use crate::helpers::stock::{
     at, begin, block, change, columns, group, id, publish, receipt, receiving, uploaded,
 };
 
-const ALL: Projection = Projection {
-    event_id: true,
-    user_id: true,
-};
+const ALL: Projection = Projection::IDS;
 
 fn rejection(row: u32, message: &str) -> Rejection {
     Rejection {

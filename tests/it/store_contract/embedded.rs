@@ -7,19 +7,18 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use tallymill::{
     model::{Day, JobId, TextColumn},
     store::{
-        BatchStore, Claim, ClaimStore, EventStore, JobStore, MetricStore, Projection, StoreError,
+        BatchStore, Claim, ClaimStore, EventFilter, EventStore, JobStore, MetricStore, Position,
+        Projection, StoreError,
         embedded::{EmbeddedStore, Mode},
     },
 };
 
-use crate::helpers::stock::{
-    Home, at, begin, block, columns, group, id, publish, receiving, uploaded,
+use crate::helpers::{
+    sample::Random,
+    stock::{Home, at, begin, block, columns, group, id, publish, receiving, sealed, uploaded},
 };
 
-const ALL: Projection = Projection {
-    event_id: true,
-    user_id: true,
-};
+const ALL: Projection = Projection::IDS;
 
 async fn open(dir: &Path, zone: Tz) -> tallymill::store::Result<EmbeddedStore> {
     EmbeddedStore::open(dir, zone, Mode::Durable).await
@@ -205,4 +204,49 @@ async fn an_event_file_names_its_schema_and_keeps_the_order_of_its_columns() {
     assert!(first.contains("city: \"Rome\""), "{first}");
     let second = rows.next().expect("a row").expect("reads").to_string();
     assert!(second.contains("event_id: null"), "{second}");
+}
+
+#[tokio::test]
+async fn the_newest_events_are_found_in_whichever_row_group_they_are() {
+    const ROWS: u32 = 300_000;
+    let home = Home::open(Mode::Durable).await;
+    let mut events = tallymill::model::EventBlock::default();
+    let mut random = Random(5);
+    for row in 1..=ROWS {
+        events.rows.push(row);
+        events.lines.push(row + 1);
+        events.event_id.push(b"");
+        events.user_id.push(&[b'a' + random.below(4) as u8]);
+        events.event_type.push(b"login");
+        // Groups overlap, and the last holds neither the newest nor the oldest event.
+        let group = i64::from(row / 131_072);
+        events
+            .timestamp
+            .push([1_000, 0, 500][group as usize] + random.below(900) as i64);
+    }
+    let mut expected: Vec<_> = (0..events.len())
+        .filter(|at| events.user_id.get(*at) == b"b" && events.timestamp[*at] < 1_850)
+        .map(|at| Position::new(events.timestamp[at], events.rows[at]))
+        .collect();
+    expected.sort_unstable();
+    let batch = sealed(&*home.store, 1, columns(&[]), events).await;
+    let filter = EventFilter {
+        from: i64::MIN,
+        until: 1_850,
+        user_id: Some("b".into()),
+        event_type: None,
+    };
+    for start in [0, 31_000, expected.len() - 200] {
+        let after = start.checked_sub(1).map(|at| expected[at]);
+        let found = home.store.find_events(batch, &filter, after, 1_000).await;
+        let found = found.expect("finds");
+        let rows: Vec<_> = expected[start..]
+            .iter()
+            .take(1_000)
+            .map(|p| p.row)
+            .collect();
+        assert_eq!(found.events.rows, rows, "from {start}");
+        assert_eq!(found.more, start + 1_000 < expected.len());
+        assert_eq!(found.events.lines[0], rows[0] + 1);
+    }
 }

@@ -4,6 +4,7 @@
 mod batches;
 mod claims;
 mod embedded;
+mod events;
 mod jobs;
 mod keys;
 mod metrics;
@@ -66,6 +67,14 @@ contract! {
         claims_that_are_not_held_for_the_row_are_named
         an_overlap_seen_before_is_replaced
         losers_come_in_pages_and_go_with_their_owner
+    }
+    events {
+        a_scan_gives_what_is_asked_for_and_no_more
+        the_newest_events_come_first_and_pages_neither_skip_nor_repeat
+        a_page_of_long_events_ends_early_and_says_so
+        a_batch_that_is_not_there_has_no_events_to_find
+        live_batches_are_found_by_the_time_of_their_events
+        the_file_of_a_batch_holds_its_events_and_outlives_it
     }
     jobs {
         adding_a_job_changes_none_that_is_there

@@ -233,11 +233,10 @@ async fn a_batch_that_has_lost_events_is_not_folded_as_if_it_were_whole() {
     let batch = uploaded(&store, 1, &two).await;
     let events = bare(&uri).await.collection::<Document>("events");
     events.delete_one(doc! { "row": 2 }).await.expect("deletes");
-    let projection = Projection {
-        event_id: true,
-        user_id: true,
-    };
-    let mut scan = store.scan_events(batch, projection).await.expect("opens");
+    let mut scan = store
+        .scan_events(batch, Projection::IDS)
+        .await
+        .expect("opens");
     assert_eq!(
         scan.next().await.expect("reads").map(|b| b.rows),
         Some(vec![1])

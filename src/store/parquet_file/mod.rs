@@ -1,20 +1,16 @@
 //! One batch's events as one Parquet file: its schema, its encodings, and the way back to blocks.
 //! Format: <https://parquet.apache.org/docs/file-format/>; the footer carries `tallymill.schema=1`.
 
-use std::{fs::File, path::Path, sync::Arc};
+mod newest;
+mod read;
 
-use arrow_array::{
-    ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
-    cast::AsArray,
-    types::{TimestampMicrosecondType, UInt32Type},
-};
+use std::{fs::File, io::Write, path::Path, sync::Arc};
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use parquet::{
-    arrow::{
-        ArrowWriter, ProjectionMask,
-        arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
-    },
+    arrow::ArrowWriter,
     basic::{Compression, Encoding, ZstdLevel},
     file::{
         metadata::KeyValue,
@@ -23,18 +19,18 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
-use super::{corrupt, io};
-use crate::{
-    model::{Columns, EventBlock, TextColumn, receipt::FIXED_COLUMNS},
-    store::{Projection, Result, StoreError},
-};
+use super::{Result, StoreError, corrupt, io};
+use crate::model::{Columns, EventBlock, TextColumn, receipt::FIXED_COLUMNS};
+
+pub(super) use newest::newest;
+pub(super) use read::BlockReader;
 
 /// Rows of a row group: what a reader must hold of one column.
 const GROUP_ROWS: usize = 131_072;
 /// Bytes of a row group, for files of wide rows.
 const GROUP_BYTES: usize = 64 << 20;
-/// Rows that a scan hands over at once.
-const SCAN_ROWS: usize = 8_192;
+/// Says in the footer how many bytes of text a row has where rows are longest, on the average of a block.
+const ROW_BYTES: &str = "tallymill.row_bytes";
 
 fn damaged(why: &dyn std::fmt::Display) -> StoreError {
     corrupt("an event file", why)
@@ -47,22 +43,41 @@ fn failed(why: parquet::errors::ParquetError) -> StoreError {
     }
 }
 
-/// Writes blocks into a file.
-pub(super) struct BlockWriter {
-    schema: Arc<Schema>,
-    out: ArrowWriter<File>,
+/// Opens a file that is whole.
+pub(super) fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|why| match why.kind() {
+        std::io::ErrorKind::NotFound => StoreError::Missing {
+            what: format!(
+                "the event file {}",
+                path.file_name().unwrap_or_default().display()
+            ),
+        },
+        _ => io("an event file", why),
+    })
 }
 
-impl BlockWriter {
-    pub(super) fn create(path: &Path, columns: &Columns) -> Result<Self> {
-        let file = File::create(path).map_err(|why| io("an event file", why))?;
+/// Writes blocks as a file.
+pub(super) struct BlockWriter<W: Write + Send> {
+    schema: Arc<Schema>,
+    out: ArrowWriter<W>,
+    row_bytes: usize,
+}
+
+impl<W: Write + Send> BlockWriter<W> {
+    pub(super) fn new(out: W, columns: &Columns) -> Result<Self> {
         let schema = Arc::new(schema(&columns.stored_attributes()));
         let out =
-            ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties())).map_err(failed)?;
-        Ok(Self { schema, out })
+            ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties())).map_err(failed)?;
+        Ok(Self {
+            schema,
+            out,
+            row_bytes: 0,
+        })
     }
 
     pub(super) fn write(&mut self, block: EventBlock) -> Result<()> {
+        let row_bytes = block.text_bytes().div_ceil(block.len().max(1));
+        self.row_bytes = self.row_bytes.max(row_bytes);
         let EventBlock {
             rows,
             lines,
@@ -91,90 +106,16 @@ impl BlockWriter {
         self.out.write(&batch).map_err(failed)
     }
 
-    /// Writes the footer; `sync` makes it durable.
-    pub(super) fn finish(self, sync: bool) -> Result<()> {
-        let file = self.out.into_inner().map_err(failed)?;
-        if sync {
-            file.sync_all().map_err(|why| io("an event file", why))?;
-        }
-        Ok(())
-    }
-}
-
-/// Reads blocks back, in row order.
-pub(super) struct BlockReader(ParquetRecordBatchReader);
-
-impl BlockReader {
-    pub(super) fn open(path: &Path, projection: Projection) -> Result<Self> {
-        let file = File::open(path).map_err(|why| match why.kind() {
-            std::io::ErrorKind::NotFound => StoreError::Missing {
-                what: format!(
-                    "the event file {}",
-                    path.file_name().unwrap_or_default().display()
-                ),
-            },
-            _ => io("an event file", why),
-        })?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|why| damaged(&why))?;
-        let mut wanted = vec!["row", "event_type", "timestamp"];
-        wanted.extend(projection.event_id.then_some("event_id"));
-        wanted.extend(projection.user_id.then_some("user_id"));
-        let mask = ProjectionMask::columns(reader.parquet_schema(), wanted);
-        let reader = reader
-            .with_projection(mask)
-            .with_batch_size(SCAN_ROWS)
-            .build()
-            .map_err(|why| damaged(&why))?;
-        Ok(Self(reader))
+    /// Where it writes to, which may be emptied: what is written is never looked at again.
+    pub(super) fn out(&mut self) -> &mut W {
+        self.out.inner_mut()
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<EventBlock>> {
-        self.0
-            .next()
-            .map(|batch| block(&batch.map_err(|why| damaged(&why))?))
-            .transpose()
-    }
-}
-
-fn block(batch: &RecordBatch) -> Result<EventBlock> {
-    let text = |name: &str| -> Result<TextColumn> {
-        let Some(column) = batch.column_by_name(name) else {
-            return Ok(TextColumn::default());
-        };
-        let column = column
-            .as_string_opt::<i32>()
-            .ok_or_else(|| damaged(&format!("`{name}` is not text")))?;
-        Ok(text_column(column))
-    };
-    let rows = batch
-        .column_by_name("row")
-        .and_then(|c| c.as_primitive_opt::<UInt32Type>())
-        .ok_or_else(|| damaged(&"no rows"))?;
-    let instants = batch
-        .column_by_name("timestamp")
-        .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-    Ok(EventBlock {
-        rows: rows.values().to_vec(),
-        lines: Vec::new(),
-        event_id: text("event_id")?,
-        user_id: text("user_id")?,
-        event_type: text("event_type")?,
-        timestamp: instants
-            .ok_or_else(|| damaged(&"no timestamps"))?
-            .values()
-            .to_vec(),
-        attributes: Vec::new(),
-    })
-}
-
-fn text_column(array: &StringArray) -> TextColumn {
-    let offsets = array.value_offsets();
-    let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
-    let bytes = &array.value_data()
-        [usize::try_from(first).unwrap_or(0)..usize::try_from(last).unwrap_or(0)];
-    TextColumn {
-        offsets: offsets.iter().map(|at| at - first).collect(),
-        bytes: bytes.to_vec(),
+    /// Writes the footer.
+    pub(super) fn finish(mut self) -> Result<W> {
+        let row_bytes = KeyValue::new(ROW_BYTES.into(), self.row_bytes.to_string());
+        self.out.append_key_value_metadata(row_bytes);
+        self.out.into_inner().map_err(failed)
     }
 }
 
