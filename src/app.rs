@@ -277,6 +277,7 @@ impl Site {
             ingest: Ingest::new(held, clock.clone(), limits::of_uploads(config), owner),
             desk,
             uploads: http::Context::places(),
+            events: http::EventPlaces::default(),
             upload_limit,
             trusted_proxies: config.trusted_proxies.clone(),
             admin_token: config

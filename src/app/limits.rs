@@ -63,6 +63,7 @@ pub(super) fn of_requests(config: &Config) -> http::Limits {
         body_idle: BODY_IDLE,
         attempts: config.job_max_attempts,
         crashes: config.job_max_crashes,
+        time_zone: config.time_zone,
         shutdown: config.shutdown,
     }
 }

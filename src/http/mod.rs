@@ -5,6 +5,7 @@ mod batches;
 mod body;
 mod client;
 mod errors;
+mod events;
 mod health;
 mod jobs;
 mod key;
@@ -25,6 +26,7 @@ use actix_web::{
     web::{self, Data, ServiceConfig},
 };
 
+use chrono_tz::Tz;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
@@ -37,6 +39,7 @@ use crate::{
 };
 
 pub use admin::AdminToken;
+pub use events::EventPlaces;
 pub use problem::{Code, Problem};
 
 /// Everything a handler may use.
@@ -53,6 +56,8 @@ pub struct Context {
     pub desk: Desk,
     /// Places for uploads under way.
     pub uploads: Semaphore,
+    /// Places for those who ask for events.
+    pub events: EventPlaces,
     /// How often one client may upload.
     pub upload_limit: Arc<dyn RateLimit>,
     /// Whose word is taken for where a request came from.
@@ -84,6 +89,8 @@ pub struct Limits {
     pub attempts: u32,
     /// Crashes of a job in all.
     pub crashes: u32,
+    /// Where days begin.
+    pub time_zone: Tz,
     /// Time for requests under way when the service stops.
     pub shutdown: Duration,
 }
@@ -103,6 +110,9 @@ fn routes(config: &mut ServiceConfig) {
         .route("/batches/{id}/process", web::post().to(batches::process))
         .route("/batches/{id}/errors", web::get().to(errors::show))
         .route("/batches/{id}/errors.csv", web::get().to(errors::csv))
+        .route("/batches/{id}/events", web::get().to(events::of_batch))
+        .route("/batches/{id}/events.parquet", web::get().to(events::file))
+        .route("/events", web::get().to(events::list))
         .route("/metrics", web::get().to(metrics::show))
         .route("/jobs/{id}", web::get().to(jobs::show))
         .route("/admin/queues/{queue}/dlq", web::get().to(admin::list))

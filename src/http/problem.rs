@@ -9,7 +9,7 @@ use super::view;
 use crate::{
     ingest::{BadRows, IngestError, KEY_BUSY, OptionFault},
     parse::ParseError,
-    query::{MetricFault, QueryError},
+    query::{EventFault, MetricFault, QueryError},
     receive::ReceiveError,
     store::StoreError,
 };
@@ -227,6 +227,10 @@ impl From<QueryError> for Problem {
             QueryError::Metrics(why @ (MetricFault::TooLong | MetricFault::TooMany)) => {
                 Self::new(Code::RangeTooLong, why.to_string())
             }
+            QueryError::Events(why @ EventFault::TooManyBatches) => {
+                Self::new(Code::RangeTooLong, why.to_string())
+            }
+            QueryError::Events(why) => Self::new(Code::BadQuery, why.to_string()),
             QueryError::Metrics(why) => Self::new(Code::BadQuery, why.to_string()),
             QueryError::Store(why) => why.into(),
         }

@@ -9,7 +9,7 @@ use crate::{
         Batch, BatchStatus, ColumnRole, Columns, IdentityBy, Instant, Job, Published, Receipt,
         Rejection, receipt::FormatProposal,
     },
-    query::{BatchDetail, DeadJob, MetricDay, Metrics},
+    query::{BatchDetail, DeadJob, Event, MetricDay, Metrics},
     store::{Loss, Overlap, TypeFigure},
 };
 
@@ -61,6 +61,20 @@ pub(super) fn kept(receipt: &Receipt) -> Map<String, Value> {
     .collect()
 }
 
+/// One event.
+pub(super) fn event(event: &Event) -> Value {
+    let attributes: Map<String, Value> = event
+        .attributes()
+        .map(|(name, cell)| (name.to_owned(), cell.into()))
+        .collect();
+    let id = Some(event.event_id.as_str()).filter(|id| !id.is_empty());
+    json!({
+        "batch_id": event.batch.to_string(), "row": event.row, "line": event.line, "event_id": id,
+        "event_type": event.event_type, "user_id": event.user_id, "timestamp": micros(event.timestamp),
+        "attributes": attributes,
+    })
+}
+
 /// A batch as its receipt, with what has become of it since.
 pub(super) fn batch(batch: &Batch) -> Map<String, Value> {
     let Batch {
@@ -92,7 +106,7 @@ pub(super) fn batch(batch: &Batch) -> Map<String, Value> {
     put("published", published.as_ref().map_or(Value::Null, counts));
     put(
         "links",
-        json!({ "self": format!("/batches/{id}"), "errors": format!("/batches/{id}/errors"), "errors_csv": format!("/batches/{id}/errors.csv"), "process": format!("/batches/{id}/process") }),
+        json!({ "self": format!("/batches/{id}"), "errors": format!("/batches/{id}/errors"), "errors_csv": format!("/batches/{id}/errors.csv"), "events": format!("/batches/{id}/events"), "process": format!("/batches/{id}/process") }),
     );
     if let Some(receipt) = receipt {
         view.extend(receipt_view(receipt, source, *dedupe, *status));

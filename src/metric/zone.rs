@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use crate::model::Day;
@@ -65,6 +65,18 @@ impl DayZone {
         known.unwrap_or_else(|| local_day(zone, at))
     }
 
+    /// The first instant of a day, microseconds since 1970 (UTC).
+    #[must_use]
+    pub fn start(zone: Tz, day: Day) -> i64 {
+        let midnight = day.date().and_time(NaiveTime::MIN);
+        // Where clocks are put forward at midnight a day begins later, and some days were left out.
+        let quarters = (0..2 * 96).map(|n| midnight + TimeDelta::minutes(15 * n));
+        let first = quarters
+            .filter_map(|at| at.and_local_timezone(zone).earliest())
+            .next();
+        first.map_or(i64::MAX, |at| at.timestamp_micros())
+    }
+
     /// The day of an instant, without the memory.
     #[must_use]
     pub fn day_of(zone: Tz, at: DateTime<Utc>) -> Day {
@@ -81,6 +93,25 @@ fn local_day(zone: Tz, at: i64) -> Day {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_begin_where_the_day_before_ends() {
+        for (zone, day, start) in [
+            (Tz::UTC, "2025-11-10", "2025-11-10T00:00:00Z"),
+            (Tz::Europe__Berlin, "2025-11-10", "2025-11-09T23:00:00Z"),
+            (Tz::America__Sao_Paulo, "2018-11-04", "2018-11-04T03:00:00Z"),
+            (Tz::Pacific__Apia, "2011-12-30", "2011-12-30T10:00:00Z"),
+            (Tz::Pacific__Apia, "2011-12-31", "2011-12-30T10:00:00Z"),
+        ] {
+            let at = DateTime::parse_from_rfc3339(start).expect("an instant");
+            let found = DayZone::start(zone, day.parse().expect("a day"));
+            assert_eq!(found, at.timestamp_micros(), "{zone} {day}");
+            assert!(
+                local_day(zone, found - 1) < local_day(zone, found),
+                "{zone} {day}"
+            );
+        }
+    }
 
     #[test]
     fn every_minute_of_odd_zones_falls_on_the_day_that_chrono_says() {

@@ -1,9 +1,11 @@
 //! Filters and cursors in, one page of what is kept out. Reads only, a bounded page at a time.
 
 mod cursor;
+mod events;
 mod metrics;
 
 pub use cursor::{BadCursor, Cursor};
+pub use events::{Edge, Event, EventFault, EventQuery, events};
 pub use metrics::{MetricDay, MetricFault, MetricFilter, Metrics, metrics};
 
 use crate::{
@@ -42,6 +44,9 @@ pub enum QueryError {
     /// The filter makes no sense.
     #[error(transparent)]
     Metrics(#[from] MetricFault),
+    /// Neither does this one.
+    #[error(transparent)]
+    Events(#[from] EventFault),
     /// The store said so.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -8,6 +8,7 @@ mod crash;
 mod dispatch_contract;
 mod engine;
 mod errors;
+mod events;
 mod fixtures;
 mod helpers;
 mod identity;

@@ -1,0 +1,254 @@
+//! Events out: pages by time over one batch and over all, and a batch as a Parquet file.
+
+use std::cmp::Reverse;
+
+use bytes::Bytes;
+use parquet::{
+    file::reader::{FileReader, SerializedFileReader},
+    record::RowAccessor,
+};
+use serde_json::{Value, json};
+
+use crate::helpers::{app::TestApp, sample::Random};
+
+/// Every event of a list, page by page.
+async fn all(app: &TestApp, path: &str, query: &str) -> Vec<Value> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let answer = app.get(&format!("{path}?{query}{cursor}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let mut page = answer.json();
+        let data = page["data"].as_array().expect("a list");
+        assert!(
+            !data.is_empty() || cursor.is_empty(),
+            "no page is empty but the first"
+        );
+        all.extend(data.iter().cloned());
+        match page["next_cursor"].take() {
+            Value::String(next) => cursor = format!("&cursor={next}"),
+            _ => return all,
+        }
+    }
+}
+
+fn of<'a>(event: &'a Value, name: &str) -> &'a str {
+    event[name].as_str().expect("text")
+}
+
+/// (batch, row), which names an event.
+fn names(events: &[Value]) -> Vec<(String, u64)> {
+    let name = |e: &Value| {
+        (
+            of(e, "batch_id").to_owned(),
+            e["row"].as_u64().expect("a row"),
+        )
+    };
+    events.iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn an_event_comes_out_as_it_went_in() {
+    let app = TestApp::start().await;
+    let csv = "event_id,candidate_id,action,timestamp,City,row,note\n\
+        e1,u1,login,2025-11-10T08:00:00.000001+01:00,Oslo,x,\n\n\
+        ,u2,logout,2025-11-10,,y,\"a \"\"b\"\"\"\n";
+    let batch = app.uploaded("", csv).await;
+    let expected = json!([
+        { "batch_id": batch, "row": 1, "line": 2, "event_id": "e1", "event_type": "login", "user_id": "u1",
+          "timestamp": "2025-11-10T07:00:00.000001Z", "attributes": { "City": "Oslo", "row_2": "x" } },
+        { "batch_id": batch, "row": 2, "line": 4, "event_id": null, "event_type": "logout", "user_id": "u2",
+          "timestamp": "2025-11-10T00:00:00Z", "attributes": { "row_2": "y", "note": "a \"b\"" } },
+    ]);
+    for path in ["/events".to_owned(), format!("/batches/{batch}/events")] {
+        let page = app.get(&path).await.json();
+        assert_eq!(
+            page,
+            json!({ "data": expected, "next_cursor": null }),
+            "{path}"
+        );
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn pages_over_all_batches_neither_skip_nor_repeat_whatever_the_filter() {
+    let app = TestApp::start().await;
+    let mut random = Random(3);
+    let mut batches = Vec::new();
+    for batch in 0..5 {
+        let mut csv = "user_id,event_type,timestamp\n".to_owned();
+        for _ in 0..20 {
+            let (user, kind) = (random.below(3), random.below(2));
+            // Spans of batches overlap, and many events share an instant.
+            let (day, hour) = (batch / 2 + random.below(2) + 10, random.below(3));
+            csv += &format!("u{user},k{kind},2025-11-{day}T0{hour}:00:00Z\n");
+        }
+        batches.push(app.uploaded("", csv).await);
+    }
+    let mut events = Vec::new();
+    for batch in &batches {
+        events.extend(all(&app, &format!("/batches/{batch}/events"), "limit=1000").await);
+    }
+    assert_eq!(events.len(), 100);
+    events.sort_by_key(|e| {
+        let place = (of(e, "batch_id").to_owned(), e["row"].as_u64());
+        (Reverse(of(e, "timestamp").to_owned()), place)
+    });
+    let one = &batches[2];
+    let (from, to) = ("2025-11-11T00:00:00Z", "2025-11-11T02:00:00Z");
+    for (query, takes) in [
+        ("", &(|_: &Value| true) as &dyn Fn(&Value) -> bool),
+        ("user_id=u1", &|e| of(e, "user_id") == "u1"),
+        ("user_id=u1&event_type=k0", &|e| {
+            of(e, "user_id") == "u1" && of(e, "event_type") == "k0"
+        }),
+        ("from=2025-11-11&to=2025-11-12", &|e| {
+            ("2025-11-11".."2025-11-13").contains(&of(e, "timestamp"))
+        }),
+        ("to=2025-11-10", &|e| of(e, "timestamp") < "2025-11-11"),
+        (&format!("from={from}&to={to}"), &|e| {
+            (from..to).contains(&of(e, "timestamp"))
+        }),
+        (&format!("batch_id={one}&from={from}"), &|e| {
+            of(e, "batch_id") == one && of(e, "timestamp") >= from
+        }),
+        ("user_id=nobody", &|_| false),
+    ] {
+        let expected: Vec<_> = events.iter().filter(|e| takes(e)).cloned().collect();
+        for limit in [1, 7, 100] {
+            let found = all(&app, "/events", &format!("{query}&limit={limit}")).await;
+            assert_eq!(names(&found), names(&expected), "{query}, {limit} at once");
+        }
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn days_of_events_begin_where_those_of_metrics_do() {
+    let app = TestApp::with(&[("TIME_ZONE", "America/New_York")]).await;
+    let csv = "user_id,event_type,timestamp\nu1,a,2025-11-10T04:59:59Z\nu2,a,2025-11-10T05:00:00Z\nu3,a,2025-11-11T04:59:59Z\nu4,a,2025-11-11T05:00:00Z\n";
+    app.uploaded("", csv).await;
+    let found = all(&app, "/events", "from=2025-11-10&to=2025-11-10").await;
+    let users: Vec<_> = found.iter().map(|e| of(e, "user_id")).collect();
+    assert_eq!(users, ["u3", "u2"]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_is_gone_shows_no_events() {
+    let app = TestApp::start().await;
+    let head = "user_id,event_type,timestamp\n";
+    let gone = app.uploaded("", format!("{head}u1,a,2025-11-10\n")).await;
+    let kept = app.uploaded("", format!("{head}u2,a,2025-11-09\n")).await;
+    app.process(&gone).await;
+    app.undo(&gone).await;
+    assert_eq!(names(&all(&app, "/events", "").await), [(kept, 1)]);
+    assert_eq!(
+        all(&app, "/events", &format!("batch_id={gone}")).await,
+        [json!(null); 0]
+    );
+    for path in ["events", "events.parquet"] {
+        let answer = app.get(&format!("/batches/{gone}/{path}")).await;
+        assert_eq!(answer.problem(), (410, "batch-deleted".to_owned()));
+        let unknown = "/batches/01890000-0000-7000-8000-000000000000";
+        let answer = app.get(&format!("{unknown}/{path}")).await;
+        assert_eq!(answer.problem(), (404, "batch-missing".to_owned()));
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn questions_that_make_no_sense_are_refused() {
+    let app = TestApp::start().await;
+    let batch = app
+        .uploaded(
+            "",
+            "user_id,event_type,timestamp\nu1,a,2025-11-10\nu1,a,2025-11-10\n",
+        )
+        .await;
+    let next = app.get("/events?limit=1").await.json()["next_cursor"].clone();
+    let next = next.as_str().expect("there is more").to_owned();
+    for (path, code) in [
+        ("/events?from=10-11-2025", "bad-query"),
+        ("/events?from=2025-11-10&to=2025-11-09", "bad-query"),
+        (
+            "/events?from=2025-11-10T00:00:00Z&to=2025-11-10T00:00:00Z",
+            "bad-query",
+        ),
+        ("/events?limit=1001", "bad-query"),
+        ("/events?limit=0", "bad-query"),
+        ("/events?colour=red", "bad-query"),
+        ("/events?batch_id=x", "bad-id"),
+        (
+            &format!("/batches/{batch}/events?batch_id={batch}"),
+            "bad-query",
+        ),
+        (&format!("/events?user_id=u1&cursor={next}"), "bad-cursor"),
+        (
+            &format!("/batches/{batch}/events?cursor={next}"),
+            "bad-cursor",
+        ),
+    ] {
+        assert_eq!(
+            app.get(path).await.problem(),
+            (400, code.to_owned()),
+            "{path}"
+        );
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn wide_rows_make_a_page_shorter_and_lose_none() {
+    let app = TestApp::start().await;
+    let long = "x".repeat(200_000);
+    let row = |n: u32| format!("u{n},a,2025-11-10T00:00:{:02}Z,{long}\n", n % 60);
+    let csv: String = (0..50).map(row).collect();
+    app.uploaded("", format!("user_id,event_type,timestamp,text\n{csv}"))
+        .await;
+    let page = app.get("/events?limit=1000").await.json();
+    let first = page["data"].as_array().expect("a list").len();
+    assert!((30..50).contains(&first), "{first} of 50");
+    let mut found = names(&all(&app, "/events", "limit=1000").await);
+    assert_eq!(found.len(), 50);
+    found.sort();
+    found.dedup();
+    assert_eq!(found.len(), 50);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_comes_out_as_a_parquet_file() {
+    let app = TestApp::start().await;
+    let csv =
+        "event_id,user_id,event_type,timestamp,city\ne1,u1,a,2025-11-10,Oslo\n,u2,b,2025-11-11,\n";
+    let batch = app.uploaded("", csv).await;
+    let request = app
+        .client
+        .get(format!("{}/batches/{batch}/events.parquet", app.url));
+    let answer = request.send().await.expect("answers");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(
+        answer.headers()["content-type"],
+        "application/vnd.apache.parquet"
+    );
+    let expected = format!("attachment; filename=\"{batch}.parquet\"");
+    assert_eq!(answer.headers()["content-disposition"], *expected);
+    let whole: Bytes = answer.bytes().await.expect("a body");
+    let file = SerializedFileReader::new(whole).expect("is Parquet");
+    let rows = file
+        .get_row_iter(None)
+        .expect("rows")
+        .map(|row| row.expect("a row"));
+    let shown: Vec<_> = rows
+        .map(|row| {
+            (
+                row.get_string(3).cloned().ok(),
+                row.get_string(6).cloned().ok(),
+            )
+        })
+        .collect();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(shown, [(text("u1"), text("Oslo")), (text("u2"), text(""))]);
+    app.stop().await;
+}
