@@ -1,6 +1,7 @@
 //! From a body to a sealed batch: receive, parse and store joined by bounded channels.
 //! A batch is visible only when all of it is stored and durable; whatever fails before leaves nothing.
 
+mod content;
 mod keyed;
 mod options;
 mod parsing;

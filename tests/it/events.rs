@@ -3,13 +3,23 @@
 use std::cmp::Reverse;
 
 use bytes::Bytes;
+use chrono_tz::Tz;
 use parquet::{
     file::reader::{FileReader, SerializedFileReader},
     record::RowAccessor,
 };
 use serde_json::{Value, json};
 
-use crate::helpers::{app::TestApp, sample::Random};
+use tallymill::{
+    query::{self, EventFault, EventQuery, QueryError},
+    store::embedded::Mode,
+};
+
+use crate::helpers::{
+    app::TestApp,
+    sample::Random,
+    stock::{Home, block, columns, sealed},
+};
 
 /// Every event of a list, page by page.
 async fn all(app: &TestApp, path: &str, query: &str) -> Vec<Value> {
@@ -251,4 +261,30 @@ async fn a_batch_comes_out_as_a_parquet_file() {
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(shown, [(text("u1"), text("Oslo")), (text("u2"), text(""))]);
     app.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_that_looks_into_too_many_batches_is_refused() {
+    let home = Home::open(Mode::Simulated).await;
+    for n in 1..=1_001 {
+        let one = [("", "login", "ann", 1_000 * n as i64)];
+        sealed(&*home.store, n, columns(&[]), block(&one)).await;
+    }
+    let asked = async |user: Option<&str>, from: Option<&str>| {
+        let query = EventQuery {
+            user_id: user.map(str::to_owned),
+            from: from.map(|from| from.parse().expect("an instant")),
+            ..EventQuery::default()
+        };
+        query::events(&*home.store, Tz::UTC, &query, (100, None)).await
+    };
+    let page = asked(None, None).await.expect("the newest are near");
+    assert_eq!((page.data.len(), page.data[0].timestamp), (100, 1_001_000));
+    let why = asked(Some("bob"), None).await.expect_err("a long way");
+    assert!(
+        matches!(why, QueryError::Events(EventFault::TooManyBatches)),
+        "{why}"
+    );
+    let page = asked(Some("bob"), Some("1970-01-01T00:00:00.002Z")).await;
+    assert_eq!(page.expect("one batch less").data, []);
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::helpers::app::TestApp;
+use tallymill::model::{IdentityBy, Receipt};
+
+use crate::helpers::{app::TestApp, stock};
 
 const ORDERS: &str = "Order No,user_id,event_type,timestamp,note\n\
     7,u1,paid,2025-11-10T08:00:00Z,first\n\
@@ -202,4 +204,13 @@ async fn keys_that_make_no_sense_are_refused() {
     assert_eq!(answer.problem(), (400, "bad-option".to_owned()));
     assert_eq!(app.get("/batches").await.json()["data"], json!([]));
     app.stop().await;
+}
+
+#[test]
+fn a_receipt_of_the_first_version_means_event_ids() {
+    let mut old = serde_json::to_value(stock::receipt(1)).expect("is JSON");
+    let named = old.as_object_mut().and_then(|old| old.remove("identity"));
+    assert_eq!(named, Some(json!("event_id")));
+    let old: Receipt = serde_json::from_value(old).expect("reads");
+    assert_eq!(old.identity, IdentityBy::EventId);
 }

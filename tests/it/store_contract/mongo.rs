@@ -9,17 +9,19 @@ use mongodb::{
     bson::{Document, doc},
 };
 use tallymill::{
-    model::{Content, Day, IdentityKey, JobId},
+    model::{BatchChange, Content, Day, IdentityKey, JobId},
     store::{
-        BatchStore, Claim, EventStore, JobStore, MetricStore, Projection, Sealed, Store,
-        StoreError, mongo::MongoStore,
+        BatchStore, Claim, DatedFilter, EventStore, JobStore, MetricStore, Projection, Sealed,
+        Store, StoreError, mongo::MongoStore,
     },
 };
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::helpers::{
     mongo::Mongo,
-    stock::{at, begin, block, columns, group, id, publish, receipt, receiving, uploaded},
+    stock::{
+        DAY, at, begin, block, change, columns, group, id, publish, receipt, receiving, uploaded,
+    },
 };
 
 const SECRET: &str = "hunter2";
@@ -61,10 +63,36 @@ async fn twenty_processes_may_start_at_once_on_an_empty_database() {
     }
     let database = bare(&uri).await;
     let steps: Vec<_> = all(&database, "migrations").await;
-    assert_eq!(steps.len(), 2, "{steps:?}");
+    assert_eq!(steps.len(), 3, "{steps:?}");
     let indexes = database.collection::<Document>("events");
     let indexes = indexes.list_index_names().await.expect("lists");
     assert_eq!(indexes, ["_id_", "events_by_row"]);
+}
+
+#[tokio::test]
+async fn batches_of_a_version_that_did_not_date_them_are_found_by_their_events() {
+    let uri = Mongo::shared().database();
+    let store = open(&uri).await;
+    let live = uploaded(&store, 1, &[("", "a", "u", 0)]).await;
+    let gone = uploaded(&store, 2, &[("", "a", "u", 0)]).await;
+    change(&store, gone, BatchChange::Undo).await;
+    receiving(&store, 3).await;
+    let batches = bare(&uri).await.collection::<Document>("batches");
+    let undated = doc! { "$unset": { "first_event": "", "last_event": "" } };
+    batches
+        .update_many(doc! {}, undated)
+        .await
+        .expect("updates");
+    let everything = DatedFilter {
+        from: i64::MIN,
+        until: i64::MAX,
+        after: None,
+    };
+    let found = store.dated_batches(&everything, 9).await;
+    assert_eq!(found.expect("lists"), []);
+    let store = open(&uri).await;
+    let found = store.dated_batches(&everything, 9).await;
+    assert_eq!(found.expect("lists"), [(DAY, live)]);
 }
 
 #[tokio::test]
