@@ -5,7 +5,7 @@ use actix_web::{
     web::{Data, Path, Query},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Context, key,
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     job::{Keyed, Undone},
     model::{Batch, BatchId, BatchStatus, JobId, Rejection},
-    query::{self, Page},
+    query,
     store::Changed,
 };
 
@@ -35,7 +35,7 @@ pub(super) async fn list(
     let status = query.status.as_deref().map(status_of).transpose()?;
     let limit = page_limit(query.limit)?;
     let page = query::batches(at.store.as_ref(), status, limit, query.cursor.as_deref()).await?;
-    Ok(HttpResponse::Ok().json(page_view(page, |batch| view::batch(batch).into())))
+    Ok(HttpResponse::Ok().json(view::page(page, |batch| view::batch(batch).into())))
 }
 
 fn status_of(text: &str) -> Result<BatchStatus, Problem> {
@@ -56,12 +56,6 @@ fn status_of(text: &str) -> Result<BatchStatus, Problem> {
                 ),
             )
         })
-}
-
-/// A page of a list, each entry in its shape.
-pub(super) fn page_view<T>(page: Page<T>, shape: impl Fn(&T) -> Value) -> Value {
-    let data: Vec<Value> = page.data.iter().map(shape).collect();
-    json!({ "data": data, "next_cursor": page.next.map(|c| c.to_string()) })
 }
 
 pub(super) async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {

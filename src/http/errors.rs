@@ -11,7 +11,6 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::{
     Context,
-    batches::page_view,
     params::{PageQuery, live_batch},
     problem::Problem,
     view,
@@ -40,7 +39,7 @@ pub(super) async fn show(
         query::rejections(at.store.as_ref(), batch.id, limit, query.cursor.as_deref()).await?;
     let receipt = batch.receipt.as_ref();
     let labels = receipt.map_or(&[][..], |r| &r.columns.labels);
-    let mut reply = page_view(page, |rejection| view::rejection(rejection, labels));
+    let mut reply = view::page(page, |rejection| view::rejection(rejection, labels));
     if let (Some(reply), Some(receipt)) = (reply.as_object_mut(), receipt) {
         reply.extend(view::kept(receipt));
     }

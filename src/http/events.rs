@@ -13,7 +13,6 @@ use tokio::sync::Semaphore;
 
 use super::{
     Context,
-    batches::page_view,
     params::{id, live_batch, page_limit},
     problem::{Code, Problem},
     view,
@@ -97,7 +96,7 @@ async fn page(
     let zone = at.limits.time_zone;
     let page = (limit, asked.cursor.as_deref());
     let page = query::events(at.store.as_ref(), zone, &query, page).await?;
-    Ok(HttpResponse::Ok().json(page_view(page, view::event)))
+    Ok(HttpResponse::Ok().json(view::page(page, view::event)))
 }
 
 /// A page's empty field is no filter; stored values have no space around them.

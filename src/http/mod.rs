@@ -13,6 +13,7 @@ mod metrics;
 mod page;
 mod params;
 mod problem;
+mod profiles;
 mod request_id;
 mod uploads;
 mod view;
@@ -113,6 +114,10 @@ fn routes(config: &mut ServiceConfig) {
         .route("/batches/{id}/events", web::get().to(events::of_batch))
         .route("/batches/{id}/events.parquet", web::get().to(events::file))
         .route("/events", web::get().to(events::list))
+        .route("/profiles", web::get().to(profiles::list))
+        .route("/profiles/{name}", web::put().to(profiles::put))
+        .route("/profiles/{name}", web::get().to(profiles::show))
+        .route("/profiles/{name}", web::delete().to(profiles::remove))
         .route("/metrics", web::get().to(metrics::show))
         .route("/jobs/{id}", web::get().to(jobs::show))
         .route("/admin/queues/{queue}/dlq", web::get().to(admin::list))

@@ -56,6 +56,7 @@ codes! {
     BadCursor           "bad-cursor"             BAD_REQUEST            "Bad cursor";
     BadOption           "bad-option"             BAD_REQUEST            "Bad upload option";
     BadMultipart        "bad-multipart"          BAD_REQUEST            "Bad multipart body";
+    BadProfile          "bad-profile"            BAD_REQUEST            "Bad profile";
     NoFile              "no-file"                BAD_REQUEST            "No file";
     SeveralFiles        "several-files"          BAD_REQUEST            "More than one file";
     LateOption          "late-option"            BAD_REQUEST            "Option after the file";
@@ -65,6 +66,7 @@ codes! {
     NotFound            "not-found"              NOT_FOUND              "No such route";
     BatchMissing        "batch-missing"          NOT_FOUND              "No such batch";
     JobMissing          "job-missing"            NOT_FOUND              "No such job";
+    ProfileMissing      "profile-missing"        NOT_FOUND              "No such profile";
     QueueMissing        "queue-missing"          NOT_FOUND              "No such queue";
     BodyTimeout         "body-timeout"           REQUEST_TIMEOUT        "Body too slow";
     JobNotDead          "job-not-dead"           CONFLICT               "Job is not dead";
@@ -85,6 +87,7 @@ codes! {
     TooManyEventTypes   "too-many-event-types"   UNPROCESSABLE_ENTITY   "Too many event types";
     TooManyDays         "too-many-days"          UNPROCESSABLE_ENTITY   "Too many days";
     KeyReused           "idempotency-key-reused" UNPROCESSABLE_ENTITY   "Idempotency-Key used for something else";
+    TooManyProfiles     "too-many-profiles"      UNPROCESSABLE_ENTITY   "Too many profiles";
     RangeTooLong        "range-too-long"         UNPROCESSABLE_ENTITY   "Range too long";
     RateLimited         "rate-limited"           TOO_MANY_REQUESTS      "Too many uploads";
     Internal            "internal"               INTERNAL_SERVER_ERROR  "Internal error";
@@ -295,6 +298,7 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
             missing,
             found,
             nearest,
+            proposed,
             ..
         } => {
             let nearest: Map<String, Value> = nearest
@@ -310,6 +314,7 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
                 .with("missing", missing)
                 .with("found", names)
                 .with("nearest", nearest)
+                .with("proposed", proposed.as_deref())
         }
         ParseError::UnknownMappedColumn { found, .. }
         | ParseError::UnknownKeyColumn { found, .. } => {

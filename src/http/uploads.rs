@@ -60,7 +60,7 @@ pub(super) async fn create(
         )
     })?;
     if content_type(&request) != "multipart/form-data" {
-        let mut options = UploadOptions::from_pairs(options)?;
+        let mut options = at.ingest.options(options).await?;
         options.receive.coding = coding;
         return store(&at, key, options, body::raw(payload, at.limits.body_idle)).await;
     }
@@ -74,8 +74,8 @@ pub(super) async fn create(
         at.limits.body_idle,
     )
     .await?;
-    let mut options =
-        UploadOptions::from_pairs(options.into_iter().chain(form.options.iter().cloned()))?;
+    let stated = options.into_iter().chain(form.options.iter().cloned());
+    let mut options = at.ingest.options(stated.collect()).await?;
     options.file_name = options
         .file_name
         .or_else(|| UploadOptions::clean_name(form.file_name.as_deref()?));

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 use super::Limits;
 use crate::{
     model::{
-        Batch, BatchStatus, ColumnRole, Columns, IdentityBy, Instant, Job, Published, Receipt,
-        Rejection, receipt::FormatProposal,
+        Batch, BatchStatus, ColumnRole, Columns, IdentityBy, Instant, Job, Profile, Published,
+        Receipt, Rejection, receipt::FormatProposal,
     },
-    query::{BatchDetail, DeadJob, Event, MetricDay, Metrics},
+    query::{BatchDetail, DeadJob, Event, MetricDay, Metrics, Page},
     store::{Loss, Overlap, TypeFigure},
 };
 
@@ -22,6 +22,12 @@ pub(super) fn instant(at: Instant) -> String {
 
 fn micros(at: i64) -> Option<String> {
     DateTime::from_timestamp_micros(at).map(instant)
+}
+
+/// One page of a list.
+pub(super) fn page<T>(page: Page<T>, shape: impl Fn(&T) -> Value) -> Value {
+    let data: Vec<Value> = page.data.iter().map(shape).collect();
+    json!({ "data": data, "next_cursor": page.next.map(|c| c.to_string()) })
 }
 
 /// One rejected row: the original cells by column, and every fault.
@@ -154,6 +160,7 @@ fn receipt_view(
         repeated_headers,
         proposal,
         warnings,
+        profile,
         columns,
         event_time,
         event_types: _,
@@ -190,7 +197,7 @@ fn receipt_view(
         "file": { "name": file_name, "bytes": bytes, "sha256": sha256, "packing": packing },
         "dialect": { "encoding": encoding, "encoding_known": encoding_known, "bom": bom, "delimiter": delimiter, "quote": quote, "escape": escape,
             "line_ending": line_ending, "preamble_lines": preamble_lines, "repeated_headers": repeated_headers },
-        "columns": columns_view, "proposals": proposals(proposal.as_ref()), "warnings": warnings,
+        "profile": profile, "columns": columns_view, "proposals": proposals(proposal.as_ref()), "warnings": warnings,
         "identity": identity_view(identity, dedupe && *claims, source, columns),
         "event_time": { "min": micros(event_time.0), "max": micros(event_time.1) },
         "expires_at": expires_at,
@@ -301,6 +308,16 @@ fn overlap(overlap: &Overlap, status: BatchStatus) -> Value {
         "batch_id": owner.to_string(), "same_batch": owner == loser, "status": status.as_str(),
         "duplicates": duplicates, "conflicts": conflicts, "samples": samples,
     })
+}
+
+/// A named set of upload options.
+pub(super) fn profile(profile: &Profile) -> Value {
+    let Profile {
+        name,
+        options,
+        changed_at,
+    } = profile;
+    json!({ "name": name, "options": options, "changed_at": instant(*changed_at) })
 }
 
 /// A job of the ledger.

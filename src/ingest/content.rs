@@ -16,6 +16,8 @@ impl UploadOptions {
             source,
             key,
             dedupe,
+            // What a profile says is in the options themselves.
+            profile: _,
             file_name: _,
             receive,
             parse,

@@ -6,12 +6,14 @@ mod keyed;
 mod options;
 mod parsing;
 mod pipeline;
+mod profile;
 mod strictness;
 mod survey;
 
 pub use keyed::Kept;
 pub use options::{Dedupe, OptionFault, UploadOptions};
 pub use pipeline::{Accepted, Ingest};
+pub use profile::check_profile;
 pub use strictness::Strictness;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Strictness;
 use crate::{
+    model::ProfileName,
     parse::{self, Escape, ParseOptionError, Parser, Required},
     receive::{self, Encoding},
 };
@@ -13,7 +14,7 @@ const VALUE_BYTES: usize = 4_096;
 /// Longest source and file name.
 const NAME_BYTES: usize = 255;
 /// The options there are, for the reply to one that isn't.
-const KNOWN: &str = "source, key, dedupe, encoding, delimiter, quote, escape, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name";
+const KNOWN: &str = "source, key, dedupe, encoding, delimiter, quote, escape, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name, profile";
 
 /// An option that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,19 @@ pub enum OptionFault {
     /// Bytes that are not text.
     #[error("the option `{0}` is not UTF-8 text")]
     NotText(String),
+    /// An option of one file, in a profile.
+    #[error(
+        "the option `{0}` is of one file, so it can't be in a profile: send it with each upload"
+    )]
+    OfOneFile(&'static str),
+    /// A profile that is not there.
+    #[error("there is no profile `{name}`{}", if .there.is_empty() { ": put one with PUT /profiles/<name>".into() } else { format!(": there are {}", .there.join(", ")) })]
+    NoProfile {
+        /// What was asked for, clipped.
+        name: String,
+        /// Some that are there.
+        there: Vec<String>,
+    },
     /// Given twice.
     #[error("the option `{0}` is given twice")]
     Twice(&'static str),
@@ -81,6 +95,8 @@ pub struct UploadOptions {
     pub key: Vec<String>,
     /// What tells events apart where it is not a key.
     pub dedupe: Dedupe,
+    /// Where its defaults come from, if from a profile.
+    pub profile: Option<ProfileName>,
     /// Name of the file, for people.
     pub file_name: Option<String>,
     /// How it is packed and encoded.

@@ -257,6 +257,7 @@ impl Ingest {
             errors_by_code: taken.by_code,
             rejections_kept: taken.kept,
             file_name: options.file_name.clone(),
+            profile: options.profile.clone(),
             bytes: received.bytes,
             sha256: hex(&received.sha256),
             bom: received.bom,

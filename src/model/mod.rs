@@ -8,6 +8,7 @@ pub mod identity;
 pub mod job;
 pub mod key;
 pub mod mended;
+pub mod profile;
 pub mod receipt;
 pub mod rejection;
 
@@ -18,6 +19,7 @@ pub use identity::{Content, Identity, IdentityBy, IdentityKey};
 pub use job::{Job, JobChange, JobState, Outcome};
 pub use key::{KeyEntry, KeyOutcome, RequestKey};
 pub use mended::MendedFile;
+pub use profile::{Profile, ProfileName};
 pub use receipt::{ColumnRole, Columns, Receipt};
 pub use rejection::{Fault, FaultCode, Rejection};
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{FaultCode, IdentityBy, Instant};
+use super::{FaultCode, IdentityBy, Instant, ProfileName};
 
 /// What a column of the file is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -176,6 +176,9 @@ pub struct Receipt {
     pub rejections_kept: u64,
     /// File name as it was given.
     pub file_name: Option<String>,
+    /// The profile that gave its options, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
     /// Decoded bytes.
     pub bytes: u64,
     /// SHA-256 of the decoded bytes, in hex.

@@ -16,7 +16,7 @@ pub enum ParseError {
     #[error("the file has a header but no rows below it; send at least one row")]
     HeaderOnly,
     /// Required columns that no label stands for.
-    #[error("{}", missing_columns(.missing, .found, .nearest, *.separator, *.tried))]
+    #[error("{}; {}", missing_columns(.missing, .found, *.separator, *.tried), remedy(.missing, .nearest, .proposed.as_deref(), *.separator))]
     MissingColumns {
         /// The columns not found.
         missing: Vec<Required>,
@@ -24,6 +24,8 @@ pub enum ParseError {
         found: Vec<String>,
         /// For a missing column, the label most like one of its names.
         nearest: Vec<(Required, String)>,
+        /// The whole `columns=` that takes the nearest ones for what they are like.
+        proposed: Option<String>,
         /// What seems to separate the cells of a file that has but one column.
         separator: Option<char>,
         /// Whether other delimiters were tried in vain.
@@ -193,11 +195,10 @@ fn list(labels: &[String]) -> String {
 fn missing_columns(
     missing: &[Required],
     found: &[String],
-    nearest: &[(Required, String)],
     separator: Option<char>,
     tried: bool,
 ) -> String {
-    let missing: Vec<_> = missing
+    let named: Vec<_> = missing
         .iter()
         .map(|column| format!("`{column}` (or {})", column.aliases().join(", ")))
         .collect();
@@ -211,45 +212,57 @@ fn missing_columns(
     } else {
         ""
     };
-    let head = format!(
-        "missing {columns} {}; the file has {}{tried}",
-        missing.join(", "),
+    let separated = match separator {
+        Some('\t') => ", which looks separated by tabs".to_owned(),
+        Some(separator) => format!(", which looks separated by `{separator}`"),
+        None => String::new(),
+    };
+    format!(
+        "missing {columns} {}; the file has {}{tried}{separated}",
+        named.join(", "),
         list(found)
-    );
-    if let Some(separator) = separator {
-        let name = if separator == '\t' {
-            "tabs".to_owned()
-        } else {
-            format!("`{separator}`")
-        };
-        return format!(
-            "{head}, which looks separated by {name}: leave the option `delimiter` out, or state that one"
-        );
+    )
+}
+
+/// What settles it: what is meant most likely, or what to name.
+fn remedy(
+    missing: &[Required],
+    nearest: &[(Required, String)],
+    proposed: Option<&str>,
+    separator: Option<char>,
+) -> String {
+    if separator.is_some() {
+        return "leave the option `delimiter` out, or state that one".into();
     }
     if nearest.is_empty() {
         let known = Required::ALL.iter().filter(|c| !c.is_optional()).count();
-        return if missing.len() == known {
-            format!(
-                "{head}; the first line must name the columns: remove what stands above it or add it, or send `columns=` with what they are called"
-            )
+        let no_header = missing.len() == known;
+        return if no_header {
+            "the first line must name the columns: remove what stands above it or add it, or send `columns=` with what they are called"
         } else {
-            format!("{head}; rename the columns, or send `columns=` with what they are called")
-        };
+            "rename the columns, or send `columns=` with what they are called"
+        }
+        .into();
     }
     let meant: Vec<_> = nearest
         .iter()
         .map(|(column, label)| format!("`{}` is the {column}", clip(label)))
         .collect();
-    let mapped: Vec<_> = nearest
-        .iter()
-        .map(|(column, label)| format!("{column}:{}", clip(label)))
-        .collect();
     let it = if nearest.len() == 1 { "it" } else { "them" };
-    format!(
-        "{head}; if {}, rename {it} or send `columns={}`",
-        meant.join(" and "),
-        mapped.join(",")
-    )
+    let send = proposed.map_or_else(String::new, |columns| {
+        format!(" or send `columns={columns}`")
+    });
+    let open: Vec<_> = missing
+        .iter()
+        .filter(|column| !nearest.iter().any(|(near, _)| near == *column))
+        .map(|column| column.name())
+        .collect();
+    let rest = if open.is_empty() {
+        String::new()
+    } else {
+        format!(", and which column is the {}", open.join(" and the "))
+    };
+    format!("if {}, rename {it}{send}{rest}", meant.join(" and "))
 }
 
 #[cfg(test)]
@@ -265,6 +278,7 @@ mod tests {
             missing: vec![Required::UserId],
             found,
             nearest: Vec::new(),
+            proposed: None,
             separator: None,
             tried: false,
         };

@@ -3,17 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Limits, error::ParseError, field::Required};
+use super::{Limits, error::ParseError, field::Required, nearest::missing};
 use crate::model::mended::{ADDED, is_mended, restore};
-
-/// How alike a label and a name must be for the label to be offered (Jaro-Winkler, 1 = equal).
-const NEAREST: f64 = 0.85;
-
-/// How many times as long as a name a label may be, or the other way round, to be like it.
-const STRETCH: usize = 2;
-
-/// Separators to look for in the label of a file that seems to have one column.
-const SEPARATORS: [char; 4] = [';', '\t', '|', ','];
 
 /// What the columns of a file mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +48,7 @@ impl Header {
             of(Required::Timestamp),
             of(Required::UserId),
         ) else {
-            return Err(missing(labels, &folded, &chosen));
+            return Err(missing(labels, mapped, &chosen));
         };
         let own = labels.len() - if mended { ADDED.len() } else { 0 };
         let taken: HashSet<_> = chosen.values().copied().collect();
@@ -192,61 +183,6 @@ fn choose(
         }
     }
     Ok(chosen)
-}
-
-fn missing(
-    labels: Vec<String>,
-    folded: &[String],
-    chosen: &HashMap<Required, usize>,
-) -> ParseError {
-    let missing: Vec<_> = Required::ALL
-        .into_iter()
-        .filter(|column| !column.is_optional() && !chosen.contains_key(column))
-        .collect();
-    let mut offered: HashSet<usize> = chosen.values().copied().collect();
-    let mut nearest = Vec::new();
-    for column in &missing {
-        let best = (0..labels.len())
-            .filter(|at| !offered.contains(at))
-            .map(|at| (likeness(&folded[at], *column), at))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .filter(|(likeness, _)| *likeness >= NEAREST);
-        if let Some((_, at)) = best {
-            offered.insert(at);
-            nearest.push((*column, labels[at].clone()));
-        }
-    }
-    // One label is a title line or another separator, whatever it is like.
-    let separator = match labels.as_slice() {
-        [only] => {
-            nearest.clear();
-            SEPARATORS.into_iter().find(|c| only.contains(*c))
-        }
-        _ => None,
-    };
-    ParseError::MissingColumns {
-        missing,
-        found: labels,
-        nearest,
-        separator,
-        tried: false,
-    }
-}
-
-/// How much a label is like one of the names of a column; a long one is like none, and costs nothing.
-fn likeness(label: &str, column: Required) -> f64 {
-    if label.len() > 64 {
-        return 0.0;
-    }
-    let near = |name: &&str| {
-        let (a, b) = (label.chars().count(), name.len());
-        a <= b * STRETCH && b <= a * STRETCH
-    };
-    column
-        .names()
-        .filter(near)
-        .map(|name| strsim::jaro_winkler(label, name))
-        .fold(0.0, f64::max)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod field;
 mod format;
 mod frame;
 mod header;
+mod nearest;
 mod propose;
 mod reading;
 mod row;

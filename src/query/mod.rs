@@ -9,7 +9,9 @@ pub use events::{Edge, Event, EventFault, EventQuery, events};
 pub use metrics::{MetricDay, MetricFault, MetricFilter, Metrics, metrics};
 
 use crate::{
-    model::{Batch, BatchId, BatchStatus, Instant, Job, JobId, JobState, Rejection},
+    model::{
+        Batch, BatchId, BatchStatus, Instant, Job, JobId, JobState, Profile, ProfileName, Rejection,
+    },
     store::{BatchFilter, Overlap, Result, Store, StoreError},
 };
 
@@ -171,6 +173,23 @@ pub async fn rejections(
             return Ok(Page { data, next });
         }
     }
+}
+
+/// Profiles by name.
+///
+/// # Errors
+/// [`QueryError`] for a foreign cursor or a store that is away.
+pub async fn profiles(
+    store: &dyn Store,
+    limit: usize,
+    after: Option<&str>,
+) -> std::result::Result<Page<Profile>, QueryError> {
+    let after: Option<ProfileName> = after
+        .map(|text| Cursor::read("profiles", text))
+        .transpose()?;
+    let data = store.profiles(after.as_ref(), limit + 1).await?;
+    let next = |profile: &Profile| Cursor::new("profiles", &profile.name);
+    Ok(page(data, limit, next))
 }
 
 /// A dead job, and how many events of other batches its batch still holds back.

@@ -5,6 +5,7 @@ pub mod embedded;
 pub mod mongo;
 mod opened;
 mod parquet_file;
+mod requests;
 mod selection;
 
 use async_trait::async_trait;
@@ -13,12 +14,12 @@ use crate::{
     metric::{DayFigures, Group, Partial},
     model::{
         Batch, BatchChange, BatchId, BatchStatus, Columns, Content, Day, EventBlock, IdentityKey,
-        Instant, Job, JobChange, JobId, JobState, KeyEntry, Receipt, Refused, Rejection,
-        RequestKey,
+        Instant, Job, JobChange, JobId, JobState, Receipt, Refused, Rejection,
     },
 };
 
 pub use opened::{Opened, Place};
+pub use requests::{KeyStore, ProfileStore, Put};
 pub use selection::{
     Attributes, DatedFilter, EventFile, EventFilter, FOUND_BYTES, Found, Position, Projection,
 };
@@ -382,25 +383,16 @@ pub trait JobStore: Send + Sync {
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()>;
 }
 
-/// Requests that clients have named, so that a repeated one is known.
-#[async_trait]
-pub trait KeyStore: Send + Sync {
-    /// Reads one.
-    async fn key(&self, key: RequestKey) -> Result<Option<KeyEntry>>;
-    /// Adds one; false if it is there, which is then left as it is.
-    async fn open_key(&self, key: RequestKey, entry: &KeyEntry) -> Result<bool>;
-    /// Replaces one that is about `batch`; false if there is none, or it is about another.
-    async fn change_key(&self, key: RequestKey, batch: BatchId, entry: &KeyEntry) -> Result<bool>;
-    /// Forgets one that is about `batch` and has come to nothing.
-    async fn drop_key(&self, key: RequestKey, batch: BatchId) -> Result<()>;
-    /// Forgets those that were opened before; true while there may be more.
-    async fn prune_keys(&self, before: Instant) -> Result<bool>;
+/// All of it.
+pub trait Store:
+    BatchStore + EventStore + ClaimStore + MetricStore + JobStore + KeyStore + ProfileStore
+{
 }
 
-/// All of it.
-pub trait Store: BatchStore + EventStore + ClaimStore + MetricStore + JobStore + KeyStore {}
-
-impl<T: BatchStore + EventStore + ClaimStore + MetricStore + JobStore + KeyStore> Store for T {}
+impl<T> Store for T where
+    T: BatchStore + EventStore + ClaimStore + MetricStore + JobStore + KeyStore + ProfileStore
+{
+}
 
 /// Runs work that takes long, or that waits for a disk, where it holds up no request.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

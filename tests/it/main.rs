@@ -18,6 +18,7 @@ mod limit;
 mod metrics;
 mod mongo_away;
 mod page;
+mod profiles;
 mod queue;
 mod readme;
 mod redis_app;

@@ -44,6 +44,7 @@ is refused does (exit code 2). The same file twice is one batch, and events that
 Examples:
   tallymill import events.csv
   tallymill import --source shop --columns user_id:candidate_id,timestamp:when jan.csv feb.csv
+  tallymill import --profile shop --time-zone UTC jan.csv
   tallymill import --server http://127.0.0.1:3000 --time-zone Europe/Berlin events.csv
   tallymill import --encoding windows-1252 --delimiter semicolon --on-error abort export.csv.gz
   psql -c 'COPY events TO STDOUT CSV HEADER' | tallymill import -")]
@@ -51,6 +52,9 @@ pub struct Import {
     /// CSV files; `-` reads standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Take the options of this profile of the service for those that are not given here
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Where the events come from; the same event id of two sources is two events
     #[arg(long)]
     pub source: Option<String>,
@@ -306,6 +310,7 @@ fn query(options: &Import, path: &Path) -> Vec<(&'static str, String)> {
     };
     [
         ("name", name),
+        ("profile", options.profile.clone()),
         ("source", options.source.clone()),
         ("dedupe", options.dedupe.clone()),
         ("timestamp_format", options.timestamp_format.clone()),

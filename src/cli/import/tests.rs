@@ -60,6 +60,7 @@ fn request(stream: &TcpStream) -> (String, Vec<u8>) {
 fn options(url: &str, file: &Path) -> Import {
     Import {
         files: vec![file.into()],
+        profile: None,
         source: Some("shop & co".into()),
         dedupe: None,
         timestamp_format: None,

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 3] = [
+const STEPS: [(&str, &str); 4] = [
     (
         "0001_start",
         include_str!("../../../migrations/sqlite/0001_start.sql"),
@@ -17,6 +17,10 @@ const STEPS: [(&str, &str); 3] = [
     (
         "0003_event_times",
         include_str!("../../../migrations/sqlite/0003_event_times.sql"),
+    ),
+    (
+        "0004_profiles",
+        include_str!("../../../migrations/sqlite/0004_profiles.sql"),
     ),
 ];
 

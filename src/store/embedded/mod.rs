@@ -9,6 +9,7 @@ mod jobs;
 mod keys;
 mod metrics;
 mod migrate;
+mod profiles;
 mod rejections;
 
 use std::{

@@ -16,7 +16,7 @@ use super::{
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 3] = [
+const STEPS: [(&str, &str); 4] = [
     (
         "0001_start",
         include_str!("../../../migrations/mongo/0001_start.json"),
@@ -28,6 +28,10 @@ const STEPS: [(&str, &str); 3] = [
     (
         "0003_event_times",
         include_str!("../../../migrations/mongo/0003_event_times.json"),
+    ),
+    (
+        "0004_profiles",
+        include_str!("../../../migrations/mongo/0004_profiles.json"),
     ),
 ];
 

@@ -16,6 +16,7 @@ mod jobs;
 mod keys;
 mod metrics;
 mod migrate;
+mod profiles;
 mod rejections;
 
 use std::time::Duration;

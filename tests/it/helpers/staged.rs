@@ -7,12 +7,14 @@ use tallymill::{
     metric::{DayFigures, Group},
     model::{
         Batch, BatchChange, BatchId, BatchStatus, Columns, Day, IdentityKey, Instant, Job,
-        JobChange, JobId, JobState, KeyEntry, Outcome, Receipt, Rejection, RequestKey,
+        JobChange, JobId, JobState, KeyEntry, Outcome, Profile, ProfileName, Receipt, Rejection,
+        RequestKey,
     },
     store::{
         AuditEntry, BatchFilter, BatchStore, Changed, Claim, ClaimStore, DatedFilter, DayState,
         EventFile, EventFilter, EventScan, EventStore, EventWriter, Found, Held, JobStore,
-        KeyStore, MetricStore, Overlap, Position, Projection, Result, Sealed, Store, StoredDay,
+        KeyStore, MetricStore, Overlap, Position, ProfileStore, Projection, Put, Result, Sealed,
+        Store, StoredDay,
     },
 };
 
@@ -427,5 +429,28 @@ impl KeyStore for Staged {
     async fn prune_keys(&self, before: Instant) -> Result<bool> {
         // Not a step of any history: a gate here would only move the seeds that catch mutants.
         self.inner.prune_keys(before).await
+    }
+}
+
+#[async_trait]
+impl ProfileStore for Staged {
+    async fn put_profile(&self, profile: &Profile, most: u64) -> Result<Put> {
+        self.gate.pass("put_profile").await?;
+        self.inner.put_profile(profile, most).await
+    }
+
+    async fn profile(&self, name: &ProfileName) -> Result<Option<Profile>> {
+        self.gate.pass("profile").await?;
+        self.inner.profile(name).await
+    }
+
+    async fn profiles(&self, after: Option<&ProfileName>, limit: usize) -> Result<Vec<Profile>> {
+        self.gate.pass("profiles").await?;
+        self.inner.profiles(after, limit).await
+    }
+
+    async fn drop_profile(&self, name: &ProfileName) -> Result<bool> {
+        self.gate.pass("drop_profile").await?;
+        self.inner.drop_profile(name).await
     }
 }

@@ -123,6 +123,7 @@ pub(crate) fn receipt(inserted: u64) -> Receipt {
         repeated_headers: 0,
         proposal: None,
         warnings: Vec::new(),
+        profile: None,
         columns: columns(&[]),
         event_time: (0, DAY),
         event_types: 1,

@@ -168,6 +168,7 @@ fn receipt(seed: u64, inserted: u64, columns: Columns) -> Receipt {
         repeated_headers: 0,
         proposal: None,
         warnings: Vec::new(),
+        profile: None,
         columns,
         event_time: (0, 4 * DAY),
         event_types: 1,

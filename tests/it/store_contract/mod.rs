@@ -9,6 +9,7 @@ mod jobs;
 mod keys;
 mod metrics;
 mod mongo;
+mod profiles;
 
 macro_rules! contract {
     ($($subject:ident { $($case:ident)+ })+) => {
@@ -103,5 +104,10 @@ contract! {
         sweeping_keeps_partials_that_are_published_or_under_way
         stale_days_are_those_that_want_more_than_they_have
         days_of_one_type_are_as_many_as_asked_for
+    }
+    profiles {
+        a_profile_put_again_is_replaced
+        there_are_no_more_profiles_than_may_be
+        pages_of_profiles_neither_skip_nor_repeat_under_inserts
     }
 }

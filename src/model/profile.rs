@@ -1,0 +1,85 @@
+//! Options of uploads under a name, so that a sender need not repeat them.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Instant, id::BadId};
+
+/// Longest name.
+const NAME_BYTES: usize = 64;
+
+/// The name of a profile: 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProfileName(String);
+
+impl ProfileName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProfileName {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let known =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+        if (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(known) {
+            Ok(Self(text.to_owned()))
+        } else {
+            let expected = "the name of a profile (1 to 64 of a-z, 0-9, `.`, `_` and `-`)";
+            Err(BadId::new(text, expected))
+        }
+    }
+}
+
+impl TryFrom<String> for ProfileName {
+    type Error = BadId;
+
+    fn try_from(text: String) -> Result<Self, BadId> {
+        text.parse()
+    }
+}
+
+impl From<ProfileName> for String {
+    fn from(name: ProfileName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A named set of upload options.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Its name.
+    pub name: ProfileName,
+    /// Names and values, as text.
+    pub options: BTreeMap<String, String>,
+    /// When it was put.
+    pub changed_at: Instant,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for name in ["a", "crm.eu-1_x", &"a".repeat(64)] {
+            assert_eq!(name.parse::<ProfileName>().expect("a name").as_str(), name);
+        }
+        for text in ["", "A", "a b", "ä", "a/b", &"a".repeat(65)] {
+            assert!(text.parse::<ProfileName>().is_err(), "{text}");
+        }
+        assert!(serde_json::from_str::<ProfileName>("\"A\"").is_err());
+    }
+}
