@@ -203,8 +203,8 @@ pub async fn events(
         looked: 0,
     };
     match query.batch {
-        Some(id) => look.into_batch(id).await?,
-        None => look.into_all().await?,
+        Some(id) => look.at_batch(id).await?,
+        None => look.at_all().await?,
     }
     let Merged { events, bound, .. } = look.merged;
     let cursor = |event: &Event| Cursor::new(&list, &event.place());
@@ -225,7 +225,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// Batches by their last events: once the page is full and a batch ends before it, so do all that follow.
-    async fn into_all(&mut self) -> Result<(), QueryError> {
+    async fn at_all(&mut self) -> Result<(), QueryError> {
         let until = self.after.map(|after| after.timestamp.0.saturating_add(1));
         let mut dated = DatedFilter {
             from: self.filter.from,
@@ -242,7 +242,7 @@ impl Look<'_> {
                 if self.looked > MAX_BATCHES {
                     return Err(EventFault::TooManyBatches.into());
                 }
-                self.into_batch(*id).await?;
+                self.at_batch(*id).await?;
             }
             if page.len() < BATCHES_AT_ONCE {
                 return Ok(());
@@ -251,7 +251,7 @@ impl Look<'_> {
         }
     }
 
-    async fn into_batch(&mut self, id: BatchId) -> Result<(), QueryError> {
+    async fn at_batch(&mut self, id: BatchId) -> Result<(), QueryError> {
         let after = self.after.map(|after| after.within(id));
         let mut filter = self.filter.clone();
         if let Some(bound) = self.merged.bound {
