@@ -17,7 +17,7 @@ use super::{
     view,
 };
 use crate::{
-    ingest::{Accepted, Kept, UploadOptions},
+    ingest::{Accepted, DryRun, Kept, UploadOptions},
     model::RequestKey,
     query,
     receive::Packing,
@@ -106,19 +106,39 @@ where
             broken @ BodyFault::Broken(_) => broken,
         })
     });
-    let stored = match key {
-        Some(key) => at.ingest.upload_once(key, options, watched).await,
-        None => at.ingest.upload(options, watched).await.map(Kept::Now),
+    let outcome = match key {
+        _ if options.dry_run => at
+            .ingest
+            .dry_run(&options, watched)
+            .await
+            .map(Outcome::Seen),
+        Some(key) => {
+            let kept = at.ingest.upload_once(key, options, watched).await;
+            kept.map(Outcome::Kept)
+        }
+        None => {
+            let accepted = at.ingest.upload(options, watched).await;
+            accepted.map(|accepted| Outcome::Kept(Kept::Now(accepted)))
+        }
     };
-    match stored {
-        Ok(Kept::Now(accepted)) => reply(at, accepted).await,
-        Ok(Kept::Before(accepted)) => reply(at, accepted).await.map(key::replayed),
+    match outcome {
+        Ok(Outcome::Seen(run)) => Ok(HttpResponse::Ok().json(view::dry_run(&run))),
+        Ok(Outcome::Kept(Kept::Now(accepted))) => reply(at, accepted).await,
+        Ok(Outcome::Kept(Kept::Before(accepted))) => reply(at, accepted).await.map(key::replayed),
         Err(why) => {
             let problem = form_fault.borrow_mut().take().unwrap_or_else(|| why.into());
             body::drain(body).await;
             Err(problem)
         }
     }
+}
+
+/// What became of a file.
+enum Outcome {
+    /// It is stored.
+    Kept(Kept),
+    /// It was looked at.
+    Seen(DryRun),
 }
 
 async fn reply(at: &Context, accepted: Accepted) -> Result<HttpResponse, Problem> {

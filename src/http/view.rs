@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::Limits;
 use crate::{
+    ingest::DryRun,
     model::{
-        Batch, BatchStatus, ColumnRole, Columns, IdentityBy, Instant, Job, Profile, Published,
-        Receipt, Rejection, receipt::FormatProposal,
+        Batch, BatchStatus, ColumnRole, Columns, EventBlock, IdentityBy, Instant, Job, Profile,
+        Published, Receipt, Rejection, receipt::FormatProposal,
     },
     query::{BatchDetail, DeadJob, Event, MetricDay, Metrics, Page},
     store::{Loss, Overlap, TypeFigure},
@@ -161,6 +162,8 @@ fn receipt_view(
         proposal,
         warnings,
         profile,
+        parent,
+        options,
         columns,
         event_time,
         event_types: _,
@@ -197,7 +200,7 @@ fn receipt_view(
         "file": { "name": file_name, "bytes": bytes, "sha256": sha256, "packing": packing },
         "dialect": { "encoding": encoding, "encoding_known": encoding_known, "bom": bom, "delimiter": delimiter, "quote": quote, "escape": escape,
             "line_ending": line_ending, "preamble_lines": preamble_lines, "repeated_headers": repeated_headers },
-        "profile": profile, "columns": columns_view, "proposals": proposals(proposal.as_ref()), "warnings": warnings,
+        "profile": profile, "parent": parent.map(|id| id.to_string()), "options": options, "columns": columns_view, "proposals": proposals(proposal.as_ref()), "warnings": warnings,
         "identity": identity_view(identity, dedupe && *claims, source, columns),
         "event_time": { "min": micros(event_time.0), "max": micros(event_time.1) },
         "expires_at": expires_at,
@@ -208,6 +211,54 @@ fn receipt_view(
             Map::new()
         }
     }
+}
+
+/// What a file would come to: its receipt, without a batch, and its first rows as they would be stored.
+pub(super) fn dry_run(run: &DryRun) -> Value {
+    let DryRun {
+        source,
+        dedupe,
+        receipt,
+        sample,
+        first,
+    } = run;
+    let mut view = receipt_view(receipt, source, *dedupe, BatchStatus::Receiving);
+    let names = receipt.columns.stored_attributes();
+    let rows: Value = (0..sample.len())
+        .map(|at| sampled(sample, at, &names))
+        .collect();
+    let labels = &receipt.columns.labels;
+    let errors: Value = first.iter().map(|r| rejection(r, labels)).collect();
+    for (name, value) in [
+        ("dry_run", true.into()),
+        ("sample", rows),
+        ("errors", errors),
+        (
+            "errors_truncated",
+            (receipt.rows.failed > first.len() as u64).into(),
+        ),
+    ] {
+        view.insert(name.into(), value);
+    }
+    view.into()
+}
+
+/// One event of a block that has all its columns.
+fn sampled(block: &EventBlock, at: usize, names: &[String]) -> Value {
+    let text = |cell: &[u8]| String::from_utf8_lossy(cell).into_owned();
+    let cells = block.attributes.iter().map(|column| column.get(at));
+    let attributes: Map<String, Value> = names
+        .iter()
+        .zip(cells)
+        .filter(|(_, cell)| !cell.is_empty())
+        .map(|(name, cell)| (name.clone(), text(cell).into()))
+        .collect();
+    let id = Some(text(block.event_id.get(at))).filter(|id| !id.is_empty());
+    json!({
+        "row": block.rows[at], "line": block.lines[at], "event_id": id,
+        "event_type": text(block.event_type.get(at)), "user_id": text(block.user_id.get(at)),
+        "timestamp": micros(block.timestamp[at]), "attributes": attributes,
+    })
 }
 
 /// Options that would settle what could not be read, with what speaks for them.

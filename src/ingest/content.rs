@@ -23,6 +23,9 @@ impl UploadOptions {
             parse,
             // What is stored does not depend on it, only whether anything is.
             strictness: _,
+            parent: _,
+            dry_run: _,
+            meaning: _,
         } = self;
         // The digest is of the unpacked file, so how it was packed is no part of it.
         let receive::Options {

@@ -2,6 +2,7 @@
 //! A batch is visible only when all of it is stored and durable; whatever fails before leaves nothing.
 
 mod content;
+mod dry_run;
 mod keyed;
 mod options;
 mod parsing;
@@ -9,7 +10,9 @@ mod pipeline;
 mod profile;
 mod strictness;
 mod survey;
+mod taken;
 
+pub use dry_run::DryRun;
 pub use keyed::Kept;
 pub use options::{Dedupe, OptionFault, UploadOptions};
 pub use pipeline::{Accepted, Ingest};

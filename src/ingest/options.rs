@@ -1,10 +1,10 @@
 //! Options of an upload: names and values as a client sends them, checked once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::Strictness;
 use crate::{
-    model::ProfileName,
+    model::{BatchId, ProfileName},
     parse::{self, Escape, ParseOptionError, Parser, Required},
     receive::{self, Encoding},
 };
@@ -14,7 +14,17 @@ const VALUE_BYTES: usize = 4_096;
 /// Longest source and file name.
 const NAME_BYTES: usize = 255;
 /// The options there are, for the reply to one that isn't.
-const KNOWN: &str = "source, key, dedupe, encoding, delimiter, quote, escape, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name, profile";
+const KNOWN: &str = "source, key, dedupe, encoding, delimiter, quote, escape, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name, profile, parent, dry_run";
+
+/// Options that say what the rows of a file mean.
+const MEANING: [&str; 6] = [
+    "source",
+    "key",
+    "dedupe",
+    "timestamp_format",
+    "time_zone",
+    "columns",
+];
 
 /// An option that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +48,9 @@ pub enum OptionFault {
         /// Some that are there.
         there: Vec<String>,
     },
+    /// A parent that is not there.
+    #[error("`parent` can't be `{0}`: there is no such batch, or it was deleted")]
+    NoParent(String),
     /// Given twice.
     #[error("the option `{0}` is given twice")]
     Twice(&'static str),
@@ -105,6 +118,12 @@ pub struct UploadOptions {
     pub parse: parse::Options,
     /// How many bad rows it may have.
     pub strictness: Strictness,
+    /// The batch whose rejected rows these are, mended.
+    pub parent: Option<BatchId>,
+    /// Whether it is only looked at, and nothing stored.
+    pub dry_run: bool,
+    /// The options, as they are stated, that say what rows mean: they hold for rows that are mended, too.
+    pub meaning: BTreeMap<String, String>,
 }
 
 impl UploadOptions {
@@ -118,11 +137,15 @@ impl UploadOptions {
         let mut options = Self::default();
         let mut seen = Vec::new();
         for (name, value) in pairs {
-            let name = options.set(name.as_ref(), value.as_ref())?;
+            let value = value.as_ref();
+            let name = options.set(name.as_ref(), value)?;
             if seen.contains(&name) {
                 return Err(OptionFault::Twice(name));
             }
             seen.push(name);
+            if MEANING.contains(&name) && !value.is_empty() {
+                options.meaning.insert(name.into(), value.into());
+            }
         }
         if !options.key.is_empty() && options.dedupe != Dedupe::Auto {
             return Err(OptionFault::KeyAndDedupe(options.dedupe.as_str()));
@@ -231,6 +254,16 @@ impl UploadOptions {
             "columns" => {
                 self.parse.columns = mapping(value).ok_or_else(|| bad("columns", columns_form()))?
             }
+            "parent" => {
+                let parent = value.trim().parse();
+                let clipped = || OptionFault::NoParent(value.chars().take(80).collect());
+                self.parent = Some(parent.map_err(|_| clipped())?);
+            }
+            "dry_run" => {
+                let flag = value.trim().parse();
+                self.dry_run =
+                    flag.map_err(|_| bad("dry_run", "it is `true` or `false`".into()))?;
+            }
             "name" => self.file_name = Self::clean_name(value),
             _ => return Err(OptionFault::Unknown(name.chars().take(80).collect())),
         }
@@ -248,6 +281,8 @@ impl UploadOptions {
             "on_error",
             "max_errors",
             "max_error_ratio",
+            "parent",
+            "dry_run",
             "name",
         ]
         .into_iter()

@@ -1,23 +1,20 @@
 //! The upload itself: the body is parsed on a thread of its own while it arrives, the store encodes on
 //! another, and a bounded channel stands between each two.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::{
-    BadRows, Dedupe, IngestError, Limits, Strictness, UploadOptions,
-    parsing::{End, Parsing, Step},
+    Dedupe, IngestError, Limits, UploadOptions,
+    parsing::Parsing,
+    taken::{Sink, Taken},
 };
 use crate::{
     clock::Clock,
-    model::{
-        Batch, BatchChange, BatchId, Columns, IdentityBy, Receipt, Rejection, RequestKey,
-        receipt::{FormatProposal, RowCounts},
-    },
-    parse::{LineEnding, Parsed},
+    model::{Batch, BatchChange, BatchId, Columns, EventBlock, Rejection, RequestKey},
     store::{Changed, EventWriter, Sealed, Store, StoreError},
 };
 
@@ -25,8 +22,6 @@ use crate::{
 pub(super) const WAITING_CHUNKS: usize = 16;
 /// Parsed blocks that wait for the store.
 const WAITING_BLOCKS: usize = 2;
-/// Rejections given back with a file that has no valid row.
-const FIRST_ERRORS: usize = 100;
 /// Bytes parsed at a time, so that one large chunk does not pile up parsed blocks.
 const PARSED_AT_ONCE: usize = 64 << 10;
 
@@ -110,8 +105,13 @@ impl Ingest {
         E: Into<IngestError>,
     {
         let id = batch.id;
+        let mut sink = Stored {
+            store: self.store.as_ref(),
+            id,
+            writer: None,
+        };
         let stored = tokio::select! {
-            stored = self.store_body(id, options, body) => stored,
+            stored = self.read(options, body, &mut sink) => stored,
             lost = self.keep_alive(id) => Err(lost),
         };
         let sealed = match stored {
@@ -134,11 +134,12 @@ impl Ingest {
         }
     }
 
-    async fn store_body<S, E>(
+    /// Reads a body into a sink.
+    pub(super) async fn read<S, E>(
         &self,
-        id: BatchId,
         options: &UploadOptions,
         body: S,
+        sink: &mut impl Sink,
     ) -> Result<Taken, IngestError>
     where
         S: Stream<Item = Result<Bytes, E>>,
@@ -157,79 +158,11 @@ impl Ingest {
         // A file fault stops the parser, and with it the body: it is the reason, not the broken channel. Nor does
         // a fault wait for a client that is silent.
         let sending = async { Ok(send_body(body, chunks).await) };
-        let taking = self.take(id, options.strictness, waiting_steps);
+        let most = self.limits.rejections;
+        let taking = Taken::all(waiting_steps, options.strictness, most, sink);
         let (sent, taken) = futures_util::future::try_join(sending, taking).await?;
         sent?;
         taken.ok_or_else(|| IngestError::Body("the body ended before its end".into()))
-    }
-
-    /// Stores what the parser gives; none if it ended without its last word, as when the body broke off.
-    async fn take(
-        &self,
-        id: BatchId,
-        strictness: Strictness,
-        mut steps: mpsc::Receiver<Result<Step, IngestError>>,
-    ) -> Result<Option<Taken>, IngestError> {
-        let mut taken = Taken::default();
-        let mut writer: Option<Box<dyn EventWriter>> = None;
-        while let Some(step) = steps.recv().await {
-            match step? {
-                Step::Columns(columns, identity) => {
-                    writer = Some(self.store.write_events(id, &columns).await?);
-                    (taken.columns, taken.identity) = (columns, identity);
-                }
-                Step::Rows(Parsed { events, rejections }) => {
-                    taken.failed += rejections.len() as u64;
-                    if let (Some(writer), false) = (&mut writer, events.is_empty()) {
-                        writer.append(events).await?;
-                    }
-                    self.keep_rejections(id, &mut taken, rejections).await?;
-                    if strictness.most().is_some_and(|most| taken.failed > most) {
-                        return Err(taken.too_many(strictness, None));
-                    }
-                }
-                Step::End(end) => {
-                    if end.summary.inserted == 0 {
-                        let rows = taken.bad_rows(end.summary.proposal);
-                        return Err(IngestError::NoValidRows(rows));
-                    }
-                    if strictness.refuses(end.summary.failed, end.summary.inserted) {
-                        return Err(taken.too_many(strictness, end.summary.proposal));
-                    }
-                    if let Some(writer) = writer.take() {
-                        writer.finish().await?;
-                    }
-                    taken.end = Some(end);
-                    return Ok(Some(taken));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    async fn keep_rejections(
-        &self,
-        id: BatchId,
-        taken: &mut Taken,
-        mut rejections: Vec<Rejection>,
-    ) -> Result<(), IngestError> {
-        for rejection in &rejections {
-            let mut codes: Vec<_> = rejection.faults.iter().map(|f| f.code).collect();
-            codes.sort_unstable();
-            codes.dedup();
-            codes
-                .into_iter()
-                .for_each(|code| *taken.by_code.entry(code).or_default() += 1);
-        }
-        let room = FIRST_ERRORS.saturating_sub(taken.first.len());
-        taken.first.extend(rejections.iter().take(room).cloned());
-        let room = self.limits.rejections.saturating_sub(taken.kept);
-        rejections.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-        if !rejections.is_empty() {
-            self.store.append_rejections(id, &rejections).await?;
-            taken.kept += rejections.len() as u64;
-        }
-        Ok(())
     }
 
     async fn seal(
@@ -239,48 +172,9 @@ impl Ingest {
         taken: Taken,
         key: Option<RequestKey>,
     ) -> Result<Sealed, IngestError> {
-        let Some(End {
-            received,
-            summary,
-            survey,
-        }) = taken.end.map(|end| *end)
-        else {
-            return Err(IngestError::Body("the body ended before its end".into()));
-        };
-        let receipt = Receipt {
-            rows: RowCounts {
-                received: summary.received,
-                inserted: summary.inserted,
-                failed: summary.failed,
-                blank: summary.blank,
-            },
-            errors_by_code: taken.by_code,
-            rejections_kept: taken.kept,
-            file_name: options.file_name.clone(),
-            profile: options.profile.clone(),
-            bytes: received.bytes,
-            sha256: hex(&received.sha256),
-            bom: received.bom,
-            encoding: received.encoding.name(),
-            encoding_known: received.known.as_str().into(),
-            packing: received.packing.map(|packing| packing.as_str().into()),
-            line_ending: line_ending(summary.line_ending).into(),
-            delimiter: summary.dialect.delimiter.into(),
-            quote: summary.dialect.quote.into(),
-            escape: summary.dialect.escape.as_str().into(),
-            preamble_lines: summary.preamble_lines,
-            repeated_headers: summary.repeated_headers,
-            proposal: summary.proposal,
-            warnings: survey.warnings(&taken.columns),
-            identity: taken.identity,
-            claims: survey.with_identity(),
-            columns: taken.columns,
-            event_time: survey.span(),
-            event_types: survey.types(),
-            days: survey.days(),
-            expires_at: self.limits.batch_ttl.map(|kept| batch.created_at + kept),
-        };
-        let content = options.content_key(&received.sha256);
+        let expires_at = self.limits.batch_ttl.map(|kept| batch.created_at + kept);
+        let (receipt, sha256) = taken.receipt(options, expires_at)?;
+        let content = options.content_key(&sha256);
         if let Some(key) = key {
             // Before the seal: from then on the batch speaks for the key, whatever becomes of this process.
             self.note_content(key, batch, content).await?;
@@ -328,31 +222,35 @@ impl Ingest {
     }
 }
 
-/// What has been stored so far.
-#[derive(Default)]
-struct Taken {
-    columns: Columns,
-    identity: IdentityBy,
-    by_code: BTreeMap<crate::model::FaultCode, u64>,
-    failed: u64,
-    kept: u64,
-    first: Vec<Rejection>,
-    end: Option<Box<End>>,
+/// Stores rows as those of a receiving batch.
+struct Stored<'a> {
+    store: &'a dyn Store,
+    id: BatchId,
+    writer: Option<Box<dyn EventWriter>>,
 }
 
-impl Taken {
-    fn too_many(self, allowed: Strictness, proposal: Option<FormatProposal>) -> IngestError {
-        let rows = self.bad_rows(proposal);
-        IngestError::TooManyErrors { allowed, rows }
+impl Sink for Stored<'_> {
+    async fn open(&mut self, columns: &Columns) -> Result<(), StoreError> {
+        self.writer = Some(self.store.write_events(self.id, columns).await?);
+        Ok(())
     }
 
-    fn bad_rows(self, proposal: Option<FormatProposal>) -> Box<BadRows> {
-        Box::new(BadRows {
-            failed: self.failed,
-            first: self.first,
-            columns: self.columns,
-            proposal,
-        })
+    async fn events(&mut self, block: EventBlock) -> Result<(), StoreError> {
+        match &mut self.writer {
+            Some(writer) => writer.append(block).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn rejections(&mut self, rejections: Vec<Rejection>) -> Result<(), StoreError> {
+        self.store.append_rejections(self.id, &rejections).await
+    }
+
+    async fn close(&mut self) -> Result<(), StoreError> {
+        match self.writer.take() {
+            Some(writer) => writer.finish().await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -375,21 +273,4 @@ where
     // An empty chunk says that the body is whole: a channel that only closes may be a client that went away.
     let _ = chunks.send(Bytes::new()).await;
     Ok(())
-}
-
-fn line_ending(line_ending: LineEnding) -> &'static str {
-    match line_ending {
-        LineEnding::Lf => "lf",
-        LineEnding::CrLf => "crlf",
-        LineEnding::Cr => "cr",
-        LineEnding::Mixed => "mixed",
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

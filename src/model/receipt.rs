@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{FaultCode, IdentityBy, Instant, ProfileName};
+use super::{BatchId, FaultCode, IdentityBy, Instant, ProfileName};
 
 /// What a column of the file is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -228,6 +228,12 @@ pub struct Receipt {
     /// By what its events are told apart.
     #[serde(default)]
     pub identity: IdentityBy,
+    /// The batch whose rejected rows these are, mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<BatchId>,
+    /// The options, as they were stated, that say what rows mean.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// Whether any event carries an identity to claim.
     pub claims: bool,
     /// When an unprocessed batch is removed; none if never.

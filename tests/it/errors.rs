@@ -169,3 +169,54 @@ async fn what_is_kept_of_many_is_said() {
     );
     app.stop().await;
 }
+
+#[tokio::test]
+async fn mended_rows_mean_what_those_of_their_parent_meant() {
+    let app = TestApp::start().await;
+    let file = "When;Who;What;Order\n10.11.2025 09:00;u1;buy;7\n10.11.2025 25:00;u2;buy;8\n";
+    let query = "?source=shop&key=Order&time_zone=Europe/Berlin&timestamp_format=%25d.%25m.%25Y+%25H:%25M&columns=timestamp:When,user_id:Who,event_type:What";
+    let (parent, text) = rejected(&app, query, file.as_bytes().to_vec()).await;
+    let mended = text.replace("25:00", "15:00");
+
+    let alone = app.upload("", mended.clone().into_bytes()).await;
+    assert_eq!(alone.problem().1, "missing-columns");
+    let child = app
+        .upload(&format!("?parent={parent}"), mended.clone().into_bytes())
+        .await
+        .json();
+    assert_eq!(
+        (&child["parent"], &child["source"]),
+        (&parent.clone().into(), &"shop".into())
+    );
+    assert_eq!(
+        (&child["inserted_count"], &child["failed_count"]),
+        (&1.into(), &0.into()),
+        "{child}"
+    );
+    assert_eq!(child["event_time"]["min"], "2025-11-10T14:00:00Z");
+    assert_eq!(child["identity"]["columns"], serde_json::json!(["Order"]));
+    let known = app
+        .get(&format!(
+            "/batches/{}",
+            child["batch_id"].as_str().expect("an id")
+        ))
+        .await
+        .json();
+    assert_eq!(known["parent"], parent);
+
+    let stated = app
+        .upload(
+            &format!("?parent={parent}&source=other"),
+            mended.clone().into_bytes(),
+        )
+        .await
+        .json();
+    assert_eq!(stated["source"], "other");
+    for wrong in ["17", "01a1faf9-1753-78e0-a8f6-49c3dc141d6f"] {
+        let answer = app
+            .upload(&format!("?parent={wrong}"), mended.clone().into_bytes())
+            .await;
+        assert_eq!(answer.problem(), (400, "bad-option".into()));
+    }
+    app.stop().await;
+}

@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod crash;
 mod dispatch_contract;
+mod dry_run;
 mod engine;
 mod errors;
 mod events;

@@ -124,6 +124,8 @@ pub(crate) fn receipt(inserted: u64) -> Receipt {
         proposal: None,
         warnings: Vec::new(),
         profile: None,
+        parent: None,
+        options: BTreeMap::default(),
         columns: columns(&[]),
         event_time: (0, DAY),
         event_types: 1,

@@ -169,6 +169,8 @@ fn receipt(seed: u64, inserted: u64, columns: Columns) -> Receipt {
         proposal: None,
         warnings: Vec::new(),
         profile: None,
+        parent: None,
+        options: BTreeMap::default(),
         columns,
         event_time: (0, 4 * DAY),
         event_types: 1,

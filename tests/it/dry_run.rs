@@ -1,0 +1,86 @@
+//! A look at a file: everything an upload would say, and nothing stored.
+
+use serde_json::{Value, json};
+
+use crate::helpers::app::{Answer, TestApp};
+
+async fn look(app: &TestApp, query: &str, file: &str) -> Answer {
+    let query = format!("?dry_run=true&{query}");
+    app.upload(&query, file.as_bytes().to_vec()).await
+}
+
+async fn batches(app: &TestApp) -> Value {
+    app.get("/batches").await.json()["data"].clone()
+}
+
+#[tokio::test]
+async fn a_look_says_what_an_upload_would_and_stores_nothing() {
+    let app = TestApp::start().await;
+    let rows: String = (1..=30)
+        .map(|n| format!("e{n};2025-11-10 12:00;u{n};\"Oslo; {n}\"\n"))
+        .collect();
+    let file = format!("type;time;user;city\n{rows}login;never;u;x\n\n");
+    let looked = look(&app, "time_zone=Europe/Berlin", &file).await;
+    let reply = looked.json();
+    assert_eq!(looked.status, 200, "{reply}");
+    assert_eq!(reply["dry_run"], true);
+    assert_eq!(reply["dialect"]["delimiter"], ";");
+    assert_eq!(
+        reply["columns"][0],
+        json!({ "name": "type", "role": "event_type", "stored_as": "event_type" })
+    );
+    let sample = reply["sample"].as_array().expect("rows");
+    assert_eq!(sample.len(), 20);
+    assert_eq!(
+        sample[19],
+        json!({ "row": 20, "line": 21, "event_id": null, "event_type": "e20", "user_id": "u20",
+            "timestamp": "2025-11-10T11:00:00Z", "attributes": { "city": "Oslo; 20" } })
+    );
+    assert_eq!(reply["errors_by_code"], json!({ "invalid-timestamp": 1 }));
+    assert_eq!(reply["errors"][0]["line"], 32);
+    assert_eq!(reply.get("batch_id"), None);
+    assert_eq!(batches(&app).await, json!([]));
+
+    let stored = app
+        .upload("?time_zone=Europe/Berlin", file.into_bytes())
+        .await;
+    assert_eq!(stored.status, 201, "a look is no first upload");
+    let stored = stored.json();
+    for same in [
+        "received_count",
+        "inserted_count",
+        "failed_count",
+        "blank_count",
+        "file",
+        "dialect",
+        "columns",
+        "identity",
+        "event_time",
+        "errors",
+        "errors_by_code",
+    ] {
+        assert_eq!(reply[same], stored[same], "{same}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_look_is_refused_as_the_upload_would_be() {
+    let app = TestApp::start().await;
+    let header = "user_id,event_type,timestamp\n";
+    for (query, file, code) in [
+        ("", "a,b\n1,2\n".to_owned(), "missing-columns"),
+        ("", format!("{header}u,login,never\n"), "no-valid-rows"),
+        (
+            "on_error=abort",
+            format!("{header}u,login,never\nu,login,2025-11-10\n"),
+            "too-many-errors",
+        ),
+        ("dry_run=perhaps", header.to_owned(), "bad-option"),
+    ] {
+        let (_, found) = look(&app, query, &file).await.problem();
+        assert_eq!(found, code);
+    }
+    assert_eq!(batches(&app).await, json!([]));
+    app.stop().await;
+}
