@@ -107,11 +107,10 @@ where
         })
     });
     let outcome = match key {
-        _ if options.dry_run => at
-            .ingest
-            .dry_run(&options, watched)
-            .await
-            .map(Outcome::Seen),
+        _ if options.dry_run => {
+            let seen = at.ingest.dry_run(&options, watched).await;
+            seen.map(|run| Outcome::Seen(Box::new(run)))
+        }
         Some(key) => {
             let kept = at.ingest.upload_once(key, options, watched).await;
             kept.map(Outcome::Kept)
@@ -138,7 +137,7 @@ enum Outcome {
     /// It is stored.
     Kept(Kept),
     /// It was looked at.
-    Seen(DryRun),
+    Seen(Box<DryRun>),
 }
 
 async fn reply(at: &Context, accepted: Accepted) -> Result<HttpResponse, Problem> {

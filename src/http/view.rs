@@ -1,18 +1,19 @@
 //! The JSON shapes of documents, in `snake_case`, instants in RFC 3339 with `Z`.
 
+mod receipt;
+
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
 
 use super::Limits;
 use crate::{
-    ingest::DryRun,
-    model::{
-        Batch, BatchStatus, ColumnRole, Columns, EventBlock, IdentityBy, Instant, Job, Profile,
-        Published, Receipt, Rejection, receipt::FormatProposal,
-    },
+    model::{Batch, BatchStatus, Instant, Job, Profile, Published, Rejection},
     query::{BatchDetail, DeadJob, Event, MetricDay, Metrics, Page},
     store::{Loss, Overlap, TypeFigure},
 };
+
+use receipt::receipt_view;
+pub(super) use receipt::{dry_run, kept, proposals, receipt, rejection};
 
 /// Rejections shown with a receipt.
 pub(super) const ERRORS: usize = 100;
@@ -29,43 +30,6 @@ fn micros(at: i64) -> Option<String> {
 pub(super) fn page<T>(page: Page<T>, shape: impl Fn(&T) -> Value) -> Value {
     let data: Vec<Value> = page.data.iter().map(shape).collect();
     json!({ "data": data, "next_cursor": page.next.map(|c| c.to_string()) })
-}
-
-/// One rejected row: the original cells by column, and every fault.
-pub(super) fn rejection(rejection: &Rejection, labels: &[String]) -> Value {
-    let Rejection {
-        row,
-        line,
-        last_line,
-        byte_offset,
-        cells,
-        clipped,
-        faults,
-    } = rejection;
-    let mut fields = Map::new();
-    for (label, cell) in labels.iter().zip(cells) {
-        fields.insert(label.clone(), cell.as_str().into());
-    }
-    if let Some(extra) = cells.get(labels.len()..).filter(|extra| !extra.is_empty()) {
-        fields.insert("_extra".into(), extra.into());
-    }
-    json!({
-        "row": row, "line": line, "last_line": last_line, "byte_offset": byte_offset, "fields": fields, "fields_clipped": clipped,
-        "error_reason": rejection.reason(), "faults": faults,
-    })
-}
-
-/// How many rows were rejected, and how many of them were kept.
-pub(super) fn kept(receipt: &Receipt) -> Map<String, Value> {
-    let (failed, kept) = (receipt.rows.failed, receipt.rejections_kept);
-    [
-        ("failed_count", Value::from(failed)),
-        ("errors_kept", kept.into()),
-        ("errors_capped", (kept < failed).into()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into_iter()
-    .collect()
 }
 
 /// One event.
@@ -134,182 +98,6 @@ fn counts(published: &Published) -> Value {
         "inserted": counts.inserted, "counted": counts.counted, "duplicate": counts.duplicate,
         "conflict": counts.conflict, "computed_at": instant(*at),
     })
-}
-
-fn receipt_view(
-    receipt: &Receipt,
-    source: &str,
-    dedupe: bool,
-    status: BatchStatus,
-) -> Map<String, Value> {
-    let Receipt {
-        rows,
-        errors_by_code,
-        rejections_kept,
-        file_name,
-        bytes,
-        sha256,
-        bom,
-        encoding,
-        encoding_known,
-        packing,
-        line_ending,
-        delimiter,
-        quote,
-        escape,
-        preamble_lines,
-        repeated_headers,
-        proposal,
-        warnings,
-        profile,
-        parent,
-        options,
-        columns,
-        event_time,
-        event_types: _,
-        days: _,
-        identity,
-        claims,
-        expires_at,
-    } = receipt;
-    let mut stored = columns.stored_attributes().into_iter();
-    let columns_view: Vec<Value> = columns
-        .labels
-        .iter()
-        .zip(&columns.roles)
-        .map(|(name, role)| {
-            let stored_as = match role {
-                ColumnRole::Attribute => stored.next().into(),
-                ColumnRole::Ignored => Value::Null,
-                fixed => json!(fixed),
-            };
-            json!({ "name": name, "role": role, "stored_as": stored_as })
-        })
-        .collect();
-    let by_code: Map<String, Value> = errors_by_code
-        .iter()
-        .map(|(code, n)| (code.as_str().to_owned(), (*n).into()))
-        .collect();
-    // Only an unprocessed batch expires.
-    let expires_at = expires_at
-        .filter(|_| status == BatchStatus::Uploaded)
-        .map(instant);
-    let view = json!({
-        "received_count": rows.received, "inserted_count": rows.inserted, "failed_count": rows.failed, "blank_count": rows.blank,
-        "errors_by_code": by_code, "errors_kept": rejections_kept,
-        "file": { "name": file_name, "bytes": bytes, "sha256": sha256, "packing": packing },
-        "dialect": { "encoding": encoding, "encoding_known": encoding_known, "bom": bom, "delimiter": delimiter, "quote": quote, "escape": escape,
-            "line_ending": line_ending, "preamble_lines": preamble_lines, "repeated_headers": repeated_headers },
-        "profile": profile, "parent": parent.map(|id| id.to_string()), "options": options, "columns": columns_view, "proposals": proposals(proposal.as_ref()), "warnings": warnings,
-        "identity": identity_view(identity, dedupe && *claims, source, columns),
-        "event_time": { "min": micros(event_time.0), "max": micros(event_time.1) },
-        "expires_at": expires_at,
-    });
-    match view {
-        Value::Object(view) => view,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Map::new()
-        }
-    }
-}
-
-/// What a file would come to: its receipt, without a batch, and its first rows as they would be stored.
-pub(super) fn dry_run(run: &DryRun) -> Value {
-    let DryRun {
-        source,
-        dedupe,
-        receipt,
-        sample,
-        first,
-    } = run;
-    let mut view = receipt_view(receipt, source, *dedupe, BatchStatus::Receiving);
-    let names = receipt.columns.stored_attributes();
-    let rows: Value = (0..sample.len())
-        .map(|at| sampled(sample, at, &names))
-        .collect();
-    let labels = &receipt.columns.labels;
-    let errors: Value = first.iter().map(|r| rejection(r, labels)).collect();
-    for (name, value) in [
-        ("dry_run", true.into()),
-        ("sample", rows),
-        ("errors", errors),
-        (
-            "errors_truncated",
-            (receipt.rows.failed > first.len() as u64).into(),
-        ),
-    ] {
-        view.insert(name.into(), value);
-    }
-    view.into()
-}
-
-/// One event of a block that has all its columns.
-fn sampled(block: &EventBlock, at: usize, names: &[String]) -> Value {
-    let text = |cell: &[u8]| String::from_utf8_lossy(cell).into_owned();
-    let cells = block.attributes.iter().map(|column| column.get(at));
-    let attributes: Map<String, Value> = names
-        .iter()
-        .zip(cells)
-        .filter(|(_, cell)| !cell.is_empty())
-        .map(|(name, cell)| (name.clone(), text(cell).into()))
-        .collect();
-    let id = Some(text(block.event_id.get(at))).filter(|id| !id.is_empty());
-    json!({
-        "row": block.rows[at], "line": block.lines[at], "event_id": id,
-        "event_type": text(block.event_type.get(at)), "user_id": text(block.user_id.get(at)),
-        "timestamp": micros(block.timestamp[at]), "attributes": attributes,
-    })
-}
-
-/// Options that would settle what could not be read, with what speaks for them.
-pub(super) fn proposals(format: Option<&FormatProposal>) -> Value {
-    let one = |proposal: &FormatProposal| {
-        json!({
-            "option": "timestamp_format", "value": proposal.format, "rows": proposal.rows,
-            "line": proposal.line, "evidence": proposal.value, "detail": proposal.to_string(),
-        })
-    };
-    format.map(one).into_iter().collect()
-}
-
-/// What tells the events of a batch apart: the columns by their canonical names, else by their labels.
-fn identity_view(by: &IdentityBy, claims: bool, source: &str, columns: &Columns) -> Value {
-    let name_of = |label: &str| {
-        let mut all = columns.labels.iter().zip(&columns.roles);
-        let role = all.find(|(l, _)| *l == label).map(|(_, role)| *role);
-        role.and_then(ColumnRole::canonical)
-            .unwrap_or(label)
-            .to_owned()
-    };
-    let names: Vec<String> = match by {
-        _ if !claims => Vec::new(),
-        IdentityBy::EventId => vec!["event_id".into()],
-        IdentityBy::Key(labels) => labels.iter().map(|label| name_of(label)).collect(),
-        IdentityBy::Row => {
-            let all = columns.labels.iter().zip(&columns.roles);
-            let used = all.filter(|(_, role)| **role != ColumnRole::Ignored);
-            used.map(|(label, _)| name_of(label)).collect()
-        }
-    };
-    let kind = if claims { by.kind() } else { "none" };
-    json!({ "kind": kind, "source": source, "columns": names, "hint": columns.hint })
-}
-
-/// A receipt with its first errors.
-pub(super) fn receipt(of: &Batch, errors: &[Rejection]) -> Map<String, Value> {
-    let mut view = batch(of);
-    if let Some(receipt) = &of.receipt {
-        let shown: Vec<Value> = errors
-            .iter()
-            .map(|r| rejection(r, &receipt.columns.labels))
-            .collect();
-        view.insert(
-            "errors_truncated".into(),
-            (receipt.rows.failed > shown.len() as u64).into(),
-        );
-        view.insert("errors".into(), shown.into());
-    }
-    view
 }
 
 /// A batch with its errors, job, days and overlaps.

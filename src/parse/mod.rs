@@ -11,6 +11,7 @@ mod field;
 mod format;
 mod frame;
 mod header;
+mod kept;
 mod nearest;
 mod propose;
 mod reading;

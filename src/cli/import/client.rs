@@ -6,6 +6,7 @@ use futures_util::TryStreamExt;
 use indicatif::ProgressBar;
 use reqwest::{Body, RequestBuilder, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
+use tokio::io::AsyncWriteExt as _;
 use tokio_util::io::ReaderStream;
 
 use super::{
@@ -95,6 +96,23 @@ impl Client {
         }
     }
 
+    /// Writes the rejected rows of a batch to a file, as CSV.
+    pub(super) async fn save_errors(&self, batch: &str, to: &Path) -> Result<(), ImportError> {
+        let url = format!("{}/batches/{batch}/errors.csv", self.url);
+        let answer = self.http.get(url).send().await;
+        let answer = answer.map_err(|why| self.lost(&why))?;
+        if !answer.status().is_success() {
+            return Err(refusal(answer).await);
+        }
+        let unwritable = |why| ImportError::Failed(format!("can't write {}: {why}", to.display()));
+        let mut file = tokio::fs::File::create(to).await.map_err(unwritable)?;
+        let mut rows = answer.bytes_stream();
+        while let Some(chunk) = rows.try_next().await.map_err(|why| self.lost(&why))? {
+            file.write_all(&chunk).await.map_err(unwritable)?;
+        }
+        file.flush().await.map_err(unwritable)
+    }
+
     pub(super) async fn process(
         &self,
         batch: &str,
@@ -168,14 +186,17 @@ async fn pause(answer: &Response, bar: &ProgressBar) {
     tokio::time::sleep(wait).await;
 }
 
-async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<T, ImportError> {
-    let status = answer.status();
-    if status.is_success() {
-        return answer
-            .json()
-            .await
-            .map_err(|why| ImportError::Failed(format!("can't read the answer: {}", chain(&why))));
+async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, ImportError> {
+    if !answer.status().is_success() {
+        return Err(refusal(answer).await);
     }
+    let read = answer.json().await;
+    read.map_err(|why| ImportError::Failed(format!("can't read the answer: {}", chain(&why))))
+}
+
+/// What an answer says that is none of success.
+async fn refusal(mut answer: Response) -> ImportError {
+    let status = answer.status();
     let mut body = Vec::new();
     while let Ok(Some(part)) = answer.chunk().await {
         body.extend_from_slice(&part);
@@ -187,11 +208,11 @@ async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<T, ImportErro
         Ok(problem) => report::problem(&problem),
         Err(_) => format!("the server answered {status}"),
     };
-    Err(if status.is_client_error() {
+    if status.is_client_error() {
         ImportError::Refused(text)
     } else {
         ImportError::Failed(text)
-    })
+    }
 }
 
 /// An error with its causes, in one line.

@@ -2,6 +2,7 @@
 //! Uses a service that runs already, else starts one for as long as it takes.
 
 mod client;
+mod options;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use crate::{
     store::embedded::EmbeddedStore,
 };
 use client::{Client, ImportError};
+pub use options::UploadArgs;
 use wire::Batch;
 
 /// Time between two looks at a batch.
@@ -46,48 +48,20 @@ Examples:
   tallymill import --source shop --columns user_id:candidate_id,timestamp:when jan.csv feb.csv
   tallymill import --profile shop --time-zone UTC jan.csv
   tallymill import --server http://127.0.0.1:3000 --time-zone Europe/Berlin events.csv
+  tallymill import --errors bad.csv events.csv     then mend bad.csv, and: import --parent BATCH bad.csv
+  tallymill import --dry-run --key order_id,user_id events.csv
   tallymill import --encoding windows-1252 --delimiter semicolon --on-error abort export.csv.gz
   psql -c 'COPY events TO STDOUT CSV HEADER' | tallymill import -")]
 pub struct Import {
     /// CSV files; `-` reads standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Take the options of this profile of the service for those that are not given here
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// Where the events come from; the same event id of two sources is two events
-    #[arg(long)]
-    pub source: Option<String>,
-    /// What makes two events the same: auto (the event id) or none
-    #[arg(long, value_parser = ["auto", "none"])]
-    pub dedupe: Option<String>,
-    /// The form of all timestamps, such as %d/%m/%Y
-    #[arg(long, value_name = "STRFTIME")]
-    pub timestamp_format: Option<String>,
-    /// Where timestamps without an offset were written
-    #[arg(long, value_name = "ZONE")]
-    pub time_zone: Option<String>,
-    /// Columns by another name, such as `user_id:candidate_id,timestamp:when`
-    #[arg(long, value_name = "NAME:COLUMN,…")]
-    pub columns: Option<String>,
-    /// The encoding, such as windows-1252; found out if not stated
-    #[arg(long, value_name = "LABEL")]
-    pub encoding: Option<String>,
-    /// What separates cells: a character, or comma, semicolon, tab, pipe or space; found out if not stated
-    #[arg(long, value_name = "CHAR")]
-    pub delimiter: Option<String>,
-    /// What encloses cells, " or '; found out if not stated
-    #[arg(long, value_name = "CHAR")]
-    pub quote: Option<String>,
-    /// What a bad row does: skip (it is kept apart) or abort (nothing is stored)
-    #[arg(long, value_parser = ["skip", "abort"])]
-    pub on_error: Option<String>,
-    /// Store nothing if more rows than this are bad
-    #[arg(long, value_name = "ROWS")]
-    pub max_errors: Option<u64>,
-    /// Store nothing if a larger part of the rows is bad, such as 0.01
-    #[arg(long, value_name = "RATIO")]
-    pub max_error_ratio: Option<f64>,
+    /// How the files are read and stored
+    #[command(flatten)]
+    pub upload: UploadArgs,
+    /// Write the rows that are rejected to this file, to be mended and imported with --parent
+    #[arg(long, value_name = "FILE")]
+    pub errors: Option<PathBuf>,
     /// The service to send to
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
@@ -109,6 +83,10 @@ pub async fn run(options: &Import, config: Config) -> ExitCode {
 }
 
 async fn import(options: &Import, config: Config) -> Result<(), ImportError> {
+    if options.errors.is_some() && options.files.len() > 1 {
+        let why = "--errors takes the rejected rows of one file: import the files one by one";
+        return Err(ImportError::Refused(why.into()));
+    }
     let known = match &options.server {
         Some(url) => Some(url.clone()),
         // A server on this DATA_DIR has another store than the one that is named.
@@ -224,6 +202,13 @@ async fn one(
     let receipt = client.upload(path, &query(options, path), &bar).await?;
     bar.finish_and_clear();
     print(&report::receipt(name, &receipt));
+    if receipt.dry_run {
+        return Ok(());
+    }
+    if let (Some(to), true) = (&options.errors, receipt.failed_count > 0) {
+        client.save_errors(&receipt.batch_id, to).await?;
+        print(&report::saved_errors(to, &receipt.batch_id));
+    }
     let bar =
         ProgressBar::new(0).with_style(style("{spinner} {msg} {wide_bar} {human_pos}/{human_len}"));
     bar.set_message(format!("processing {name}"));
@@ -308,27 +293,8 @@ fn query(options: &Import, path: &Path) -> Vec<(&'static str, String)> {
             .map(|name| name.to_string_lossy().into_owned()),
         false => Some("stdin.csv".into()),
     };
-    [
-        ("name", name),
-        ("profile", options.profile.clone()),
-        ("source", options.source.clone()),
-        ("dedupe", options.dedupe.clone()),
-        ("timestamp_format", options.timestamp_format.clone()),
-        ("time_zone", options.time_zone.clone()),
-        ("encoding", options.encoding.clone()),
-        ("delimiter", options.delimiter.clone()),
-        ("quote", options.quote.clone()),
-        ("on_error", options.on_error.clone()),
-        ("max_errors", options.max_errors.map(|n| n.to_string())),
-        (
-            "max_error_ratio",
-            options.max_error_ratio.map(|r| r.to_string()),
-        ),
-        ("columns", options.columns.clone()),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key, value?)))
-    .collect()
+    let name = name.map(|name| ("name", name));
+    name.into_iter().chain(options.upload.pairs()).collect()
 }
 
 fn style(template: &str) -> ProgressStyle {

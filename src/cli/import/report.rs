@@ -1,8 +1,8 @@
 //! What the command prints: receipts, the first errors, the daily table. Plain text, aligned.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
-use super::wire::{Day, Problem, Published, Receipt, RowError};
+use super::wire::{Day, Event, Problem, Published, Receipt, RowError};
 
 /// Rejected rows printed; the server keeps the rest.
 pub(super) const ERRORS: usize = 10;
@@ -18,8 +18,16 @@ pub(super) fn receipt(name: &str, receipt: &Receipt) -> String {
         errors,
         identity,
         duplicate_of,
+        dry_run,
+        sample,
+        proposals,
+        warnings,
     } = receipt;
-    let mut text = format!("{}: batch {}\n", plain(name), plain(batch_id));
+    let mut text = if *dry_run {
+        format!("{}: looked at, nothing stored\n", plain(name))
+    } else {
+        format!("{}: batch {}\n", plain(name), plain(batch_id))
+    };
     if duplicate_of.is_some() {
         text += "  the same file was uploaded before: this is that batch\n";
     }
@@ -32,8 +40,37 @@ pub(super) fn receipt(name: &str, receipt: &Receipt) -> String {
         let _ = writeln!(text, "  {label:<9} {:>13}", grouped(*count));
     }
     text += &row_errors(errors, *failed_count);
-    if let Some(hint) = &identity.hint {
+    let hints = identity.hint.iter();
+    let hints = hints.chain(proposals.iter().map(|proposal| &proposal.detail));
+    for hint in hints.chain(warnings.iter().map(|warning| &warning.message)) {
         let _ = writeln!(text, "  hint: {}", as_argument(&plain(hint)));
+    }
+    text + &events(sample)
+}
+
+/// Where the rejected rows are, and what to do with them.
+pub(super) fn saved_errors(to: &Path, batch_id: &str) -> String {
+    format!(
+        "  the rejected rows are in {}: mend them, then import that file with --parent {}\n",
+        to.display(),
+        plain(batch_id)
+    )
+}
+
+/// Events as they would be stored, one a line.
+fn events(sample: &[Event]) -> String {
+    let mut text = String::new();
+    for event in sample {
+        let Event {
+            line,
+            event_id,
+            event_type,
+            user_id,
+            timestamp,
+        } = event;
+        let id = event_id.as_deref().unwrap_or("-");
+        let cells = [timestamp, event_type, user_id, id].map(plain).join("  ");
+        let _ = writeln!(text, "  line {line:<6} {cells}");
     }
     text
 }
@@ -144,6 +181,8 @@ pub(super) fn table(days: &[Day]) -> String {
 fn as_argument(text: &str) -> String {
     text.replace("send `columns=", "pass `--columns ")
         .replace("timestamp_format=", "--timestamp-format ")
+        .replace("`key=", "`--key ")
+        .replace("`delimiter=", "`--delimiter ")
 }
 
 /// `1234567` as `1,234,567`.

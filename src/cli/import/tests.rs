@@ -60,18 +60,11 @@ fn request(stream: &TcpStream) -> (String, Vec<u8>) {
 fn options(url: &str, file: &Path) -> Import {
     Import {
         files: vec![file.into()],
-        profile: None,
-        source: Some("shop & co".into()),
-        dedupe: None,
-        timestamp_format: None,
-        time_zone: None,
-        encoding: None,
-        delimiter: None,
-        quote: None,
-        on_error: None,
-        max_errors: None,
-        max_error_ratio: None,
-        columns: None,
+        upload: UploadArgs {
+            source: Some("shop & co".into()),
+            ..UploadArgs::default()
+        },
+        errors: None,
         server: Some(url.into()),
         force: false,
     }

@@ -14,6 +14,35 @@ pub(super) struct Receipt {
     pub(super) errors: Vec<RowError>,
     pub(super) identity: Identity,
     pub(super) duplicate_of: Option<String>,
+    pub(super) dry_run: bool,
+    pub(super) sample: Vec<Event>,
+    pub(super) proposals: Vec<Proposal>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// An event as it would be stored.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Event {
+    pub(super) line: u64,
+    pub(super) event_id: Option<String>,
+    pub(super) event_type: String,
+    pub(super) user_id: String,
+    pub(super) timestamp: String,
+}
+
+/// An option that would settle what was rejected.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Proposal {
+    pub(super) detail: String,
+}
+
+/// What was stored and looks damaged.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Warning {
+    pub(super) message: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
