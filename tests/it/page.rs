@@ -217,6 +217,60 @@ async fn what_settles_a_refusal_is_one_click_away() {
 }
 
 #[tokio::test]
+async fn a_file_is_looked_at_its_options_kept_and_its_bad_rows_sent_again() {
+    let (app, browser) = (TestApp::start().await, Browser::start().await);
+    browser.page.goto(&app.url).await.expect("opens");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("orders.csv");
+    let csv =
+        "When,Who,What,Order\n2025-11-10,u1,buy,7\n25/11/2025,u2,buy,8\n26/11/2025,u3,buy,9\n";
+    std::fs::write(&path, csv).expect("writes");
+    let file = path.display().to_string();
+    choose(&browser, &file).await;
+    browser.click("#options summary").await;
+    let set = "document.getElementById('option-columns').value = 'timestamp:When,user_id:Who,event_type:What';
+        document.getElementById('option-key').value = 'Order'; document.getElementById('profile-name').value = 'orders';";
+    browser.run(set).await;
+    browser.click("#profile-save").await;
+    browser.see("#option-profile option[value='orders']").await;
+    browser
+        .run("for (const id of ['columns', 'key']) document.getElementById(`option-${id}`).value = ''")
+        .await;
+
+    browser.click("#look-button").await;
+    let looked = browser.text("#look-body").await;
+    assert!(looked.contains("1 would be stored, 2 rejected"), "{looked}");
+    assert!(browser.text("#look-table").await.contains("Order: 7"));
+    browser.shoot("10-a-look").await;
+    let none = app.get("/batches").await.json();
+    assert_eq!(none["data"], serde_json::json!([]));
+
+    browser.click("#look-upload").await;
+    browser.see("#receipt[data-file='orders.csv']").await;
+    assert_eq!(count(&browser, "inserted").await, "1");
+    let facts = "document.querySelector('#receipt .file-facts').open = true";
+    browser.run(facts).await;
+    let facts = browser.text("#receipt .file-facts dl").await;
+    assert!(
+        facts.contains("same Order") && facts.contains("orders"),
+        "{facts}"
+    );
+    browser.shoot("11-rows-to-send-again").await;
+    browser.click("#receipt .send-again").await;
+    browser.see("#receipt[data-file^='errors-']").await;
+    assert_eq!(count(&browser, "inserted").await, "2");
+    assert_eq!(count(&browser, "failed").await, "0");
+    browser
+        .run("document.querySelector('#receipt .file-facts').open = true")
+        .await;
+    let facts = browser.text("#receipt .file-facts dl").await;
+    assert!(facts.contains("that batch"), "{facts}");
+    assert_eq!(browser.complaints().await, [""; 0]);
+    drop(browser);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_scrolls_sideways_on_a_telephone() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     let csv = std::fs::read(sample()).expect("reads");

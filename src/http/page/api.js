@@ -26,7 +26,7 @@ export function address(path, query = {}) {
   return url;
 }
 
-/** Sends a request and answers with its JSON; `signal` gives it up. */
+/** Sends a request, its `body` as JSON, and answers with its JSON; `signal` gives it up. */
 export async function request(method, path, options = {}) {
   const response = await send(method, path, options);
   const text = await response.text().catch(() => { throw unreachable(); });
@@ -35,16 +35,25 @@ export async function request(method, path, options = {}) {
 
 export const get = (path, query, options) => request('GET', path, { query, ...options });
 
-async function send(method, path, { query, token, signal }) {
+/** The rejected rows of a batch, as a file that can be sent again. */
+export async function rejectedRows(id) {
+  const response = await send('GET', batchPath(id, '/errors.csv'), {});
+  return new File([await response.blob()], `errors-${id}.csv`, { type: 'text/csv' });
+}
+
+async function send(method, path, { query, token, signal, body }) {
   const patience = new AbortController();
   const timer = setTimeout(() => patience.abort(), REPLY_WITHIN_MS);
   const giveUp = () => patience.abort();
   signal?.addEventListener('abort', giveUp, { once: true });
   const headers = { Accept: 'application/json' };
   if (token) headers.Authorization = `Bearer ${token}`;
+  if (body) headers['Content-Type'] = 'application/json';
   let response;
   try {
-    response = await fetch(address(path, query), { method, headers, signal: patience.signal, cache: 'no-store' });
+    response = await fetch(address(path, query), {
+      method, headers, signal: patience.signal, cache: 'no-store', body: body && JSON.stringify(body),
+    });
   } catch {
     if (signal?.aborted) throw signal.reason;
     throw unreachable();

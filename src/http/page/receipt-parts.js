@@ -17,8 +17,10 @@ export function fileFacts(batch) {
     dialect?.repeated_headers > 0 && ['Header repeated', plural(dialect.repeated_headers, 'time')],
     times?.min && ['First event', instant(times.min)],
     times?.max && ['Last event', instant(times.max)],
-    identity && ['Same event if', identity.kind === 'none' ? 'never: every row counts' : `same ${words(identity.kind).toLowerCase()}${identity.source ? ` in source “${identity.source}”` : ''}`],
-    ['Batch', el('code', {}, batch.batch_id)],
+    identity && ['Same event if', identity.kind === 'none' ? 'never: every row counts' : `same ${identity.kind === 'key' ? identity.columns.join(', ') : words(identity.kind).toLowerCase()}${identity.source ? ` in source “${identity.source}”` : ''}`],
+    batch.parent && ['Mended rows of', el('a', { href: `#batch/${encodeURIComponent(batch.parent)}` }, 'that batch')],
+    batch.profile && ['Profile', batch.profile],
+    batch.batch_id && ['Batch', el('code', {}, batch.batch_id)],
     file?.sha256 && ['SHA-256', el('code', {}, file.sha256)],
   ].filter(Boolean);
   return el('details', { class: 'file-facts' },

@@ -1,6 +1,6 @@
 // One batch: what the upload found, its live state while it is processed or undone, and what can be done with it.
 
-import { address, batchPath, get, request } from './api.js';
+import { address, batchPath, get, rejectedRows, request } from './api.js';
 import { emit, repeat } from './bus.js';
 import { busy, button, byId, coded, el, fill, goTo, say } from './dom.js';
 import { errorsTable } from './errors.js';
@@ -163,6 +163,16 @@ function process(control, force) {
   });
 }
 
+/** Sends the rejected rows once more, read in another way. */
+async function sendAgain(parent, options) {
+  clearProblem(problem);
+  try {
+    emit('mend', { parent, file: await rejectedRows(parent), options });
+  } catch (fault) {
+    showProblem(problem, fault);
+  }
+}
+
 function counts(batch) {
   const { published } = batch;
   const items = [
@@ -224,11 +234,16 @@ function rejections(batch) {
     tell();
   }
   tell();
+  const again = (batch.proposals ?? []).map(({ option, value, rows }) => button(
+    `Send these again, timestamps read as ${value} (${plural(rows, 'row')})`,
+    event => busy(event.currentTarget, () => sendAgain(batch.batch_id, { [option]: value })),
+    { class: 'send-again' }));
+  const mended = button('Upload mended rows…', () => emit('mend', { parent: batch.batch_id }), { id: 'mend-button' });
   return el('section', { 'aria-label': 'Rejected rows' },
     el('div', { class: 'part-head' },
       el('h3', {}, plural(failed, 'row'), ' rejected'),
       el('p', { class: 'links' },
         el('a', { id: 'errors-csv', href: address(batchPath(batch.batch_id, '/errors.csv')), download: '' }, 'Download to mend (CSV)'), ' ',
         el('a', { id: 'errors-link', href: address(batchPath(batch.batch_id, '/errors')) }, 'as JSON'))),
-    list.node, el('div', { class: 'actions' }, note, more));
+    list.node, el('div', { class: 'actions' }, note, more, again, mended));
 }

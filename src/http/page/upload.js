@@ -1,10 +1,12 @@
 // The upload form: choosing or dropping a file, its options, progress, and the reply handed on as a receipt.
 
 import { upload } from './api.js';
-import { emit } from './bus.js';
+import { emit, on } from './bus.js';
 import { button, byId, el, fill, goTo, say } from './dom.js';
 import { bytes, duration } from './format.js';
+import * as look from './look.js';
 import { clearProblem, showProblem } from './problem.js';
+import * as profiles from './profiles.js';
 import { settle } from './settle.js';
 
 const input = byId('file');
@@ -20,6 +22,19 @@ export function start() {
     event.preventDefault();
     send();
   });
+  byId('look-button').addEventListener('click', () => send({ onlyLook: true }));
+  byId('parent-clear').addEventListener('click', () => mending(''));
+  on('mend', ({ parent, file, options: more }) => {
+    mending(parent);
+    if (!file) {
+      goTo(input);
+      return;
+    }
+    take([file]);
+    again(more);
+  });
+  look.start();
+  profiles.start(options);
   input.addEventListener('change', chosen);
   byId('cancel-button').addEventListener('click', () => running?.cancel());
   byId('use-example').addEventListener('click', useExample);
@@ -88,7 +103,13 @@ function options() {
   return Object.fromEntries([...form].map(([name, value]) => [name, value.trim()]));
 }
 
-async function send() {
+/** Takes the next file for the mended rows of a batch, or for one of its own. */
+function mending(parent) {
+  byId('option-parent').value = parent;
+  byId('parent-note').hidden = !parent;
+}
+
+async function send({ onlyLook = false } = {}) {
   const file = input.files[0];
   if (running) return;
   clearProblem(problem);
@@ -98,13 +119,20 @@ async function send() {
     return;
   }
   emit('upload-started');
+  look.close();
   working(true);
-  say(status, `Uploading ${file.name}…`);
+  say(status, onlyLook ? `Looking at ${file.name}…` : `Uploading ${file.name}…`);
   try {
-    running = upload(file, options(), showProgress(performance.now()));
+    const asked = onlyLook ? { ...options(), dry_run: true } : options();
+    running = upload(file, asked, showProgress(performance.now(), onlyLook));
     const receipt = await running.receipt;
     say(status, '');
+    if (onlyLook) {
+      look.showLook(file.name, receipt, () => send());
+      return;
+    }
     input.value = '';
+    mending('');
     chosen();
     emit('uploaded', receipt);
   } catch (fault) {
@@ -121,12 +149,12 @@ async function send() {
 function working(on) {
   byId('upload-progress').hidden = !on;
   byId('cancel-button').hidden = !on;
-  byId('upload-button').setAttribute('aria-disabled', String(on));
+  for (const id of ['upload-button', 'look-button']) byId(id).setAttribute('aria-disabled', String(on));
   input.disabled = on;
   byId('upload-form').setAttribute('aria-busy', String(on));
 }
 
-function showProgress(began) {
+function showProgress(began, onlyLook) {
   const text = byId('progress-text');
   meter.value = 0;
   say(text, '');
@@ -134,7 +162,7 @@ function showProgress(began) {
     if (sent >= total) {
       // No value: how long storing takes is not known.
       meter.removeAttribute('value');
-      say(status, 'Sent. Checking and storing the rows…');
+      say(status, onlyLook ? 'Sent. Checking the rows…' : 'Sent. Checking and storing the rows…');
       say(text, bytes(total));
       return;
     }
