@@ -25,6 +25,7 @@ use crate::{
         apalis::{self, Queue, Schedule},
     },
     store::{Opened, Place, StoreError},
+    transfer::Transfers,
 };
 
 /// Which parts a process runs.
@@ -270,11 +271,20 @@ impl Site {
     ) -> Result<Self, AppError> {
         let held = store.store();
         let upload_limit = shared::upload_limit(config, way.redis, &clock)?;
+        let ingest = Ingest::new(
+            held.clone(),
+            clock.clone(),
+            limits::of_uploads(config),
+            owner,
+        );
+        let longest = config.limits.body_bytes;
+        let transfers = Transfers::new(held.clone(), clock.clone(), ingest.clone(), longest);
         let context = http::Context {
-            store: held.clone(),
+            store: held,
             store_kind: store.kind(),
             queue: way.dispatch,
-            ingest: Ingest::new(held, clock.clone(), limits::of_uploads(config), owner),
+            ingest,
+            transfers,
             desk,
             uploads: http::Context::places(),
             events: http::EventPlaces::default(),

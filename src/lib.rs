@@ -18,6 +18,8 @@ pub mod sort;
 
 pub mod metric;
 
+pub mod transfer;
+
 pub mod job;
 
 pub mod query;

@@ -4,6 +4,7 @@ mod admin;
 mod batches;
 mod body;
 mod client;
+mod code;
 mod errors;
 mod events;
 mod health;
@@ -15,6 +16,7 @@ mod params;
 mod problem;
 mod profiles;
 mod request_id;
+mod tus;
 mod uploads;
 mod view;
 
@@ -37,11 +39,13 @@ use crate::{
     job::{Desk, Dispatch},
     limit::RateLimit,
     store::Store,
+    transfer::Transfers,
 };
 
 pub use admin::AdminToken;
+pub use code::Code;
 pub use events::EventPlaces;
-pub use problem::{Code, Problem};
+pub use problem::Problem;
 
 /// Everything a handler may use.
 pub struct Context {
@@ -53,6 +57,8 @@ pub struct Context {
     pub queue: Arc<dyn Dispatch>,
     /// Takes uploads.
     pub ingest: Ingest,
+    /// Takes files in parts.
+    pub transfers: Transfers,
     /// Takes wishes.
     pub desk: Desk,
     /// Places for uploads under way.
@@ -104,6 +110,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Every route there is.
 fn routes(config: &mut ServiceConfig) {
     config
+        .service(tus::routes())
         .route("/uploads", web::post().to(uploads::create))
         .route("/batches", web::get().to(batches::list))
         .route("/batches/{id}", web::get().to(batches::show))

@@ -5,6 +5,7 @@ use std::fmt;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode, http::header};
 use serde_json::{Map, Value, json};
 
+pub(super) use super::code::Code;
 use super::view;
 use crate::{
     ingest::{BadRows, IngestError, KEY_BUSY, OptionFault},
@@ -12,89 +13,8 @@ use crate::{
     query::{EventFault, MetricFault, QueryError},
     receive::ReceiveError,
     store::StoreError,
+    transfer::{CHECKED_BYTES, TransferError},
 };
-
-macro_rules! codes {
-    ($($name:ident $slug:literal $status:ident $title:literal;)*) => {
-        /// What went wrong; the names are part of the interface and never change.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "the title in the table says it")]
-        pub enum Code { $($name),* }
-
-        impl Code {
-            /// Every code.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-
-            /// The name users see.
-            #[must_use]
-            pub fn slug(self) -> &'static str {
-                match self { $(Self::$name => $slug),* }
-            }
-
-            /// The HTTP status.
-            #[must_use]
-            pub fn status(self) -> u16 {
-                self.status_code().as_u16()
-            }
-
-            /// The kind of fault in words.
-            #[must_use]
-            pub fn title(self) -> &'static str {
-                match self { $(Self::$name => $title),* }
-            }
-
-            fn status_code(self) -> StatusCode {
-                match self { $(Self::$name => StatusCode::$status),* }
-            }
-        }
-    };
-}
-
-codes! {
-    BadId               "bad-id"                 BAD_REQUEST            "Not an id";
-    BadQuery            "bad-query"              BAD_REQUEST            "Bad query";
-    BadCursor           "bad-cursor"             BAD_REQUEST            "Bad cursor";
-    BadOption           "bad-option"             BAD_REQUEST            "Bad upload option";
-    BadMultipart        "bad-multipart"          BAD_REQUEST            "Bad multipart body";
-    BadProfile          "bad-profile"            BAD_REQUEST            "Bad profile";
-    NoFile              "no-file"                BAD_REQUEST            "No file";
-    SeveralFiles        "several-files"          BAD_REQUEST            "More than one file";
-    LateOption          "late-option"            BAD_REQUEST            "Option after the file";
-    BadKey              "bad-idempotency-key"    BAD_REQUEST            "Bad Idempotency-Key";
-    BodyCut             "body-cut"               BAD_REQUEST            "Body cut short";
-    Unauthorized        "unauthorized"           UNAUTHORIZED           "Not authorized";
-    NotFound            "not-found"              NOT_FOUND              "No such route";
-    BatchMissing        "batch-missing"          NOT_FOUND              "No such batch";
-    JobMissing          "job-missing"            NOT_FOUND              "No such job";
-    ProfileMissing      "profile-missing"        NOT_FOUND              "No such profile";
-    QueueMissing        "queue-missing"          NOT_FOUND              "No such queue";
-    BodyTimeout         "body-timeout"           REQUEST_TIMEOUT        "Body too slow";
-    JobNotDead          "job-not-dead"           CONFLICT               "Job is not dead";
-    KeyBusy             "idempotency-key-busy"   CONFLICT               "Still under way";
-    BatchDeleted        "batch-deleted"          GONE                   "Batch was deleted";
-    TooLarge            "too-large"              PAYLOAD_TOO_LARGE      "Body too large";
-    UnsupportedType     "unsupported-type"       UNSUPPORTED_MEDIA_TYPE "Unsupported type of body";
-    NotCsv              "not-csv"                UNPROCESSABLE_ENTITY   "Not a CSV file";
-    BadArchive          "bad-archive"            UNPROCESSABLE_ENTITY   "Can't be unpacked";
-    EmptyFile           "empty-file"             UNPROCESSABLE_ENTITY   "Empty file";
-    HeaderOnly          "header-only"            UNPROCESSABLE_ENTITY   "No rows";
-    MissingColumns      "missing-columns"        UNPROCESSABLE_ENTITY   "Missing column";
-    DuplicateColumn     "duplicate-column"       UNPROCESSABLE_ENTITY   "Column appears twice";
-    TooManyColumns      "too-many-columns"       UNPROCESSABLE_ENTITY   "Too many columns";
-    BadHeader           "bad-header"             UNPROCESSABLE_ENTITY   "Unreadable header";
-    NoValidRows         "no-valid-rows"          UNPROCESSABLE_ENTITY   "No valid row";
-    TooManyErrors       "too-many-errors"        UNPROCESSABLE_ENTITY   "Too many bad rows";
-    TooManyEventTypes   "too-many-event-types"   UNPROCESSABLE_ENTITY   "Too many event types";
-    TooManyDays         "too-many-days"          UNPROCESSABLE_ENTITY   "Too many days";
-    KeyReused           "idempotency-key-reused" UNPROCESSABLE_ENTITY   "Idempotency-Key used for something else";
-    TooManyProfiles     "too-many-profiles"      UNPROCESSABLE_ENTITY   "Too many profiles";
-    RangeTooLong        "range-too-long"         UNPROCESSABLE_ENTITY   "Range too long";
-    RateLimited         "rate-limited"           TOO_MANY_REQUESTS      "Too many uploads";
-    Internal            "internal"               INTERNAL_SERVER_ERROR  "Internal error";
-    AdminDisabled       "admin-disabled"         SERVICE_UNAVAILABLE    "Admin routes are off";
-    Unavailable         "unavailable"            SERVICE_UNAVAILABLE    "Not available";
-    OutcomeUnknown      "outcome-unknown"        SERVICE_UNAVAILABLE    "Outcome not known";
-}
 
 /// Seconds after which a client may try again when the store is away.
 const RETRY_AFTER: u64 = 5;
@@ -155,18 +75,8 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.slug(), self.detail)
-    }
-}
-
-impl ResponseError for Problem {
-    fn status_code(&self) -> StatusCode {
-        self.code.status_code()
-    }
-
-    fn error_response(&self) -> HttpResponse {
+impl Problem {
+    fn body(&self) -> Value {
         let mut body = self.extra.clone();
         body.insert(
             "type".into(),
@@ -179,6 +89,32 @@ impl ResponseError for Problem {
         body.insert("error".into(), self.detail.as_str().into());
         body.insert("code".into(), self.code.slug().into());
         body.insert("retryable".into(), self.retry_after.is_some().into());
+        Value::Object(body)
+    }
+
+    /// The body of the reply, without the rows it lists if it were longer than `most`.
+    pub(super) fn text(mut self, most: usize) -> String {
+        let whole = self.body().to_string();
+        if whole.len() <= most {
+            return whole;
+        }
+        self.extra.remove("errors");
+        self.with("errors_truncated", true).body().to_string()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.slug(), self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
         let mut reply = HttpResponse::build(self.status_code());
         reply.content_type("application/problem+json");
         if let Some(seconds) = self.retry_after {
@@ -187,7 +123,7 @@ impl ResponseError for Problem {
         if self.code == Code::Unauthorized {
             reply.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        reply.body(Value::Object(body).to_string())
+        reply.body(self.body().to_string())
     }
 }
 
@@ -286,6 +222,31 @@ impl From<IngestError> for Problem {
             IngestError::GivenUp => Self::new(Code::BodyTimeout, detail),
             IngestError::KeyBusy => Self::new(Code::KeyBusy, detail).after(KEY_BUSY),
             IngestError::KeyReused => Self::new(Code::KeyReused, detail),
+        }
+    }
+}
+
+impl From<TransferError> for Problem {
+    fn from(why: TransferError) -> Self {
+        let detail = why.to_string();
+        match why {
+            TransferError::Missing(_) => Self::new(Code::UploadMissing, detail),
+            TransferError::Elsewhere { end, .. } => {
+                Self::new(Code::OffsetMismatch, detail).with("offset", end)
+            }
+            TransferError::TooLong { .. } => Self::new(Code::BadUpload, detail),
+            TransferError::DryRun => Self::new(Code::BadOption, detail),
+            TransferError::CheckedTooLong => {
+                Self::new(Code::TooLarge, detail).with("limit", CHECKED_BYTES)
+            }
+            TransferError::WrongChecksum => Self::new(Code::ChecksumMismatch, detail),
+            TransferError::Full => Self::new(Code::Unavailable, detail),
+            TransferError::Ingest(IngestError::KeyBusy) => Self::new(
+                Code::Unavailable,
+                "the upload is being stored at this moment: ask again in a few seconds",
+            ),
+            TransferError::Ingest(why) => why.into(),
+            TransferError::Store(why) => why.into(),
         }
     }
 }

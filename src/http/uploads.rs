@@ -8,6 +8,7 @@ use actix_web::{
 };
 use futures_util::{Stream, StreamExt};
 use std::{cell::RefCell, rc::Rc};
+use tokio::sync::SemaphorePermit;
 
 use super::{
     Context, batches,
@@ -51,14 +52,7 @@ pub(super) async fn create(
     let key = key::of(&at, &request, "POST /uploads")?;
     check_head(&at, &request)?;
     let coding = coding(&request)?;
-    let _place = at.uploads.try_acquire().map_err(|_| {
-        Problem::new(
-            Code::Unavailable,
-            format!(
-                "{UPLOADS} uploads are being received at the moment: try again in a few seconds"
-            ),
-        )
-    })?;
+    let _place = place(&at)?;
     if content_type(&request) != "multipart/form-data" {
         let mut options = at.ingest.options(options).await?;
         options.receive.coding = coding;
@@ -80,6 +74,18 @@ pub(super) async fn create(
         .file_name
         .or_else(|| UploadOptions::clean_name(form.file_name.as_deref()?));
     store(&at, key, options, form.into_file(at.limits.body_idle)).await
+}
+
+/// A place among the uploads under way.
+pub(super) fn place(at: &Context) -> Result<SemaphorePermit<'_>, Problem> {
+    at.uploads.try_acquire().map_err(|_| {
+        Problem::new(
+            Code::Unavailable,
+            format!(
+                "{UPLOADS} uploads are being received at the moment: try again in a few seconds"
+            ),
+        )
+    })
 }
 
 async fn store<S>(
@@ -202,7 +208,7 @@ fn coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
 }
 
 /// Counts an upload of this client, whatever comes of it.
-async fn check_rate(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
+pub(super) async fn check_rate(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
     let Some(client) = client::address(request, &at.trusted_proxies) else {
         return Ok(());
     };

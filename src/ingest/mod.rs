@@ -160,3 +160,25 @@ pub enum IngestError {
     #[error("the upload was given up since nothing of it arrived for too long: upload it again")]
     GivenUp,
 }
+
+impl IngestError {
+    /// Whether the file itself is refused, so that sending it again comes to the same.
+    #[must_use]
+    pub fn is_of_file(&self) -> bool {
+        match self {
+            Self::Options(_)
+            | Self::Receive(_)
+            | Self::Parse(_)
+            | Self::NoValidRows(_)
+            | Self::TooManyErrors { .. }
+            | Self::TooManyEventTypes { .. }
+            | Self::TooManyDays { .. } => true,
+            Self::Body(_)
+            | Self::Store(_)
+            | Self::OutcomeUnknown { .. }
+            | Self::KeyBusy
+            | Self::KeyReused
+            | Self::GivenUp => false,
+        }
+    }
+}

@@ -25,8 +25,23 @@ impl Ingest {
     /// [`OptionFault`] names the option and what it takes; or the store is away.
     pub async fn options(
         &self,
-        mut pairs: Vec<(String, String)>,
+        pairs: Vec<(String, String)>,
     ) -> std::result::Result<UploadOptions, IngestError> {
+        let (profile, pairs) = self.stated(pairs).await?;
+        Ok(UploadOptions {
+            profile,
+            ..UploadOptions::from_pairs(pairs)?
+        })
+    }
+
+    /// The options as if they had all been stated, and the profile that some of them are from.
+    ///
+    /// # Errors
+    /// [`OptionFault`] if there is no such profile or parent, or two are named; or the store is away.
+    pub async fn stated(
+        &self,
+        mut pairs: Vec<(String, String)>,
+    ) -> std::result::Result<(Option<ProfileName>, Vec<(String, String)>), IngestError> {
         let profile = match stated_once(&pairs, PROFILE)? {
             Some(name) => Some(self.known_profile(&name).await?),
             None => None,
@@ -39,10 +54,7 @@ impl Ingest {
         if let Some(parent) = stated_once(&pairs, PARENT)? {
             fill_in(&mut pairs, self.options_of(&parent).await?);
         }
-        Ok(UploadOptions {
-            profile: name,
-            ..UploadOptions::from_pairs(pairs)?
-        })
+        Ok((name, pairs))
     }
 
     async fn known_profile(&self, name: &str) -> std::result::Result<Profile, IngestError> {

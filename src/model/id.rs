@@ -25,6 +25,21 @@ impl BadId {
     }
 }
 
+pub(super) fn uuid_at(now: super::Instant) -> Uuid {
+    let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
+    Uuid::new_v7(uuid::Timestamp::from_unix(
+        uuid::NoContext,
+        seconds,
+        now.timestamp_subsec_nanos(),
+    ))
+}
+
+/// Only the hyphenated form, so that one thing has one name in links and logs.
+pub(super) fn hyphenated(text: &str, expected: &'static str) -> Result<Uuid, BadId> {
+    let uuid = (text.len() == 36).then(|| Uuid::try_parse(text).ok());
+    uuid.flatten().ok_or_else(|| BadId::new(text, expected))
+}
+
 /// One uploaded file and everything that came of it; a `UUIDv7`, so ids sort by time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -34,12 +49,7 @@ impl BatchId {
     /// A new id that carries `now`; the rest is random.
     #[must_use]
     pub fn at(now: super::Instant) -> Self {
-        let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
-        Self(Uuid::new_v7(uuid::Timestamp::from_unix(
-            uuid::NoContext,
-            seconds,
-            now.timestamp_subsec_nanos(),
-        )))
+        Self(uuid_at(now))
     }
 
     /// An id made of 16 given bytes, for seeded tests.
@@ -63,12 +73,7 @@ impl FromStr for BatchId {
     type Err = BadId;
 
     fn from_str(text: &str) -> Result<Self, BadId> {
-        // Only the hyphenated form, so that one batch has one name in links and logs.
-        (text.len() == 36)
-            .then(|| Uuid::try_parse(text).ok())
-            .flatten()
-            .map(Self)
-            .ok_or_else(|| BadId::new(text, "a batch id (a UUID in its 36-character form)"))
+        hyphenated(text, "a batch id (a UUID in its 36-character form)").map(Self)
     }
 }
 

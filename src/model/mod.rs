@@ -11,6 +11,7 @@ pub mod mended;
 pub mod profile;
 pub mod receipt;
 pub mod rejection;
+pub mod transfer;
 
 pub use batch::{Batch, BatchChange, BatchStatus, Counts, Published};
 pub use event::{EventBlock, TextColumn};
@@ -22,6 +23,7 @@ pub use mended::MendedFile;
 pub use profile::{Profile, ProfileName};
 pub use receipt::{ColumnRole, Columns, Receipt};
 pub use rejection::{Fault, FaultCode, Rejection};
+pub use transfer::{Transfer, TransferId, TransferOutcome};
 
 /// A wall-clock instant as documents carry it.
 pub type Instant = chrono::DateTime<chrono::Utc>;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub use opened::{Opened, Place};
-pub use requests::{KeyStore, ProfileStore, Put};
+pub use requests::{Appended, KeyStore, ProfileStore, Put, Room, TransferStore};
 pub use selection::{
     Attributes, DatedFilter, EventFile, EventFilter, FOUND_BYTES, Found, Position, Projection,
 };
@@ -385,12 +385,26 @@ pub trait JobStore: Send + Sync {
 
 /// All of it.
 pub trait Store:
-    BatchStore + EventStore + ClaimStore + MetricStore + JobStore + KeyStore + ProfileStore
+    BatchStore
+    + EventStore
+    + ClaimStore
+    + MetricStore
+    + JobStore
+    + KeyStore
+    + ProfileStore
+    + TransferStore
 {
 }
 
 impl<T> Store for T where
-    T: BatchStore + EventStore + ClaimStore + MetricStore + JobStore + KeyStore + ProfileStore
+    T: BatchStore
+        + EventStore
+        + ClaimStore
+        + MetricStore
+        + JobStore
+        + KeyStore
+        + ProfileStore
+        + TransferStore
 {
 }
 

@@ -25,4 +25,5 @@ mod readme;
 mod redis_app;
 mod simulation;
 mod store_contract;
+mod tus;
 mod uploads;

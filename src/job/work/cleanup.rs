@@ -7,7 +7,7 @@ use crate::{
         Done, WorkError,
         engine::runner::{Claimed, Runner},
     },
-    model::{BatchChange, BatchId, BatchStatus, job::Phase},
+    model::{BatchChange, BatchId, BatchStatus, job::Phase, transfer},
     store::BatchFilter,
 };
 
@@ -48,6 +48,11 @@ pub(crate) async fn run(runner: &Runner, claimed: &Claimed<'_>) -> Result<Done, 
     while runner
         .store
         .prune_keys(runner.clock.now() - KEYS_KEPT)
+        .await?
+    {}
+    while runner
+        .store
+        .prune_transfers(runner.clock.now() - transfer::KEPT)
         .await?
     {}
     Ok(Done::Completed)

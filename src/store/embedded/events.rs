@@ -151,10 +151,10 @@ impl Drop for Place {
 }
 
 /// A rename is durable only when the directory is.
-fn sync_directory(dir: &Path) -> Result<()> {
+pub(super) fn sync_directory(dir: &Path) -> Result<()> {
     fs::File::open(dir)
         .and_then(|dir| dir.sync_all())
-        .map_err(|why| io("the batches directory", why))
+        .map_err(|why| io("a directory of the store", why))
 }
 
 struct InlineWriter {

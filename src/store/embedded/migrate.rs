@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 4] = [
+const STEPS: [(&str, &str); 5] = [
     (
         "0001_start",
         include_str!("../../../migrations/sqlite/0001_start.sql"),
@@ -21,6 +21,10 @@ const STEPS: [(&str, &str); 4] = [
     (
         "0004_profiles",
         include_str!("../../../migrations/sqlite/0004_profiles.sql"),
+    ),
+    (
+        "0005_transfers",
+        include_str!("../../../migrations/sqlite/0005_transfers.sql"),
     ),
 ];
 

@@ -11,6 +11,7 @@ mod metrics;
 mod migrate;
 mod profiles;
 mod rejections;
+mod transfers;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -65,7 +66,7 @@ impl EmbeddedStore {
     /// [`StoreError::Setup`] if another process has it, if it counts its days in another zone, or if a newer
     /// version wrote it; [`StoreError::Unavailable`] if the disk refuses.
     pub async fn open(dir: &Path, zone: Tz, mode: Mode) -> Result<Self> {
-        for sub in ["batches", "tmp"] {
+        for sub in ["batches", "parts", "tmp"] {
             fs::create_dir_all(dir.join(sub)).map_err(|why| {
                 StoreError::Setup(format!("can't make {}: {why}", dir.join(sub).display()))
             })?;
@@ -168,6 +169,7 @@ impl EmbeddedStore {
                 tracing::warn!(file = %file.display(), "a file without a batch: it is not ours to remove, please look at it");
             }
         }
+        self.look_after_parts().await?;
         self.name_batches_without_file().await
     }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 4] = [
+const STEPS: [(&str, &str); 5] = [
     (
         "0001_start",
         include_str!("../../../migrations/mongo/0001_start.json"),
@@ -32,6 +32,10 @@ const STEPS: [(&str, &str); 4] = [
     (
         "0004_profiles",
         include_str!("../../../migrations/mongo/0004_profiles.json"),
+    ),
+    (
+        "0005_transfers",
+        include_str!("../../../migrations/mongo/0005_transfers.json"),
     ),
 ];
 

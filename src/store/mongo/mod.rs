@@ -18,6 +18,7 @@ mod metrics;
 mod migrate;
 mod profiles;
 mod rejections;
+mod transfers;
 
 use std::time::Duration;
 

@@ -6,8 +6,8 @@ use tallymill::{
     clock::Clock,
     job::{Keyed, Ran},
     metric::Partial,
-    model::{BatchStatus, JobId, JobState, RequestKey, Slot},
-    store::Changed,
+    model::{BatchStatus, JobId, JobState, RequestKey, Slot, Transfer, TransferId},
+    store::{Changed, Room},
 };
 
 use super::{
@@ -102,18 +102,33 @@ fn cleanup_takes_old_unprocessed_batches_but_not_those_asked_for() {
 }
 
 #[test]
-fn cleanup_forgets_the_keys_of_requests_after_a_day() {
+fn cleanup_forgets_keys_of_requests_and_unfinished_files_after_a_day() {
     let yard = Yard::new();
     let (asked, _) = yard.ask(1, &FEW);
     let key = RequestKey([7; 32]);
     let keyed = || now(yard.desk().process_once(key, asked, false)).expect("the ledger is here");
     assert!(matches!(keyed(), Keyed::Asked(Changed::Done(_))));
+    let file = Transfer {
+        id: TransferId::at(yard.clock.now()),
+        length: 9,
+        options: std::collections::BTreeMap::new(),
+        profile: None,
+        outcome: None,
+        moved_at: yard.clock.now(),
+    };
+    let room = Room {
+        transfers: 1,
+        bytes: 9,
+    };
+    assert!(now(yard.store().open_transfer(&file, room)).expect("opens"));
     for (hours, known) in [(23, true), (2, false)] {
         yard.clock.advance(Duration::from_secs(hours * 3_600));
         let slot = JobId::Cleanup(Slot(yard.clock.now().timestamp()));
         now(yard.desk().arm_slot(slot)).expect("the ledger is here");
         assert_eq!(yard.run(slot), Ran::Settled);
         let found = now(yard.store().key(key)).expect("reads");
+        assert_eq!(found.is_some(), known);
+        let found = now(yard.store().transfer(file.id)).expect("reads");
         assert_eq!(found.is_some(), known);
     }
 }

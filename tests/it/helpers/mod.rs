@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod browser;
+pub(crate) mod cliff;
 pub(crate) mod cluster;
 pub(crate) mod gate;
 pub(crate) mod kept;

@@ -1,5 +1,7 @@
 //! A store in front of a store: asks a gate before each verb, and can break one rule of the protocol.
 
+mod requests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,14 +9,12 @@ use tallymill::{
     metric::{DayFigures, Group},
     model::{
         Batch, BatchChange, BatchId, BatchStatus, Columns, Day, IdentityKey, Instant, Job,
-        JobChange, JobId, JobState, KeyEntry, Outcome, Profile, ProfileName, Receipt, Rejection,
-        RequestKey,
+        JobChange, JobId, JobState, Outcome, Receipt, Rejection,
     },
     store::{
         AuditEntry, BatchFilter, BatchStore, Changed, Claim, ClaimStore, DatedFilter, DayState,
         EventFile, EventFilter, EventScan, EventStore, EventWriter, Found, Held, JobStore,
-        KeyStore, MetricStore, Overlap, Position, ProfileStore, Projection, Put, Result, Sealed,
-        Store, StoredDay,
+        MetricStore, Overlap, Position, Projection, Result, Sealed, Store, StoredDay,
     },
 };
 
@@ -401,56 +401,5 @@ impl JobStore for Staged {
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()> {
         self.gate.pass("record_audit").await?;
         self.inner.record_audit(entry).await
-    }
-}
-
-#[async_trait]
-impl KeyStore for Staged {
-    async fn key(&self, key: RequestKey) -> Result<Option<KeyEntry>> {
-        self.gate.pass("key").await?;
-        self.inner.key(key).await
-    }
-
-    async fn open_key(&self, key: RequestKey, entry: &KeyEntry) -> Result<bool> {
-        self.gate.pass("open_key").await?;
-        self.inner.open_key(key, entry).await
-    }
-
-    async fn change_key(&self, key: RequestKey, batch: BatchId, entry: &KeyEntry) -> Result<bool> {
-        self.gate.pass("change_key").await?;
-        self.inner.change_key(key, batch, entry).await
-    }
-
-    async fn drop_key(&self, key: RequestKey, batch: BatchId) -> Result<()> {
-        self.gate.pass("drop_key").await?;
-        self.inner.drop_key(key, batch).await
-    }
-
-    async fn prune_keys(&self, before: Instant) -> Result<bool> {
-        // Not a step of any history: a gate here would only move the seeds that catch mutants.
-        self.inner.prune_keys(before).await
-    }
-}
-
-#[async_trait]
-impl ProfileStore for Staged {
-    async fn put_profile(&self, profile: &Profile, most: u64) -> Result<Put> {
-        self.gate.pass("put_profile").await?;
-        self.inner.put_profile(profile, most).await
-    }
-
-    async fn profile(&self, name: &ProfileName) -> Result<Option<Profile>> {
-        self.gate.pass("profile").await?;
-        self.inner.profile(name).await
-    }
-
-    async fn profiles(&self, after: Option<&ProfileName>, limit: usize) -> Result<Vec<Profile>> {
-        self.gate.pass("profiles").await?;
-        self.inner.profiles(after, limit).await
-    }
-
-    async fn drop_profile(&self, name: &ProfileName) -> Result<bool> {
-        self.gate.pass("drop_profile").await?;
-        self.inner.drop_profile(name).await
     }
 }

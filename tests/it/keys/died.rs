@@ -1,36 +1,22 @@
 //! An upload or a wish with a key that dies at any of its steps: the next one with the key finds what is there, and never
 //! makes a second one of it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tallymill::{
     clock::Fixed,
-    ingest::{Accepted, Ingest, IngestError, Kept, Limits, UploadOptions},
+    ingest::{Accepted, IngestError, Kept, UploadOptions},
     job::{Desk, Dispatch, DispatchError, Keyed},
-    model::{BatchChange, BatchId, BatchStatus, JobId, RequestKey},
-    parse, receive,
-    store::{
-        BatchFilter, Changed, Result, Store,
-        embedded::Mode,
-        mongo::{MongoStore, Pace, Tuning},
-    },
+    model::{BatchStatus, JobId, RequestKey},
+    store::{Changed, Store},
 };
-use tokio::sync::Notify;
 
 use crate::helpers::{
-    gate::Gate,
-    mongo::Mongo,
-    staged::Staged,
-    stock::{Home, uploaded},
+    cliff::{Cliff, Ground, all, give_up_what_died, ingest, until_it_dies},
+    stock::uploaded,
 };
 
 const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
@@ -41,99 +27,6 @@ fn key() -> RequestKey {
     RequestKey::new(b"a test", "POST /uploads", "k")
 }
 
-/// Lets so many steps pass, and holds up the next for ever.
-struct Cliff {
-    left: AtomicUsize,
-    reached: Notify,
-}
-
-impl Cliff {
-    fn after(steps: usize) -> Arc<Self> {
-        Arc::new(Self {
-            left: AtomicUsize::new(steps),
-            reached: Notify::new(),
-        })
-    }
-
-    async fn step(&self) {
-        let passes = |left: usize| left.checked_sub(1);
-        let left = &self.left;
-        if left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, passes)
-            .is_err()
-        {
-            self.reached.notify_one();
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-#[async_trait]
-impl Gate for Cliff {
-    async fn pass(&self, _: &'static str) -> Result<()> {
-        self.step().await;
-        Ok(())
-    }
-}
-
-/// The same before every command.
-struct Commands(Arc<Cliff>);
-
-#[async_trait]
-impl Pace for Commands {
-    async fn pass(&self, _: &'static str) -> Result<Box<dyn Send>> {
-        self.0.step().await;
-        Ok(Box::new(()))
-    }
-}
-
-/// A store, and the same for somebody who dies after so many steps.
-enum Ground {
-    Embedded(Home),
-    Mongo(MongoStore),
-}
-
-impl Ground {
-    async fn embedded() -> Self {
-        Self::Embedded(Home::open(Mode::Durable).await)
-    }
-
-    async fn mongo() -> Self {
-        let store = MongoStore::open(&Mongo::shared().database(), chrono_tz::Tz::UTC).await;
-        Self::Mongo(store.expect("opens"))
-    }
-
-    fn store(&self) -> Arc<dyn Store> {
-        match self {
-            Self::Embedded(home) => home.store.clone(),
-            Self::Mongo(store) => Arc::new(store.clone()),
-        }
-    }
-
-    fn behind(&self, cliff: &Arc<Cliff>) -> Arc<dyn Store> {
-        match self {
-            Self::Embedded(home) => Arc::new(Staged::new(home.store.clone(), cliff.clone(), None)),
-            Self::Mongo(store) => Arc::new(store.tuned(Tuning {
-                pace: Some(Arc::new(Commands(Arc::clone(cliff)))),
-                ..Tuning::default()
-            })),
-        }
-    }
-}
-
-fn ingest(store: Arc<dyn Store>) -> Ingest {
-    let limits = Limits {
-        receive: receive::Limits::default(),
-        parse: parse::Limits::default(),
-        rejections: 10,
-        event_types: 10,
-        days: 10,
-        batch_ttl: None,
-        lease: Duration::from_secs(30),
-    };
-    Ingest::new(store, Arc::new(Fixed::default()), limits, "w".into())
-}
-
 fn body() -> impl Stream<Item = std::result::Result<Bytes, IngestError>> {
     stream::iter([Ok(Bytes::from(CSV))])
 }
@@ -141,34 +34,6 @@ fn body() -> impl Stream<Item = std::result::Result<Bytes, IngestError>> {
 async fn upload(store: Arc<dyn Store>) -> std::result::Result<Kept, IngestError> {
     let options = UploadOptions::default();
     ingest(store).upload_once(key(), options, body()).await
-}
-
-/// Runs until it is done or falls off the cliff, where it ends.
-async fn until_it_dies<T>(cliff: &Cliff, work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        done = work => Some(done),
-        () = cliff.reached.notified() => None,
-    }
-}
-
-async fn all(store: &dyn Store, status: BatchStatus) -> Vec<BatchId> {
-    let filter = BatchFilter {
-        statuses: vec![status],
-        before: None,
-    };
-    let all = store.list_batches(&filter, 10).await.expect("lists");
-    all.into_iter().map(|batch| batch.id).collect()
-}
-
-/// What the sweep does to uploads whose lease stands still.
-async fn give_up_what_died(store: &dyn Store) {
-    for id in all(store, BatchStatus::Receiving).await {
-        let abandon = BatchChange::Abandon {
-            at: Fixed::epoch(),
-            renewals: Some(0),
-        };
-        store.change_batch(id, &abandon).await.expect("gives up");
-    }
 }
 
 /// Lets an upload die after each number of steps; gives how many it takes in all.

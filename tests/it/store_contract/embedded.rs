@@ -5,10 +5,10 @@ use std::{fs::File, path::Path};
 use chrono_tz::Tz;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use tallymill::{
-    model::{Day, JobId, TextColumn},
+    model::{Day, JobId, TextColumn, Transfer, TransferId},
     store::{
-        BatchStore, Claim, ClaimStore, EventFilter, EventStore, JobStore, MetricStore, Position,
-        Projection, StoreError,
+        Appended, BatchStore, Claim, ClaimStore, EventFilter, EventStore, JobStore, MetricStore,
+        Position, Projection, Room, StoreError, TransferStore,
         embedded::{EmbeddedStore, Mode},
     },
 };
@@ -133,6 +133,44 @@ async fn what_unfinished_uploads_left_is_removed_at_the_next_start() {
     std::fs::write(&left, b"PAR1").expect("writes");
     open(dir.path(), Tz::UTC).await.expect("opens");
     assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn parts_of_nothing_are_removed_and_files_end_before_a_part_that_is_missing() {
+    let Home { store, dir } = Home::open(Mode::Durable).await;
+    let file = Transfer {
+        id: TransferId::at(at(1)),
+        length: 9,
+        options: Default::default(),
+        profile: None,
+        outcome: None,
+        moved_at: at(1),
+    };
+    let room = Room {
+        transfers: 1,
+        bytes: 9,
+    };
+    assert!(store.open_transfer(&file, room).await.expect("opens"));
+    for (start, part) in [(0, "abc"), (3, "def"), (6, "ghi")] {
+        let appended = store.append_part(file.id, start, part.into(), at(1)).await;
+        assert_eq!(appended.expect("appends"), Appended::Until(start + 3));
+    }
+    drop(store);
+    let parts = dir.path().join("parts");
+    std::fs::write(parts.join("of-nothing"), "x").expect("writes");
+    for part in std::fs::read_dir(&parts).expect("lists") {
+        let path = part.expect("a name").path();
+        if std::fs::read(&path).expect("reads") == b"def" {
+            std::fs::remove_file(path).expect("removes");
+        }
+    }
+    for left in [2, 1] {
+        let store = open(dir.path(), Tz::UTC).await.expect("opens");
+        let found = store.transfer(file.id).await.expect("reads");
+        assert_eq!(found.map(|(_, end)| end), Some(3));
+        let kept = std::fs::read_dir(&parts).expect("lists").count();
+        assert_eq!(kept, left, "what was cut off goes at the next start");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod keys;
 mod metrics;
 mod mongo;
 mod profiles;
+mod transfers;
 
 macro_rules! contract {
     ($($subject:ident { $($case:ident)+ })+) => {
@@ -109,5 +110,12 @@ contract! {
         a_profile_put_again_is_replaced
         there_are_no_more_profiles_than_may_be
         pages_of_profiles_neither_skip_nor_repeat_under_inserts
+    }
+    transfers {
+        a_file_grows_by_parts_that_begin_where_it_ends
+        of_parts_that_begin_at_one_place_one_is_taken
+        nothing_is_appended_to_what_has_an_outcome_and_that_is_written_once
+        there_is_room_for_so_many_files_and_bytes
+        a_file_of_which_nothing_arrives_is_forgotten_with_its_parts
     }
 }

@@ -1,0 +1,151 @@
+//! What the headers of a tus request say: version, offset, length, options and checksum.
+
+use actix_web::{HttpRequest, http::header};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::super::problem::{Code, Problem};
+use crate::{model::Instant, transfer::Checksum};
+
+/// The version of the protocol.
+pub(super) const VERSION: &str = "1.0.0";
+/// The type of a body that holds a piece of a file.
+pub(super) const CHUNK_TYPE: &str = "application/offset+octet-stream";
+/// Pairs of metadata.
+const PAIRS: usize = 32;
+/// What clients send along of themselves, and says nothing here.
+const IGNORED: [&str; 3] = ["filetype", "type", "relativePath"];
+
+/// The headers of a request in a version that is spoken here.
+pub(super) struct Headers<'a>(&'a HttpRequest);
+
+impl<'a> Headers<'a> {
+    pub(super) fn of(request: &'a HttpRequest) -> Result<Self, Problem> {
+        let said = Self(request);
+        if said.text("Tus-Resumable") == Some(VERSION) {
+            return Ok(said);
+        }
+        let why = format!("this is tus {VERSION}: send `Tus-Resumable: {VERSION}`");
+        Err(Problem::new(Code::TusVersion, why))
+    }
+
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.0.headers().get(name)?.to_str().ok().map(str::trim)
+    }
+
+    fn number(&self, name: &str) -> Result<u64, Problem> {
+        let text = self.text(name).unwrap_or_default();
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = digits.then(|| text.parse().ok()).flatten();
+        number.ok_or_else(|| bad(format!("`{name}` is needed, a whole number of bytes")))
+    }
+
+    pub(super) fn length(&self) -> Result<u64, Problem> {
+        if self.0.headers().contains_key("Upload-Defer-Length") {
+            let why = "`Upload-Defer-Length` is not supported: send `Upload-Length`";
+            return Err(bad(why.into()));
+        }
+        self.number("Upload-Length")
+    }
+
+    pub(super) fn offset(&self) -> Result<u64, Problem> {
+        self.number("Upload-Offset")
+    }
+
+    pub(super) fn has_chunk(&self) -> bool {
+        let kind = self.0.headers().get(header::CONTENT_TYPE);
+        kind.is_some_and(|kind| kind.as_bytes() == CHUNK_TYPE.as_bytes())
+    }
+
+    pub(super) fn checksum(&self) -> Result<Option<Checksum>, Problem> {
+        let Some(text) = self.text("Upload-Checksum") else {
+            return Ok(None);
+        };
+        let checksum = text.parse::<Checksum>();
+        checksum
+            .map(Some)
+            .map_err(|why| bad(format!("`Upload-Checksum`: {why}")))
+    }
+
+    /// Upload options by their names, and `filename` for `name`.
+    pub(super) fn options(&self) -> Result<Vec<(String, String)>, Problem> {
+        let text = self.text("Upload-Metadata").unwrap_or_default();
+        let mut pairs = Vec::new();
+        for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
+            if pairs.len() == PAIRS {
+                return Err(bad(format!(
+                    "`Upload-Metadata` has more than {PAIRS} pairs"
+                )));
+            }
+            pairs.push(read_pair(pair)?);
+        }
+        let named = pairs.iter().any(|(name, _)| name == "name");
+        let said_better = |name: &str| named && name == "filename";
+        pairs.retain(|(name, _)| !(IGNORED.contains(&name.as_str()) || said_better(name)));
+        for (name, _) in &mut pairs {
+            if name == "filename" {
+                "name".clone_into(name);
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+fn read_pair(pair: &str) -> Result<(String, String), Problem> {
+    let (name, value) = pair.trim().split_once(' ').unwrap_or((pair.trim(), ""));
+    let value = STANDARD.decode(value.trim()).ok();
+    let value = value.and_then(|value| String::from_utf8(value).ok());
+    let value = value.ok_or_else(|| {
+        let name: String = name.chars().take(80).collect();
+        bad(format!(
+            "`{name}` in `Upload-Metadata` is not UTF-8 text in Base64"
+        ))
+    })?;
+    Ok((name.to_owned(), value))
+}
+
+fn bad(why: String) -> Problem {
+    Problem::new(Code::BadUpload, why)
+}
+
+/// An instant as headers carry it (RFC 9110, 5.6.7).
+pub(super) fn http_date(at: Instant) -> String {
+    at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn options(metadata: &str) -> Result<Vec<(String, String)>, Problem> {
+        let request = TestRequest::default()
+            .insert_header(("Tus-Resumable", VERSION))
+            .insert_header(("Upload-Metadata", metadata))
+            .to_http_request();
+        Headers::of(&request).expect("the version").options()
+    }
+
+    #[test]
+    fn metadata_names_options_and_the_file() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        for (metadata, expected) in [
+            ("", vec![]),
+            (
+                "filename w6QuY3N2,source Y3Jt, filetype dGV4dC9jc3Y=",
+                vec![pair("name", "ä.csv"), pair("source", "crm")],
+            ),
+            (
+                "name YS5jc3Y=,filename Yi5jc3Y=",
+                vec![pair("name", "a.csv")],
+            ),
+            ("source", vec![pair("source", "")]),
+        ] {
+            assert_eq!(options(metadata).expect("is read"), expected, "{metadata}");
+        }
+        let many = "a YQ==,".repeat(PAIRS + 1);
+        for metadata in ["source ?", "source /w==", "a b c", &many] {
+            assert!(options(metadata).is_err(), "{metadata}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Files that arrive in parts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tallymill::{
+    model::{Transfer, TransferId, TransferOutcome},
+    store::{Appended, Room, Store},
+};
+use tokio::task::JoinSet;
+
+use crate::helpers::stock::{at, id};
+
+const ROOM: Room = Room {
+    transfers: 3,
+    bytes: 100,
+};
+
+fn file(seconds: u64, length: u64) -> Transfer {
+    let option = ("source".to_owned(), "crm".to_owned());
+    Transfer {
+        id: TransferId::at(at(seconds)),
+        length,
+        options: [option].into(),
+        profile: Some("shop".parse().expect("a name")),
+        outcome: None,
+        moved_at: at(seconds),
+    }
+}
+
+async fn open(store: &dyn Store, seconds: u64, length: u64) -> TransferId {
+    let file = file(seconds, length);
+    assert!(store.open_transfer(&file, ROOM).await.expect("opens"));
+    let found = store.transfer(file.id).await.expect("reads");
+    assert_eq!(found, Some((file.clone(), 0)));
+    file.id
+}
+
+async fn append(store: &dyn Store, id: TransferId, start: u64, bytes: &'static [u8]) -> Appended {
+    let bytes = Bytes::from_static(bytes);
+    let appended = store.append_part(id, start, bytes, at(50)).await;
+    appended.expect("answers")
+}
+
+async fn whole(store: &dyn Store, id: TransferId) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(part) = store.part(id, all.len() as u64).await.expect("reads") {
+        all.extend_from_slice(&part);
+    }
+    all
+}
+
+pub(super) async fn a_file_grows_by_parts_that_begin_where_it_ends(store: Arc<dyn Store>) {
+    let store = &*store;
+    let file = open(store, 1, 11).await;
+    assert_eq!(append(store, file, 0, b"hello ").await, Appended::Until(6));
+    for wrong in [0, 5, 7] {
+        let appended = append(store, file, wrong, b"x").await;
+        assert_eq!(appended, Appended::Elsewhere(6));
+    }
+    assert_eq!(append(store, file, 6, b"world").await, Appended::Until(11));
+    let (now, end) = store
+        .transfer(file)
+        .await
+        .expect("reads")
+        .expect("is there");
+    assert_eq!((now.moved_at, end), (at(50), 11));
+    assert_eq!(whole(store, file).await, b"hello world");
+    let nobody = append(store, TransferId::at(at(9)), 0, b"x").await;
+    assert_eq!(nobody, Appended::Closed);
+}
+
+pub(super) async fn of_parts_that_begin_at_one_place_one_is_taken(store: Arc<dyn Store>) {
+    let file = open(&*store, 1, 100).await;
+    for round in 0..4 {
+        let mut parts = JoinSet::new();
+        for part in [&b"aaa"[..], b"bbb", b"ccc", b"ddd", b"eee"] {
+            let store = Arc::clone(&store);
+            parts.spawn(async move { (append(&*store, file, round * 3, part).await, part) });
+        }
+        let mut taken = Vec::new();
+        while let Some(done) = parts.join_next().await {
+            match done.expect("no panic") {
+                (Appended::Until(end), part) => {
+                    assert_eq!(end, round * 3 + 3);
+                    taken.push(part);
+                }
+                (Appended::Elsewhere(end), _) => assert_eq!(end, round * 3 + 3),
+                (Appended::Closed, _) => panic!("it is open"),
+            }
+        }
+        assert_eq!(taken.len(), 1, "round {round}");
+        assert!(whole(&*store, file).await.ends_with(taken[0]));
+    }
+}
+
+pub(super) async fn nothing_is_appended_to_what_has_an_outcome_and_that_is_written_once(
+    store: Arc<dyn Store>,
+) {
+    let store = &*store;
+    for (n, outcome) in [
+        TransferOutcome::Stored { batch: id(1) },
+        TransferOutcome::Duplicate { batch: id(1) },
+        TransferOutcome::Refused { reply: "{}".into() },
+        TransferOutcome::Terminated,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = open(store, n as u64, 9).await;
+        append(store, file, 0, b"abc").await;
+        assert!(
+            store
+                .settle_transfer(file, &outcome)
+                .await
+                .expect("settles")
+        );
+        let other = TransferOutcome::Stored { batch: id(2) };
+        let again = store.settle_transfer(file, &other).await;
+        assert!(!again.expect("answers"));
+        let (now, _) = store
+            .transfer(file)
+            .await
+            .expect("reads")
+            .expect("is there");
+        assert_eq!(now.outcome, Some(outcome));
+        assert_eq!(append(store, file, 3, b"d").await, Appended::Closed);
+        for _ in 0..2 {
+            store.drop_parts(file).await.expect("drops, also again");
+        }
+        assert_eq!(whole(store, file).await, b"");
+    }
+    let nobody = TransferId::at(at(9));
+    let settled = store.settle_transfer(nobody, &TransferOutcome::Terminated);
+    assert!(!settled.await.expect("answers"));
+}
+
+pub(super) async fn there_is_room_for_so_many_files_and_bytes(store: Arc<dyn Store>) {
+    let store = &*store;
+    let room = async |length| {
+        let opened = store.open_transfer(&file(1, length), ROOM).await;
+        opened.expect("answers")
+    };
+    let first = open(store, 1, 60).await;
+    assert!(!room(41).await, "too many bytes");
+    open(store, 1, 20).await;
+    open(store, 1, 1).await;
+    assert!(!room(1).await, "too many files");
+    let over = TransferOutcome::Terminated;
+    assert!(store.settle_transfer(first, &over).await.expect("settles"));
+    assert!(room(79).await);
+}
+
+pub(super) async fn a_file_of_which_nothing_arrives_is_forgotten_with_its_parts(
+    store: Arc<dyn Store>,
+) {
+    let store = &*store;
+    let (old, moved, done) = (
+        open(store, 1, 9).await,
+        open(store, 2, 9).await,
+        open(store, 3, 9).await,
+    );
+    for file in [moved, done] {
+        append(store, file, 0, b"abc").await;
+    }
+    let over = TransferOutcome::Stored { batch: id(1) };
+    assert!(store.settle_transfer(done, &over).await.expect("settles"));
+    while store.prune_transfers(at(40)).await.expect("prunes") {}
+    assert_eq!(store.transfer(old).await.expect("reads"), None);
+    for file in [moved, done] {
+        assert!(store.transfer(file).await.expect("reads").is_some());
+    }
+    while store.prune_transfers(at(51)).await.expect("prunes") {}
+    for file in [moved, done] {
+        assert_eq!(store.transfer(file).await.expect("reads"), None);
+        assert_eq!(whole(store, file).await, b"");
+    }
+}
