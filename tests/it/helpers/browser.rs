@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use super::process::eventually;
 
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -31,6 +31,8 @@ const FLAGS: [&str; 11] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    // A page that still scrolls by itself moves what is about to be clicked.
+    "--force-prefers-reduced-motion",
     "--lang=en-US",
 ];
 /// Longest wait for the browser to go.
