@@ -24,6 +24,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     status: Option<String>,
+    parent: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
 }
@@ -33,8 +34,10 @@ pub(super) async fn list(
     query: Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     let status = query.status.as_deref().map(status_of).transpose()?;
+    let parent = query.parent.as_deref().map(id).transpose()?;
     let limit = page_limit(query.limit)?;
-    let page = query::batches(at.store.as_ref(), status, limit, query.cursor.as_deref()).await?;
+    let cursor = query.cursor.as_deref();
+    let page = query::batches(at.store.as_ref(), status, parent, limit, cursor).await?;
     Ok(HttpResponse::Ok().json(view::page(page, |batch| view::batch(batch).into())))
 }
 

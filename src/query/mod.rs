@@ -69,13 +69,18 @@ fn page<T>(mut data: Vec<T>, limit: usize, next: impl Fn(&T) -> Cursor) -> Page<
 pub async fn batches(
     store: &dyn Store,
     status: Option<BatchStatus>,
+    parent: Option<BatchId>,
     limit: usize,
     after: Option<&str>,
 ) -> std::result::Result<Page<Batch>, QueryError> {
-    let list = format!("batches {}", status.map_or("", BatchStatus::as_str));
+    let mut list = format!("batches {}", status.map_or("", BatchStatus::as_str));
+    if let Some(parent) = parent {
+        list += &format!(" of {parent}");
+    }
     let before: Option<BatchId> = after.map(|text| Cursor::read(&list, text)).transpose()?;
     let filter = BatchFilter {
         statuses: status.into_iter().collect(),
+        parent,
         before,
     };
     let data = store.list_batches(&filter, limit + 1).await?;

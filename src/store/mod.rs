@@ -102,6 +102,8 @@ pub enum Sealed {
 pub struct BatchFilter {
     /// In one of these states; all visible ones if empty.
     pub statuses: Vec<BatchStatus>,
+    /// Mended rows of this one.
+    pub parent: Option<BatchId>,
     /// Older than this one (the last of the page before).
     pub before: Option<BatchId>,
 }

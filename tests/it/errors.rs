@@ -204,6 +204,10 @@ async fn mended_rows_mean_what_those_of_their_parent_meant() {
         .json();
     assert_eq!(known["parent"], parent);
 
+    let listed = app.get(&format!("/batches?parent={parent}")).await.json();
+    assert_eq!(listed["data"][0]["batch_id"], child["batch_id"]);
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(1));
+
     let stated = app
         .upload(
             &format!("?parent={parent}&source=other"),

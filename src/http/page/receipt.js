@@ -163,6 +163,20 @@ function process(control, force) {
   });
 }
 
+/** Names the batches that hold these rows, mended. */
+async function mendedIn(parent, place) {
+  try {
+    const { data } = await get('batches', { parent, limit: 20 });
+    if (data.length === 0) return;
+    fill(place, 'Mended in ', data.flatMap((child, i) => [
+      i ? ', ' : null,
+      el('a', { href: `#batch/${encodeURIComponent(child.batch_id)}` }, fileName(child)), ` (${plural(child.inserted_count, 'row')})`,
+    ]), '.');
+  } catch (fault) {
+    showProblem(problem, fault);
+  }
+}
+
 /** Sends the rejected rows once more, read in another way. */
 async function sendAgain(parent, options) {
   clearProblem(problem);
@@ -238,6 +252,8 @@ function rejections(batch) {
     `Send these again, timestamps read as ${value} (${plural(rows, 'row')})`,
     event => busy(event.currentTarget, () => sendAgain(batch.batch_id, { [option]: value })),
     { class: 'send-again' }));
+  const children = el('p', { class: 'small' });
+  mendedIn(batch.batch_id, children);
   const mended = button('Upload mended rows…', () => emit('mend', { parent: batch.batch_id }), { id: 'mend-button' });
   return el('section', { 'aria-label': 'Rejected rows' },
     el('div', { class: 'part-head' },
@@ -245,5 +261,5 @@ function rejections(batch) {
       el('p', { class: 'links' },
         el('a', { id: 'errors-csv', href: address(batchPath(batch.batch_id, '/errors.csv')), download: '' }, 'Download to mend (CSV)'), ' ',
         el('a', { id: 'errors-link', href: address(batchPath(batch.batch_id, '/errors')) }, 'as JSON'))),
-    list.node, el('div', { class: 'actions' }, note, more, again, mended));
+    list.node, children, el('div', { class: 'actions' }, note, more, again, mended));
 }

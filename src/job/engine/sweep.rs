@@ -226,6 +226,7 @@ impl Sweep {
     async fn all(&self, status: BatchStatus) -> Result<Vec<(BatchId, (String, u64))>> {
         let mut filter = BatchFilter {
             statuses: vec![status],
+            parent: None,
             before: None,
         };
         let mut all = Vec::new();

@@ -80,6 +80,7 @@ async fn expire(runner: &Runner) -> Result<(), WorkError> {
     let now = runner.clock.now();
     let mut filter = BatchFilter {
         statuses: vec![BatchStatus::Uploaded],
+        parent: None,
         before: None,
     };
     loop {

@@ -60,7 +60,11 @@ impl BatchStore for EmbeddedStore {
     }
 
     async fn list_batches(&self, filter: &BatchFilter, limit: usize) -> Result<Vec<Batch>> {
-        let BatchFilter { statuses, before } = filter.clone();
+        let BatchFilter {
+            statuses,
+            parent,
+            before,
+        } = filter.clone();
         let visible = |status: &BatchStatus| *status != BatchStatus::Receiving;
         let statuses = if statuses.is_empty() {
             BatchStatus::ALL.into_iter().filter(visible).collect()
@@ -69,12 +73,32 @@ impl BatchStore for EmbeddedStore {
         };
         // Ids sort by time, and no id is above this one.
         let before = before.map_or_else(|| "g".to_owned(), |id| id.to_string());
+        // Each form has an index of its own.
+        let sql = match parent {
+            None => {
+                "SELECT doc FROM batches WHERE status = ?1 AND sealed = ?4 AND id < ?2 AND ?5 IS NULL ORDER BY id DESC LIMIT ?3"
+            }
+            Some(_) => {
+                "SELECT doc FROM batches WHERE json_extract(doc, '$.receipt.parent') = ?5 AND +status = ?1 AND +sealed = ?4 AND id < ?2
+                 ORDER BY id DESC LIMIT ?3"
+            }
+        };
+        let parent = parent.map(|id| id.to_string());
         self.db
             .read(move |db| {
                 let mut newest = Vec::new();
                 for status in statuses {
-                    let mut page = db.prepare_cached("SELECT doc FROM batches WHERE status = ?1 AND sealed = ?4 AND id < ?2 ORDER BY id DESC LIMIT ?3")?;
-                    let found = page.query_map(params![status.as_str(), before, limit, status != BatchStatus::Receiving], |row| row.get::<_, String>(0))?;
+                    let mut page = db.prepare_cached(sql)?;
+                    let found = page.query_map(
+                        params![
+                            status.as_str(),
+                            before,
+                            limit,
+                            status != BatchStatus::Receiving,
+                            parent
+                        ],
+                        |row| row.get::<_, String>(0),
+                    )?;
                     for doc in found {
                         newest.push(from_json::<Batch>("a batch", &doc?)?);
                     }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 5] = [
+const STEPS: [(&str, &str); 6] = [
     (
         "0001_start",
         include_str!("../../../migrations/sqlite/0001_start.sql"),
@@ -25,6 +25,10 @@ const STEPS: [(&str, &str); 5] = [
     (
         "0005_transfers",
         include_str!("../../../migrations/sqlite/0005_transfers.sql"),
+    ),
+    (
+        "0006_parents",
+        include_str!("../../../migrations/sqlite/0006_parents.sql"),
     ),
 ];
 

@@ -98,6 +98,9 @@ impl BatchStore for MongoStore {
         };
         let statuses: Vec<_> = statuses.iter().map(|status| status.as_str()).collect();
         let mut these = doc! { "status": { "$in": statuses }, "listed": true };
+        if let Some(parent) = filter.parent {
+            these.insert("receipt.parent", parent.to_string());
+        }
         if let Some(before) = filter.before {
             these.insert("_id", doc! { "$lt": before.to_string() });
         }

@@ -16,7 +16,7 @@ use super::{
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first; a step that was released is never edited.
-const STEPS: [(&str, &str); 5] = [
+const STEPS: [(&str, &str); 6] = [
     (
         "0001_start",
         include_str!("../../../migrations/mongo/0001_start.json"),
@@ -36,6 +36,10 @@ const STEPS: [(&str, &str); 5] = [
     (
         "0005_transfers",
         include_str!("../../../migrations/mongo/0005_transfers.json"),
+    ),
+    (
+        "0006_parents",
+        include_str!("../../../migrations/mongo/0006_parents.json"),
     ),
 ];
 

@@ -128,6 +128,7 @@ pub(crate) fn ingest(store: Arc<dyn Store>) -> Ingest {
 pub(crate) async fn all(store: &dyn Store, status: BatchStatus) -> Vec<BatchId> {
     let filter = BatchFilter {
         statuses: vec![status],
+        parent: None,
         before: None,
     };
     let all = store.list_batches(&filter, 10).await.expect("lists");

@@ -100,6 +100,7 @@ pub(super) async fn upload(
     content[..8].copy_from_slice(&seed.to_be_bytes());
     let filter = BatchFilter {
         statuses: vec![BatchStatus::Deleting, BatchStatus::Deleted],
+        parent: None,
         before: None,
     };
     let gone = unstaged.list_batches(&filter, 100).await?;

@@ -355,6 +355,7 @@ impl World {
         ];
         let filter = BatchFilter {
             statuses,
+            parent: None,
             before: None,
         };
         let found = self
