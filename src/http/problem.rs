@@ -294,7 +294,9 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
         ParseError::LabelTooLong { limit, .. } => {
             Problem::new(Code::BadHeader, detail).with("limit", *limit)
         }
-        ParseError::HeaderNotText { line }
+        ParseError::RowAboveHeader { line, .. }
+        | ParseError::AnotherHeader { line }
+        | ParseError::HeaderNotText { line }
         | ParseError::HeaderUnclosedQuote { line }
         | ParseError::CarriageReturnOnly { line }
         | ParseError::Misread { line } => Problem::new(Code::BadHeader, detail).with("line", *line),

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     ingest::{Accepted, DryRun, Kept, UploadOptions},
-    model::RequestKey,
+    model::{BatchId, RequestKey},
     query,
     receive::Packing,
 };
@@ -112,6 +112,7 @@ where
             broken @ BodyFault::Broken(_) => broken,
         })
     });
+    let parent = options.parent;
     let outcome = match key {
         _ if options.dry_run => {
             let seen = at.ingest.dry_run(&options, watched).await;
@@ -128,8 +129,10 @@ where
     };
     match outcome {
         Ok(Outcome::Seen(run)) => Ok(HttpResponse::Ok().json(view::dry_run(&run))),
-        Ok(Outcome::Kept(Kept::Now(accepted))) => reply(at, accepted).await,
-        Ok(Outcome::Kept(Kept::Before(accepted))) => reply(at, accepted).await.map(key::replayed),
+        Ok(Outcome::Kept(Kept::Now(accepted))) => reply(at, accepted, parent).await,
+        Ok(Outcome::Kept(Kept::Before(accepted))) => {
+            reply(at, accepted, parent).await.map(key::replayed)
+        }
         Err(why) => {
             let problem = form_fault.borrow_mut().take().unwrap_or_else(|| why.into());
             body::drain(body).await;
@@ -146,7 +149,11 @@ enum Outcome {
     Seen(Box<DryRun>),
 }
 
-async fn reply(at: &Context, accepted: Accepted) -> Result<HttpResponse, Problem> {
+async fn reply(
+    at: &Context,
+    accepted: Accepted,
+    parent: Option<BatchId>,
+) -> Result<HttpResponse, Problem> {
     match accepted {
         Accepted::New(batch) => {
             let errors = batches::first_errors(at, &batch).await?;
@@ -162,6 +169,13 @@ async fn reply(at: &Context, accepted: Accepted) -> Result<HttpResponse, Problem
             let errors = batches::first_errors(at, &first).await?;
             let mut view = view::receipt(&first, &errors);
             view.insert("duplicate_of".into(), id.to_string().into());
+            let known = first.receipt.as_ref().and_then(|receipt| receipt.parent);
+            if let Some(parent) = parent.filter(|parent| Some(*parent) != known) {
+                let note = format!(
+                    "this very file was uploaded before, and not as mended rows of {parent}: nothing was changed; undo that batch and upload the file again to link them"
+                );
+                view.insert("note".into(), note.into());
+            }
             Ok(HttpResponse::Ok().json(view))
         }
     }

@@ -2,13 +2,26 @@
 
 use sha2::{Digest, Sha256};
 
-use super::UploadOptions;
+use super::{Strictness, UploadOptions};
 use crate::{
     parse::{self, Dialect},
     receive,
 };
 
 impl UploadOptions {
+    /// Names what a request asks for: its content, how many bad rows it allows, and whose rows they are.
+    pub(super) fn request_digest(&self, sha256: &[u8; 32]) -> [u8; 32] {
+        let content = self.content_key(sha256);
+        if self.strictness == Strictness::default() && self.parent.is_none() {
+            return content;
+        }
+        let parent = self.parent.map(|id| id.to_string()).unwrap_or_default();
+        let mut hash = Sha256::new();
+        hash.update(content);
+        hash.update(format!("{}\n{parent}", self.strictness));
+        hash.finalize().into()
+    }
+
     /// Names the content of a file together with every option that changes what it comes to.
     #[must_use]
     pub fn content_key(&self, sha256: &[u8; 32]) -> [u8; 32] {
@@ -37,6 +50,7 @@ impl UploadOptions {
             timestamp_format,
             time_zone,
             dialect,
+            mended: _,
         } = parse;
         let mut hash = Sha256::new();
         // The form is stored, so it never changes; a new one gets a new number.

@@ -54,7 +54,7 @@ impl Ingest {
         let died = match self.earlier(key).await? {
             Earlier::Made(content, accepted) => {
                 let received = self.only_read(&options, body).await?;
-                return if content == Some(options.content_key(&received.sha256)) {
+                return if content == Some(options.request_digest(&received.sha256)) {
                     Ok(Kept::Before(accepted))
                 } else {
                     Err(IngestError::KeyReused)

@@ -258,6 +258,7 @@ impl UploadOptions {
                 let parent = value.trim().parse();
                 let clipped = || OptionFault::NoParent(value.chars().take(80).collect());
                 self.parent = Some(parent.map_err(|_| clipped())?);
+                self.parse.mended = true;
             }
             "dry_run" => {
                 let flag = value.trim().parse();

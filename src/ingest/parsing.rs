@@ -11,7 +11,7 @@ use super::{
     survey::{Survey, TooMany},
 };
 use crate::{
-    model::{ColumnRole, Columns, Identity, IdentityBy, mended::ADDED},
+    model::{ColumnRole, Columns, Identity, IdentityBy},
     parse::{Header, Parsed, Parser, Required, Summary},
     receive::{self, Broken, ReceiveError, Received, Text},
 };
@@ -233,9 +233,8 @@ fn columns(header: &Header, identity: &IdentityBy) -> Columns {
             roles[at] = role;
         }
     }
-    if header.mended {
-        let own = roles.len() - ADDED.len();
-        roles[own..].fill(ColumnRole::Ignored);
+    for at in &header.added {
+        roles[*at] = ColumnRole::Ignored;
     }
     let open = header.hint_id_column && *identity == IdentityBy::EventId;
     let hint = open.then(|| {

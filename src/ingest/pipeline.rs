@@ -175,9 +175,10 @@ impl Ingest {
         let expires_at = self.limits.batch_ttl.map(|kept| batch.created_at + kept);
         let (receipt, sha256) = taken.receipt(options, expires_at)?;
         let content = options.content_key(&sha256);
+        let asked = options.request_digest(&sha256);
         if let Some(key) = key {
             // Before the seal: from then on the batch speaks for the key, whatever becomes of this process.
-            self.note_content(key, batch, content).await?;
+            self.note_content(key, batch, asked).await?;
         }
         let sealed = self.store.seal(batch.id, receipt, content).await;
         let sealed = sealed.map_err(|source| IngestError::OutcomeUnknown {
@@ -185,7 +186,7 @@ impl Ingest {
             source,
         })?;
         if let (Some(key), Sealed::DuplicateOf(first)) = (key, &sealed) {
-            self.note_duplicate(key, batch, *first, content).await?;
+            self.note_duplicate(key, batch, *first, asked).await?;
         }
         Ok(sealed)
     }

@@ -9,10 +9,17 @@ pub const ADDED: [&str; 3] = ["_line", "_error_code", "_error"];
 /// Stands where something could not be kept or has to be filled in; a row that still has it is refused.
 pub const MARK: char = '\u{fffd}';
 
-/// Whether these labels are those of a file of rejected rows.
-pub fn is_mended<'a>(labels: impl DoubleEndedIterator<Item = &'a str>) -> bool {
-    let mut last = labels.rev();
-    ADDED.iter().rev().all(|added| last.next() == Some(*added))
+/// Where among these labels the added ones stand: people move columns, and take some away.
+pub fn added<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<usize> {
+    let places = labels.enumerate();
+    let is_added = |(at, label): (usize, &str)| ADDED.contains(&label).then_some(at);
+    places.filter_map(is_added).collect()
+}
+
+/// Whether so many added columns tell a file of rejected rows: two, since one may be somebody's own.
+#[must_use]
+pub fn is_mended(added: usize) -> bool {
+    added >= 2
 }
 
 /// Whether a cell is one that is written with one apostrophe more: any number of them in front of what begins a formula.
@@ -42,14 +49,11 @@ impl MendedFile {
     /// For rows under these labels.
     #[must_use]
     pub fn new(labels: &[String], delimiter: char) -> Self {
-        let before = if is_mended(labels.iter().map(String::as_str)) {
-            labels.len() - ADDED.len()
-        } else {
-            labels.len()
-        };
+        let folded: Vec<_> = labels.iter().map(|label| label.to_lowercase()).collect();
+        let added = added(folded.iter().map(String::as_str));
         Self {
             delimiter,
-            kept: (0..labels.len()).map(|at| at < before).collect(),
+            kept: (0..labels.len()).map(|at| !added.contains(&at)).collect(),
         }
     }
 
@@ -108,7 +112,8 @@ impl MendedFile {
         if missing {
             fitted[cells.len()].push(MARK);
         } else if *clipped || faults.iter().any(|fault| broken(fault.code)) {
-            fitted[width - 1].push(MARK);
+            let last = self.kept.iter().rposition(|kept| *kept);
+            fitted[last.unwrap_or(width - 1)].push(MARK);
         }
         fitted
     }

@@ -28,7 +28,9 @@ impl FromStr for ProfileName {
     fn from_str(text: &str) -> Result<Self, BadId> {
         let known =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-        if (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(known) {
+        // A name of dots alone is a place in a path, not a name.
+        let named = text.bytes().any(|byte| byte != b'.');
+        if (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(known) && named {
             Ok(Self(text.to_owned()))
         } else {
             let expected = "the name of a profile (1 to 64 of a-z, 0-9, `.`, `_` and `-`)";
@@ -77,7 +79,7 @@ mod tests {
         for name in ["a", "crm.eu-1_x", &"a".repeat(64)] {
             assert_eq!(name.parse::<ProfileName>().expect("a name").as_str(), name);
         }
-        for text in ["", "A", "a b", "ä", "a/b", &"a".repeat(65)] {
+        for text in ["", ".", "..", "A", "a b", "ä", "a/b", &"a".repeat(65)] {
             assert!(text.parse::<ProfileName>().is_err(), "{text}");
         }
         assert!(serde_json::from_str::<ProfileName>("\"A\"").is_err());

@@ -5,10 +5,11 @@ use super::{
     Limits,
     cells::Cells,
     dialect::{Dialect, Escape, Wish},
-    field::Required,
+    field::{self, Required},
     frame::{Block, Frame, Kind},
     header::Header,
     scan::Rules,
+    timestamp::Timestamps,
 };
 
 /// Text that a header is looked for in.
@@ -28,21 +29,29 @@ pub(super) struct Found {
     pub(super) skip: usize,
     /// Lines above the header.
     pub(super) lines: u32,
+    /// Labels of the header; 0 if none was found.
+    labels: usize,
+}
+
+/// What a header has to hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// What `columns=` says.
+    pub(super) mapped: &'a [(Required, String)],
+    /// Whether the rows are said to have gone out to be mended.
+    pub(super) mended: bool,
+    pub(super) limits: Limits,
 }
 
 /// Looks for the header of a file that begins with `head`. Where there is none the first dialect is given back, so that
 /// the reader says what it misses.
-pub(super) fn detect(
-    head: &[u8],
-    wish: Wish,
-    mapped: &[(Required, String)],
-    limits: Limits,
-) -> Found {
+pub(super) fn detect(head: &[u8], wish: Wish, asked: Asked<'_>) -> Found {
     let (stated, skip) = separator_line(head);
     let from = Found {
         dialect: Dialect::default(),
         skip,
         lines: u32::from(skip > 0),
+        labels: 0,
     };
     let delimiters: Vec<u8> = match wish.delimiter.or(stated) {
         Some(one) => vec![one],
@@ -68,19 +77,20 @@ pub(super) fn detect(
                 if !dialect.is_usable() {
                     continue;
                 }
-                if let Some(labels) = labels(&head[skip..], dialect, mapped, limits) {
+                if let Some(labels) = labels(&head[skip..], dialect, asked) {
                     let dialect = match wish.quote {
                         None => like_the_rows(head, skip, dialect),
                         Some(_) => dialect,
                     };
                     let dialect = match wish.escape {
-                        None => escaped_like_the_rows(&head[skip..], dialect, labels, limits),
+                        None => escaped_like_the_rows(&head[skip..], dialect, labels, asked.limits),
                         Some(_) => dialect,
                     };
                     return Found {
                         dialect,
                         skip,
                         lines,
+                        labels,
                     };
                 }
             }
@@ -157,12 +167,12 @@ fn starts(head: &[u8], from: Found) -> impl Iterator<Item = (usize, u32)> {
 }
 
 /// How many labels the first record of `text` has, if it names every required column.
-fn labels(
-    text: &[u8],
-    dialect: Dialect,
-    mapped: &[(Required, String)],
-    limits: Limits,
-) -> Option<usize> {
+fn labels(text: &[u8], dialect: Dialect, asked: Asked<'_>) -> Option<usize> {
+    let Asked {
+        mapped,
+        mended,
+        limits,
+    } = asked;
     let rules = rules(dialect, limits, None);
     let (mut frame, mut block, mut cells) = (
         Frame::new(rules, 1, 0),
@@ -180,7 +190,7 @@ fn labels(
     let row = if crlf { row.without_cr() } else { row };
     let labels: Result<Vec<_>, _> = row.iter().map(std::str::from_utf8).collect();
     let labels = labels.ok()?;
-    let header = Header::read(&labels, mapped, &limits).ok()?;
+    let header = Header::read(&labels, mapped, &limits, mended).ok()?;
     Some(header.labels.len())
 }
 
@@ -191,6 +201,25 @@ fn rules(dialect: Dialect, limits: Limits, fields: Option<usize>) -> Rules {
         record_lines: limits.record_lines,
         fields,
     }
+}
+
+/// The first line above the header that is no title but a row: as wide as the header, with three cells or more that are
+/// not blank, one of them a timestamp. Passed over, it would be lost.
+pub(super) fn row_above(head: &[u8], found: &Found, times: &Timestamps) -> Option<u32> {
+    let above = &head[..found.skip];
+    let mut cells = Cells::new(found.dialect);
+    (1..)
+        .zip(above.split(|byte| *byte == b'\n'))
+        .find_map(|(line, text)| {
+            let mut record = [text.strip_suffix(b"\r").unwrap_or(text), b"\n"].concat();
+            cells.load(&mut record);
+            let row = cells.next()?;
+            let filled = || row.iter().map(field::trim).filter(|cell| !cell.is_empty());
+            let is_row = row.len() == found.labels
+                && filled().count() >= 3
+                && filled().any(|cell| times.read(cell).is_ok());
+            is_row.then_some(line)
+        })
 }
 
 /// A header seldom has quotes: which one the file uses shows in its rows. An apostrophe counts only if cells begin and
@@ -268,12 +297,21 @@ fn whole_records(mut text: &[u8], rules: Rules) -> usize {
 mod tests {
     use super::*;
 
+    fn asked() -> Asked<'static> {
+        Asked {
+            mapped: &[],
+            mended: false,
+            limits: Limits::default(),
+        }
+    }
+
     fn found(head: &str) -> (char, char, usize, u32) {
         let Found {
             dialect,
             skip,
             lines,
-        } = detect(head.as_bytes(), Wish::default(), &[], Limits::default());
+            labels: _,
+        } = detect(head.as_bytes(), Wish::default(), asked());
         (dialect.delimiter.into(), dialect.quote.into(), skip, lines)
     }
 
@@ -333,7 +371,7 @@ mod tests {
     fn rows_tell_a_backslash_that_escapes_from_one_that_does_not() {
         let escape = |rows: &str| {
             let head = format!("type,time,user,note\n{rows}");
-            let found = detect(head.as_bytes(), Wish::default(), &[], Limits::default());
+            let found = detect(head.as_bytes(), Wish::default(), asked());
             found.dialect.escape
         };
         for (rows, expected) in [

@@ -31,6 +31,24 @@ pub enum ParseError {
         /// Whether other delimiters were tried in vain.
         tried: bool,
     },
+    /// A row above the header, which would be lost.
+    #[error(
+        "line {line} is a row, but the header is on line {header}; move the header to the top of the file"
+    )]
+    RowAboveHeader {
+        /// Line of the row.
+        line: u32,
+        /// Line of the header.
+        header: u32,
+    },
+    /// A header among the rows, under which the columns mean something else.
+    #[error(
+        "line {line} is another header, with its columns in another order or by other names; split the file there and send its parts one by one"
+    )]
+    AnotherHeader {
+        /// Its line.
+        line: u32,
+    },
     /// Two columns of one name.
     #[error(
         "column `{}` appears twice in the header (case and surrounding space do not tell names apart); rename one of them",

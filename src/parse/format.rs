@@ -43,7 +43,7 @@ impl Format {
     /// Checks the format with an instant written and read back.
     pub(super) fn new(text: &str) -> Result<Self, ParseOptionError> {
         let format = || text.to_owned();
-        if text == Self::EXCEL {
+        if text.trim().eq_ignore_ascii_case(Self::EXCEL) {
             return Ok(Self {
                 text: format(),
                 form: Form::Excel,

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Limits, error::ParseError, field::Required, nearest::missing};
-use crate::model::mended::{ADDED, is_mended, restore};
+use crate::model::mended::{added, is_mended, restore};
 
 /// What the columns of a file mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +21,22 @@ pub struct Header {
     pub event_id: Option<usize>,
     /// All other columns.
     pub attributes: Vec<usize>,
-    /// Whether these are rows that went out to be mended; the columns added to them mean nothing.
+    /// Whether these are rows that went out to be mended.
     pub mended: bool,
+    /// The columns that were added to them, which mean nothing; none if they are not.
+    pub added: Vec<usize>,
     /// Whether there is no event id but a column `id`, which may be meant as one.
     pub hint_id_column: bool,
 }
 
 impl Header {
-    /// Reads the cells of the header record; `mapped` is what `columns=` says.
+    /// Reads the cells of the header record; `mapped` is what `columns=` says, `mended` whether the sender says that the
+    /// rows went out to be mended.
     pub(super) fn read(
         cells: &[&str],
         mapped: &[(Required, String)],
         limits: &Limits,
+        mended: bool,
     ) -> Result<Self, ParseError> {
         if cells.len() > limits.columns {
             return Err(ParseError::TooManyColumns {
@@ -40,7 +44,7 @@ impl Header {
                 limit: limits.columns,
             });
         }
-        let (labels, folded, mended) = read_labels(cells)?;
+        let (labels, folded, added) = read_labels(cells, mended)?;
         let chosen = choose(&labels, &folded, mapped)?;
         let of = |column| chosen.get(&column).copied();
         let (Some(event_type), Some(timestamp), Some(user_id)) = (
@@ -50,7 +54,6 @@ impl Header {
         ) else {
             return Err(missing(labels, mapped, &chosen));
         };
-        let own = labels.len() - if mended { ADDED.len() } else { 0 };
         let taken: HashSet<_> = chosen.values().copied().collect();
         let event_id = of(Required::EventId);
         Ok(Self {
@@ -58,8 +61,11 @@ impl Header {
             timestamp,
             user_id,
             event_id,
-            attributes: (0..own).filter(|at| !taken.contains(at)).collect(),
-            mended,
+            attributes: (0..labels.len())
+                .filter(|at| !taken.contains(at) && !added.contains(at))
+                .collect(),
+            mended: mended || !added.is_empty(),
+            added,
             hint_id_column: event_id.is_none() && folded.iter().any(|label| label == "id"),
             labels,
         })
@@ -84,9 +90,8 @@ impl Header {
     /// [`ParseError::UnknownKeyColumn`] with the labels that there are.
     pub fn find(&self, label: &str) -> Result<usize, ParseError> {
         let wanted = fold(label);
-        let added = if self.mended { ADDED.len() } else { 0 };
-        let own = &self.labels[..self.labels.len() - added];
-        let labelled = own.iter().position(|label| fold(label) == wanted);
+        let labelled = self.labels.iter().position(|label| fold(label) == wanted);
+        let labelled = labelled.filter(|at| !self.added.contains(at));
         let standing = || {
             let canonical = Required::ALL.into_iter().find(|c| c.name() == wanted);
             canonical.and_then(|column| self.column(column))
@@ -113,19 +118,24 @@ fn clean(label: &str) -> &str {
     label.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
-/// The labels, the same as they are compared, and whether they are those of rows that went out to be mended.
-fn read_labels(cells: &[&str]) -> Result<(Vec<String>, Vec<String>, bool), ParseError> {
+/// The labels, the same as they are compared, and which were added to rows that went out to be mended.
+fn read_labels(
+    cells: &[&str],
+    mended: bool,
+) -> Result<(Vec<String>, Vec<String>, Vec<usize>), ParseError> {
     let mut labels = name_all(cells)?;
     let mut folded: Vec<_> = labels.iter().map(|label| fold(label)).collect();
-    let mended = is_mended(folded.iter().map(String::as_str));
-    if mended {
+    let mut added = added(folded.iter().map(String::as_str));
+    if mended || is_mended(added.len()) {
         for label in labels.iter_mut().chain(&mut folded) {
             if restore(label.as_bytes()).len() < label.len() {
                 label.remove(0);
             }
         }
+    } else {
+        added.clear();
     }
-    Ok((labels, folded, mended))
+    Ok((labels, folded, added))
 }
 
 /// Every column's label: its own, or `column_N` where it is blank.
@@ -190,7 +200,7 @@ mod tests {
     use super::*;
 
     fn read(labels: &[&str]) -> Result<Header, ParseError> {
-        Header::read(labels, &[], &Limits::default())
+        Header::read(labels, &[], &Limits::default(), false)
     }
 
     #[test]
@@ -230,11 +240,11 @@ mod tests {
     fn a_mapping_wins_over_every_name() {
         let labels = ["user_id", "action", "timestamp", "type"];
         let mapped = [(Required::UserId, " Action".to_owned())];
-        let header = Header::read(&labels, &mapped, &Limits::default()).expect("ok");
+        let header = Header::read(&labels, &mapped, &Limits::default(), false).expect("ok");
         assert_eq!((header.user_id, header.event_type), (1, 3));
         assert_eq!(header.attributes, [0]);
         let mapped = [(Required::EventId, "nope".to_owned())];
-        let error = Header::read(&labels, &mapped, &Limits::default()).expect_err("unknown");
+        let error = Header::read(&labels, &mapped, &Limits::default(), false).expect_err("unknown");
         assert!(
             matches!(error, ParseError::UnknownMappedColumn { .. }),
             "{error}"
@@ -254,7 +264,7 @@ mod tests {
     #[test]
     fn a_name_taken_by_a_mapping_is_no_alias() {
         let mapped = [(Required::UserId, "action".to_owned())];
-        let error = Header::read(&["action", "timestamp"], &mapped, &Limits::default());
+        let error = Header::read(&["action", "timestamp"], &mapped, &Limits::default(), false);
         assert!(
             matches!(error, Err(ParseError::MissingColumns { missing, .. }) if missing == [Required::EventType])
         );

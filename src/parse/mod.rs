@@ -78,6 +78,8 @@ pub struct Options {
     pub time_zone: Tz,
     /// Delimiter, quote and escape, as far as they are stated.
     pub dialect: Wish,
+    /// Whether the sender says that these are rows that went out to be mended.
+    pub mended: bool,
 }
 
 impl Default for Options {
@@ -87,6 +89,7 @@ impl Default for Options {
             timestamp_format: None,
             time_zone: Tz::UTC,
             dialect: Wish::default(),
+            mended: false,
         }
     }
 }
@@ -156,6 +159,7 @@ impl Parser {
             timestamp_format,
             time_zone,
             dialect: wish,
+            mended,
         } = options;
         if !wish.is_usable() {
             return Err(ParseOptionError::Dialect);
@@ -164,6 +168,7 @@ impl Parser {
         let format = timestamp_format.as_deref().map(Format::new).transpose()?;
         let setup = Setup {
             mapped,
+            mended,
             limits,
             wish,
             times: Some(Timestamps::new(time_zone, format)),
@@ -213,7 +218,7 @@ impl Parser {
     fn begin(&mut self) -> Result<&mut Reading, ParseError> {
         if let State::Waiting(head, setup) = &mut self.state {
             let mut head = std::mem::take(head);
-            let (mut reading, skip) = Reading::new(setup, &mut head);
+            let (mut reading, skip) = Reading::new(setup, &mut head)?;
             reading.feed_lines(&head[skip..])?;
             self.state = State::Reading(Box::new(reading));
         }

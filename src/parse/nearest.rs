@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     fn fault(labels: &[&str], mapped: &[(Required, String)]) -> (String, Option<String>) {
-        let error = Header::read(labels, mapped, &Limits::default()).expect_err("missing");
+        let error = Header::read(labels, mapped, &Limits::default(), false).expect_err("missing");
         let text = error.to_string();
         let ParseError::MissingColumns { proposed, .. } = error else {
             panic!("{text}");
@@ -237,7 +237,7 @@ mod tests {
             ),
         ] {
             assert_eq!(proposal(&labels).as_deref(), Some(proposed), "{labels:?}");
-            let settled = Header::read(&labels, &mapping(proposed), &Limits::default());
+            let settled = Header::read(&labels, &mapping(proposed), &Limits::default(), false);
             assert!(settled.is_ok(), "{settled:?}");
         }
     }

@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::{
     Limits, LineEnding, ParseError, Parsed, Summary, Wish,
     cells::{Cells, Row},
-    detect,
+    detect::{self, Asked},
     dialect::Dialect,
     field::{self, Required},
     frame::{Bad, Block, Damage, Frame, Kind, Meta},
@@ -18,6 +18,7 @@ use super::{
 /// What is known before the first byte.
 pub(super) struct Setup {
     pub(super) mapped: Vec<(Required, String)>,
+    pub(super) mended: bool,
     pub(super) limits: Limits,
     pub(super) wish: Wish,
     pub(super) times: Option<Timestamps>,
@@ -48,6 +49,7 @@ enum Stage {
 /// What waits for the header.
 struct Head {
     mapped: Vec<(Required, String)>,
+    mended: bool,
     limits: Limits,
     dialect: Dialect,
     times: Option<Timestamps>,
@@ -57,9 +59,10 @@ struct Head {
 
 impl Reading {
     /// The reading of a file that begins with `head`, and how much of that stands above its header.
-    pub(super) fn new(setup: &mut Setup, head: &mut [u8]) -> (Self, usize) {
+    pub(super) fn new(setup: &mut Setup, head: &mut [u8]) -> Result<(Self, usize), ParseError> {
         let Setup {
             mapped,
+            mended,
             limits,
             wish,
             times,
@@ -68,7 +71,18 @@ impl Reading {
         if old_mac {
             as_lines(head);
         }
-        let found = detect::detect(head, *wish, mapped, *limits);
+        let asked = Asked {
+            mapped,
+            mended: *mended,
+            limits: *limits,
+        };
+        let found = detect::detect(head, *wish, asked);
+        if let Some(times) = times
+            && let Some(line) = detect::row_above(head, &found, times)
+        {
+            let header = found.lines + 1;
+            return Err(ParseError::RowAboveHeader { line, header });
+        }
         let rules = Rules {
             dialect: found.dialect,
             record_bytes: limits.record_bytes,
@@ -81,6 +95,7 @@ impl Reading {
             cells: Cells::new(found.dialect),
             stage: Stage::Head(Box::new(Head {
                 mapped: std::mem::take(mapped),
+                mended: *mended,
                 limits: *limits,
                 dialect: found.dialect,
                 times: times.take(),
@@ -91,7 +106,7 @@ impl Reading {
             blank: 0,
             old_mac: old_mac.then(Vec::new),
         };
-        (reading, found.skip)
+        Ok((reading, found.skip))
     }
 
     pub(super) fn feed(&mut self, text: &[u8]) -> Result<(), ParseError> {
@@ -181,7 +196,12 @@ impl Reading {
                     .ok_or(ParseError::Misread { line: meta.line })?;
                 let row = if meta.crlf { row.without_cr() } else { row };
                 match &mut self.stage {
-                    Stage::Body(rows) => rows.record(row, *meta, sound),
+                    Stage::Body(rows) => {
+                        rows.record(row, *meta, sound);
+                        if let Some(line) = rows.other_header() {
+                            return Err(ParseError::AnotherHeader { line });
+                        }
+                    }
                     Stage::Head(head) => match head.read(row, *meta, sound)? {
                         Some(rows) => {
                             self.frame.expect(rows.header().labels.len());
@@ -214,7 +234,7 @@ impl Head {
         let (Ok(cells), true) = (cells, sound) else {
             return Err(ParseError::HeaderNotText { line });
         };
-        let header = Header::read(&cells, &self.mapped, &self.limits)
+        let header = Header::read(&cells, &self.mapped, &self.limits, self.mended)
             .map_err(|why| why.after_tries(self.guessed))?;
         let times = self.times.take().ok_or(ParseError::Misread { line })?;
         Ok(Some(Rows::new(header, self.limits, self.dialect, times)))

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::model::{
     event::{EventBlock, TextColumn},
-    mended::ADDED,
     receipt::FormatProposal,
     rejection::{Fault, Rejection},
 };
@@ -59,6 +58,7 @@ pub(super) struct Rows {
     dialect: Dialect,
     times: Timestamps,
     unread: Unread,
+    other_header: Option<u32>,
     counts: Counts,
     block: Parsed,
     /// Text of the block's events.
@@ -78,6 +78,7 @@ impl Rows {
             dialect,
             times,
             unread: Unread::default(),
+            other_header: None,
             counts: Counts::default(),
             block: Parsed {
                 events: block,
@@ -144,10 +145,10 @@ impl Rows {
 
     /// The cells of the file's own columns, with their labels.
     fn own<'a>(&'a self, row: Row<'a>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        let header = &self.header;
-        let added = if header.mended { ADDED.len() } else { 0 };
-        let labels = header.labels[..header.labels.len() - added].iter();
-        labels.map(String::as_str).zip(row.iter())
+        let Header { labels, added, .. } = &self.header;
+        let cells = labels.iter().zip(row.iter()).enumerate();
+        let own = cells.filter(|(at, _)| !added.contains(at));
+        own.map(|(_, (label, cell))| (label.as_str(), cell))
     }
 
     #[inline]
@@ -207,6 +208,9 @@ impl Rows {
             self.counts.repeated_headers += 1;
             return;
         }
+        if self.is_other_header(row) {
+            self.other_header.get_or_insert(meta.line);
+        }
         let mut faults = self.faults(row, meta.kind);
         if fault::is_totals(row) {
             fault::say_totals(&mut faults);
@@ -244,6 +248,36 @@ impl Rows {
             std::str::from_utf8(cell).is_ok_and(|cell| header::fold(cell) == header::fold(label))
         };
         row.len() == labels.len() && row.iter().zip(labels).all(same)
+    }
+
+    /// Whether it is a header under which the columns mean something else: read on, they would be swapped in silence.
+    fn is_other_header(&self, row: Row<'_>) -> bool {
+        let own = self.header.labels[self.header.timestamp].as_bytes();
+        let is_time = |cell: &[u8]| {
+            let cell = field::trim(cell);
+            let named = |name: &str| cell.eq_ignore_ascii_case(name.as_bytes());
+            cell.eq_ignore_ascii_case(own) || Required::Timestamp.names().any(named)
+        };
+        if !row.iter().any(is_time) {
+            return false;
+        }
+        let cells: Result<Vec<_>, _> = row.iter().map(std::str::from_utf8).collect();
+        let Ok(cells) = cells else {
+            return false;
+        };
+        let sorted = |labels: &mut dyn Iterator<Item = &str>| {
+            let mut all: Vec<_> = labels.map(header::fold).collect();
+            all.sort_unstable();
+            all
+        };
+        let labels = &mut self.header.labels.iter().map(String::as_str);
+        sorted(&mut cells.iter().copied()) == sorted(labels)
+            || Header::read(&cells, &[], &self.limits, false).is_ok()
+    }
+
+    /// The line of a header under which the columns would mean something else, if there was one.
+    pub(super) fn other_header(&self) -> Option<u32> {
+        self.other_header
     }
 
     fn faults(&self, row: Row<'_>, kind: Kind) -> Vec<Fault> {

@@ -4,7 +4,7 @@ const EXPORT: &str = "open it in the program that made it and export it as CSV";
 const UNPACK: &str = "unpack it and send the CSV file inside";
 
 /// First bytes that no CSV text has, what they stand for, and what to do.
-const MAGIC: [(&[u8], &str, &str); 9] = [
+const MAGIC: [(&[u8], &str, &str); 10] = [
     (b"\x1f\x8b", "packed with gzip twice", UNPACK),
     (
         b"PK\x03\x04",
@@ -26,6 +26,8 @@ const MAGIC: [(&[u8], &str, &str); 9] = [
         "text in UTF-32",
         "save it as CSV in UTF-8",
     ),
+    // The other byte order, behind what is also the mark of UTF-16.
+    (b"\x00\x00", "text in UTF-32", "save it as CSV in UTF-8"),
 ];
 
 /// What a file is, and what to do about it, if it is clear that it is no CSV text; `head` is without its

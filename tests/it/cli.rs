@@ -203,6 +203,10 @@ fn rejected_rows_are_saved_mended_and_imported_again() {
         ],
     );
     assert_eq!(two.code, Some(2), "{}", two.err);
+    let over = home.run(&[], &["import", "--errors", &bad, &bad]);
+    assert_eq!(over.code, Some(2), "{}", over.err);
+    let directory = home.run(&[], &["import", "."]);
+    assert_eq!(directory.code, Some(2), "{}", directory.err);
 }
 
 #[test]

@@ -143,6 +143,49 @@ async fn mended_rows_come_back_as_they_were_and_the_totals_add_up() {
 }
 
 #[tokio::test]
+async fn rows_are_mended_rows_wherever_their_added_columns_stand() {
+    let app = TestApp::start().await;
+    let (parent, text) = rejected(&app, "?encoding=utf-8", file()).await;
+    let cells: Vec<Vec<&str>> = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(|line| line.trim_matches('"').split("\",\"").collect())
+        .collect();
+    let written = |columns: &[usize]| {
+        let line = |row: &Vec<&str>| {
+            let cells: Vec<_> = columns
+                .iter()
+                .map(|at| format!("\"{}\"", row[*at]))
+                .collect();
+            cells.join(",") + "\n"
+        };
+        cells.iter().map(line).collect::<String>()
+    };
+    let of_parent = format!("?parent={parent}");
+    for (query, columns) in [
+        ("", &[5, 0, 1, 2, 3, 4, 6, 7][..]),
+        ("", &[0, 1, 2, 3, 4, 5, 6]),
+        (&of_parent, &[0, 1, 2, 3, 4, 5]),
+        (&of_parent, &[0, 1, 2, 3, 4]),
+    ] {
+        let reply = app
+            .upload(query, written(columns).into_bytes())
+            .await
+            .json();
+        assert_eq!(reply["code"], "no-valid-rows", "{columns:?}: {reply}");
+        let errors = reply["errors"].as_array().expect("errors");
+        let marked = errors
+            .iter()
+            .filter(|e| e["faults"][0]["code"] == "not-mended")
+            .count();
+        assert_eq!(marked, 5, "{columns:?}");
+        assert_eq!(errors[0]["fields"]["note"], "=1+1", "{columns:?}");
+        assert_eq!(errors[0]["fields"].get("'=sum"), None, "{columns:?}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_kept_of_many_is_said() {
     let app = TestApp::start().await;
     let rows: String = (0..1_100)

@@ -74,7 +74,13 @@ impl Client {
         let unreadable = |why| ImportError::Refused(format!("can't be read: {why}"));
         loop {
             let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-            let bytes = file.metadata().await.map_err(unreadable)?.len();
+            let about = file.metadata().await.map_err(unreadable)?;
+            if about.is_dir() {
+                return Err(ImportError::Refused(
+                    "is a directory: name the files in it".into(),
+                ));
+            }
+            let bytes = about.len();
             bar.set_length(bytes);
             bar.set_position(0);
             let shown = bar.clone();

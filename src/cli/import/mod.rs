@@ -87,6 +87,13 @@ async fn import(options: &Import, config: Config) -> Result<(), ImportError> {
         let why = "--errors takes the rejected rows of one file: import the files one by one";
         return Err(ImportError::Refused(why.into()));
     }
+    if let Some(to) = &options.errors
+        && options.files.iter().any(|file| same_file(file, to))
+    {
+        let why =
+            "--errors names the file that is imported: name another one, so that it is not lost";
+        return Err(ImportError::Refused(why.into()));
+    }
     let known = match &options.server {
         Some(url) => Some(url.clone()),
         // A server on this DATA_DIR has another store than the one that is named.
@@ -102,6 +109,12 @@ async fn import(options: &Import, config: Config) -> Result<(), ImportError> {
         Err(why) => Err(why),
     };
     imported.and(own.stop().await)
+}
+
+/// Whether two paths lead to one file that is there.
+fn same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(one).is_some_and(|one| Some(one) == real(other))
 }
 
 /// Where the server of a data directory answers, if one runs.

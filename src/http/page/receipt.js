@@ -214,7 +214,8 @@ function known(batch) {
   if (!batch.duplicate_of) return null;
   return el('div', { class: 'notice' }, el('p', {},
     el('strong', {}, 'This very file is already here. '),
-    'Nothing was added; below is the batch it made', batch.created_at ? [' on ', instant(batch.created_at)] : null, '.'));
+    'Nothing was added; below is the batch it made', batch.created_at ? [' on ', instant(batch.created_at)] : null, '.'),
+  batch.note ? el('p', {}, coded(batch.note)) : null);
 }
 
 function rejections(batch) {
