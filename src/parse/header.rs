@@ -118,11 +118,10 @@ fn clean(label: &str) -> &str {
     label.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
-/// The labels, the same as they are compared, and which were added to rows that went out to be mended.
-fn read_labels(
-    cells: &[&str],
-    mended: bool,
-) -> Result<(Vec<String>, Vec<String>, Vec<usize>), ParseError> {
+/// Labels, the same as they are compared, and which of them were added to rows that went out to be mended.
+type Labels = (Vec<String>, Vec<String>, Vec<usize>);
+
+fn read_labels(cells: &[&str], mended: bool) -> Result<Labels, ParseError> {
     let mut labels = name_all(cells)?;
     let mut folded: Vec<_> = labels.iter().map(|label| fold(label)).collect();
     let mut added = added(folded.iter().map(String::as_str));
