@@ -117,7 +117,6 @@ impl Decoding {
         let Some(decoder) = &mut self.decoder else {
             return bytes;
         };
-        self.out.clear();
         transcode(decoder, bytes, false, &mut self.out);
         &self.out
     }
@@ -128,28 +127,31 @@ impl Decoding {
         if std::mem::replace(&mut self.ended, true) {
             return None;
         }
-        self.out.clear();
         transcode(decoder, b"", true, &mut self.out);
         (!self.out.is_empty()).then_some(&*self.out)
     }
 }
 
 fn transcode(decoder: &mut Decoder, mut bytes: &[u8], last: bool, out: &mut Vec<u8>) {
+    // Room for all of it, were none of it text. Made once: bytes that are no text may be many.
+    let room = decoder
+        .max_utf8_buffer_length(bytes.len())
+        .unwrap_or(bytes.len() * 3 + 16);
+    out.clear();
+    out.resize(room, 0);
+    let mut end = 0;
     loop {
-        // Room for all of it, in any encoding: text grows to at most three times its bytes.
-        let room = decoder
-            .max_utf8_buffer_length_without_replacement(bytes.len())
-            .unwrap_or(bytes.len() * 3 + 16);
-        let from = out.len();
-        out.resize(from + room, 0);
         let (result, read, written) =
-            decoder.decode_to_utf8_without_replacement(bytes, &mut out[from..], last);
-        out.truncate(from + written);
+            decoder.decode_to_utf8_without_replacement(bytes, &mut out[end..], last);
         bytes = &bytes[read..];
+        end += written;
         match result {
-            DecoderResult::InputEmpty => return,
-            DecoderResult::OutputFull => {}
-            DecoderResult::Malformed(..) => out.push(NOT_TEXT),
+            DecoderResult::InputEmpty => return out.truncate(end),
+            DecoderResult::OutputFull => out.resize(out.len() + room, 0),
+            DecoderResult::Malformed(..) => {
+                out[end] = NOT_TEXT;
+                end += 1;
+            }
         }
     }
 }
