@@ -96,6 +96,12 @@ impl Fault {
     /// Characters of a value that a fault shows.
     pub const VALUE_CHARS: usize = 120;
 
+    fn text_bytes(&self) -> usize {
+        let optional = [&self.column, &self.value, &self.hint];
+        let optional = optional.into_iter().flatten().map(String::len);
+        self.message.len() + optional.sum::<usize>()
+    }
+
     /// A value as a fault shows it: cut at the bound, with `…` where it was cut.
     #[must_use]
     pub fn clip(value: &[u8]) -> String {
@@ -133,6 +139,13 @@ pub struct Rejection {
 impl Rejection {
     /// Bytes of original text kept with a rejection: whole rows of ordinary files, bounded for hostile ones.
     pub const CELLS_BYTES: usize = 16 * 1024;
+
+    /// Bytes of text held, its faults' included, which is what bounds a block of them.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let cells = self.cells.iter().map(String::len);
+        cells.sum::<usize>() + self.faults.iter().map(Fault::text_bytes).sum::<usize>()
+    }
 
     /// All faults in one sentence.
     #[must_use]

@@ -30,6 +30,9 @@ const BLOCK_TEXT: usize = 4 * 1024 * 1024;
 /// Rejections of a block.
 const BLOCK_REJECTIONS: usize = 1000;
 
+/// Faults of cells told of one row: each takes more text than the cell it is of, and a row has hundreds of cells.
+const CELL_FAULTS: usize = 32;
+
 /// How many rows came to what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -296,7 +299,7 @@ impl Rows {
             let marked = || header.mended.then(|| fault::not_mended(label, cell))?;
             fault::cell(label, cell, self.limits.cell_bytes).or_else(marked)
         };
-        faults.extend(self.own(row).filter_map(cell));
+        faults.extend(self.own(row).filter_map(cell).take(CELL_FAULTS));
         // With cells missing or moved, the values stand under wrong labels.
         if found == wanted && kind != Kind::Stray {
             let values = Required::ALL
@@ -343,10 +346,7 @@ impl Rows {
     }
 
     fn reject(&mut self, rejection: Rejection) {
-        let cells = rejection.cells.iter();
-        self.rejected += cells
-            .map(|cell| cell.len() + size_of::<String>())
-            .sum::<usize>();
+        self.rejected += size_of_val(&*rejection.cells) + rejection.text_bytes();
         self.counts.failed += 1;
         self.block.rejections.push(rejection);
         if self.block.rejections.len() >= BLOCK_REJECTIONS || self.rejected >= BLOCK_TEXT {

@@ -190,3 +190,27 @@ fn options_are_checked_before_any_text() {
         Some(ParseOptionError::Dialect)
     );
 }
+
+#[test]
+fn a_wide_row_of_faults_is_told_in_bounded_words() {
+    let labels: Vec<_> = (0..500)
+        .map(|at| format!("{at}{}", "x".repeat(200)))
+        .collect();
+    let header = format!("type,time,user,{}\n", labels.join(","));
+    let row = format!("{}\0\n", "\0,".repeat(502));
+    let text = header + &row.repeat(300);
+    let mut parser = Parser::new(Options::default(), Limits::default()).expect("options");
+    parser.feed(text.as_bytes()).expect("reads");
+    parser.finish().expect("rows");
+    let mut rejections = 0;
+    while let Some(Parsed {
+        rejections: bad, ..
+    }) = parser.take()
+    {
+        let text: usize = bad.iter().map(Rejection::text_bytes).sum();
+        assert!(text < 5 * 1024 * 1024, "{text} bytes in one block");
+        assert!(bad.iter().all(|bad| (30..40).contains(&bad.faults.len())));
+        rejections += bad.len();
+    }
+    assert_eq!(rejections, 300);
+}
