@@ -67,7 +67,10 @@ impl Reading {
             wish,
             times,
         } = setup;
-        let old_mac = memchr(b'\n', head).is_none() && memchr(b'\r', head).is_some();
+        // As much as is waited for, whatever came with it: how a file is cut on its way must not change what it is.
+        let seen = head.len().min(detect::HEAD_BYTES);
+        let old_mac =
+            memchr(b'\n', &head[..seen]).is_none() && memchr(b'\r', &head[..seen]).is_some();
         if old_mac {
             as_lines(head);
         }
@@ -76,9 +79,9 @@ impl Reading {
             mended: *mended,
             limits: *limits,
         };
-        let found = detect::detect(head, *wish, asked);
+        let found = detect::detect(&head[..seen], *wish, asked);
         if let Some(times) = times
-            && let Some(line) = detect::row_above(head, &found, times)
+            && let Some(line) = detect::row_above(&head[..seen], &found, times)
         {
             let header = found.lines + 1;
             return Err(ParseError::RowAboveHeader { line, header });

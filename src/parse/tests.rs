@@ -172,6 +172,20 @@ fn a_rejection_tells_the_byte_it_starts_at() {
 }
 
 #[test]
+fn the_dialect_is_told_by_the_same_bytes_however_they_arrive() {
+    let plain = row(1).repeat(detect::HEAD_BYTES / row(1).len() + 1);
+    let beyond = "e,u,login,2025-11-10,\"x \\\"y\\\" z\",p\n".repeat(1_000);
+    let text = format!("{HEADER}{plain}{beyond}");
+    let read = |size| {
+        let read = parse_with(text.as_bytes(), size, Options::default(), Limits::default());
+        read.expect("reads").summary
+    };
+    let once = read(usize::MAX);
+    assert_eq!(once.dialect, Dialect::default());
+    assert_eq!(read(1_000), once);
+}
+
+#[test]
 fn a_missing_last_line_end_changes_nothing() {
     for end in ["\n", "\r\n"] {
         let text = file(3, 0, "").replace('\n', end);
