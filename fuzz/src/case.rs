@@ -1,0 +1,233 @@
+//! One input of the fuzzer: options in its first bytes, a file in the rest. Every input means something, and changing one
+//! byte changes one thing.
+
+use std::io::Write;
+
+use flate2::{
+    Compression, Crc,
+    write::{DeflateEncoder, GzEncoder},
+};
+use tallymill::{ingest::UploadOptions, parse, receive};
+
+/// Bytes of options.
+const OPTIONS: usize = 12;
+/// Most bytes of a body, unpacked: enough for two blocks, and the end of every bomb.
+const BODY: u64 = 256 * 1024;
+/// Put in front of the file on request, so that rows are reached at once.
+const HEADER: &[u8] = b"event_id,user_id,event_type,timestamp,note,plan\n";
+
+const ENCODINGS: [&str; 12] = [
+    "",
+    "utf-8",
+    "utf-16le",
+    "utf-16be",
+    "windows-1252",
+    "shift_jis",
+    "gb18030",
+    "iso-2022-jp",
+    "big5",
+    "euc-kr",
+    "x-user-defined",
+    "no-such-encoding",
+];
+const DELIMITERS: [&str; 9] = ["", "comma", ";", "tab", "|", "space", "^", "\\", "x"];
+const QUOTES: [&str; 6] = ["", "\"", "'", "`", ",", "\\"];
+const ESCAPES: [&str; 3] = ["", "doubled", "backslash"];
+const FORMATS: [&str; 12] = [
+    "",
+    "%d/%m/%Y",
+    "%m/%d/%Y %I:%M %p",
+    "excel",
+    "%s",
+    "%Y-%m-%dT%H:%M:%S%.f%z",
+    "%Y-%m-%d %H:%M:%S %Z",
+    "%a, %d %b %Y %T %z",
+    "%G-W%V-%u",
+    "%Y-%j",
+    "%y%m%d",
+    "%Q",
+];
+const ZONES: [&str; 7] = [
+    "",
+    "Europe/Berlin",
+    "America/New_York",
+    "Asia/Kolkata",
+    "Pacific/Apia",
+    "Africa/Monrovia",
+    "Mars/Olympus",
+];
+const COLUMNS: [&str; 5] = [
+    "",
+    "user_id:a,event_type:b,timestamp:c",
+    "event_id:note",
+    "timestamp:plan",
+    "user_id:",
+];
+/// Longest record, longest cell, most columns, most lines of a record.
+const LIMITS: [(usize, usize, usize, u32); 5] = [
+    (1024 * 1024, 256 * 1024, 512, 10_000),
+    (128, 64, 8, 5),
+    (64, 64, 512, 10_000),
+    (4096, 16, 512, 2),
+    (200_000, 100_000, 3, 100),
+];
+
+/// A file, and how it is to be read.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) body: Vec<u8>,
+    pub(crate) receive: receive::Options,
+    pub(crate) parse: parse::Options,
+    pub(crate) body_limit: receive::Limits,
+    pub(crate) limits: parse::Limits,
+    /// Bytes that arrive at a time.
+    pub(crate) chunk: usize,
+}
+
+impl Case {
+    /// The case that `input` stands for; none if its options are refused.
+    pub(crate) fn of(input: &[u8]) -> Option<Self> {
+        let mut head = [0; OPTIONS];
+        let given = input.len().min(OPTIONS);
+        head[..given].copy_from_slice(&input[..given]);
+        let [
+            packing,
+            damage,
+            encoding,
+            delimiter,
+            quote,
+            escape,
+            format,
+            zone,
+            columns,
+            limits,
+            chunk,
+            shape,
+        ] = head;
+        let pairs = [
+            ("encoding", pick(&ENCODINGS, encoding & 0x7f)),
+            ("delimiter", pick(&DELIMITERS, delimiter)),
+            ("quote", pick(&QUOTES, quote)),
+            ("escape", pick(&ESCAPES, escape)),
+            ("timestamp_format", pick(&FORMATS, format)),
+            ("time_zone", pick(&ZONES, zone)),
+            ("columns", pick(&COLUMNS, columns)),
+        ];
+        let stated = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+        let mut options = UploadOptions::from_pairs(stated).ok()?;
+        let file = file(&input[given..], shape, encoding);
+        let (mut body, coding) = packed(&file, packing);
+        options.receive.coding = coding;
+        harm(&mut body, damage);
+        let (record_bytes, cell_bytes, columns, record_lines) = pick(&LIMITS, limits);
+        Some(Self {
+            body,
+            receive: options.receive,
+            parse: options.parse,
+            body_limit: receive::Limits { body: BODY },
+            limits: parse::Limits {
+                record_bytes,
+                cell_bytes,
+                columns,
+                record_lines,
+                ..parse::Limits::default()
+            },
+            chunk: usize::from(chunk) + 1,
+        })
+    }
+}
+
+fn pick<T: Copy>(all: &[T], at: u8) -> T {
+    all[usize::from(at) % all.len()]
+}
+
+/// The file: with a header in front, many times over, or in UTF-16.
+fn file(bytes: &[u8], shape: u8, encoding: u8) -> Vec<u8> {
+    // Seldom, for it takes its time.
+    let times = match shape >> 1 & 15 {
+        13 => 10,
+        14 => 1_000,
+        15 => 20_000,
+        _ => 1,
+    };
+    let most = usize::try_from(BODY).unwrap_or(usize::MAX) / bytes.len().max(1) + 2;
+    let header = if shape & 1 == 1 { HEADER } else { b"" };
+    let file = [header, &bytes.repeat(times.min(most))].concat();
+    if encoding & 0x80 == 0 {
+        return file;
+    }
+    let text = String::from_utf8_lossy(&file);
+    let big = pick(&ENCODINGS, encoding & 0x7f) == "utf-16be";
+    text.encode_utf16()
+        .flat_map(|unit| {
+            if big {
+                unit.to_be_bytes()
+            } else {
+                unit.to_le_bytes()
+            }
+        })
+        .collect()
+}
+
+/// The body, and its `Content-Encoding`.
+fn packed(file: &[u8], how: u8) -> (Vec<u8>, Option<receive::Packing>) {
+    let (gzip_sent, zstd_sent) = (Some(receive::Packing::Gzip), Some(receive::Packing::Zstd));
+    match how % 9 {
+        1 => (gzip(file), None),
+        2 => (zstd(file), None),
+        3 => (zip(file), None),
+        4 => (gzip(file), gzip_sent),
+        5 => (zstd(file), zstd_sent),
+        6 => (gzip(&zip(file)), gzip_sent),
+        7 => (zstd(&gzip(file)), zstd_sent),
+        8 => (file.to_vec(), gzip_sent),
+        _ => (file.to_vec(), None),
+    }
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(bytes).expect("in memory");
+    packed.finish().expect("in memory")
+}
+
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).expect("in memory")
+}
+
+/// An archive of one file, packed with deflate.
+pub(crate) fn zip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(bytes).expect("in memory");
+    let packed = packed.finish().expect("in memory");
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    let name = b"e.csv";
+    let mut common = vec![20, 0, 0, 0, 8, 0, 0, 0, 0, 0];
+    common.extend(crc.sum().to_le_bytes());
+    for length in [packed.len(), bytes.len()] {
+        let length = u32::try_from(length).expect("a small file");
+        common.extend(length.to_le_bytes());
+    }
+    common.extend([5, 0, 0, 0]);
+    let local = [b"PK\x03\x04", &common[..], name, &packed].concat();
+    let central = [b"PK\x01\x02\x14\x00", &common[..], &[0; 14], name].concat();
+    let at = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small").to_le_bytes();
+    let end = [
+        &b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..],
+        &at(&central),
+        &at(&local),
+        &[0, 0],
+    ];
+    [&local[..], &central, &end.concat()].concat()
+}
+
+/// Changes a byte, or cuts what follows off.
+fn harm(body: &mut Vec<u8>, damage: u8) {
+    let at = body.len() * usize::from(damage >> 1) / 128;
+    match body.get_mut(at) {
+        Some(byte) if damage > 1 && damage & 1 == 0 => *byte ^= damage,
+        Some(_) if damage > 1 => body.truncate(at),
+        _ => {}
+    }
+}
