@@ -259,6 +259,24 @@ async fn mended_rows_mean_what_those_of_their_parent_meant() {
         .await
         .json();
     assert_eq!(stated["source"], "other");
+    let again = app.upload("?parent=", mended.clone().into_bytes()).await;
+    assert_eq!(again.problem().1, "bad-option");
+    let file = "user_id,event_type,timestamp\nu,login,2025-11-10\n";
+    app.upload("?source=shop&key=user_id", file.as_bytes().to_vec())
+        .await;
+    let known = app
+        .upload(
+            &format!("?key=user_id&columns=&timestamp_format=&time_zone=&parent={parent}"),
+            file.as_bytes().to_vec(),
+        )
+        .await
+        .json();
+    assert!(
+        known["note"]
+            .as_str()
+            .is_some_and(|note| note.contains(&parent)),
+        "{known}"
+    );
     for wrong in ["17", "01a1faf9-1753-78e0-a8f6-49c3dc141d6f"] {
         let answer = app
             .upload(&format!("?parent={wrong}"), mended.clone().into_bytes())

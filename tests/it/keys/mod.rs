@@ -73,7 +73,18 @@ async fn a_key_stands_for_one_file_with_its_options_and_for_one_caller() {
     let app = TestApp::start().await;
     let first = upload(&app, "k", "", rows(3)).await;
     assert_eq!(first.status, 201, "{}", first.text);
-    for (options, csv) in [("", rows(4)), ("?source=crm", rows(3)), ("", "x".into())] {
+    let of_first = format!(
+        "?parent={}",
+        first.json()["batch_id"].as_str().expect("an id")
+    );
+    for (options, csv) in [
+        ("", rows(4)),
+        ("?source=crm", rows(3)),
+        ("?on_error=abort", rows(3)),
+        ("?max_errors=0", rows(3)),
+        (&of_first, rows(3)),
+        ("", "x".into()),
+    ] {
         let other = upload(&app, "k", options, csv).await;
         assert_eq!(other.problem(), (422, "idempotency-key-reused".into()));
         assert_eq!(other.json()["retryable"], false);
