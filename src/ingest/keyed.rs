@@ -88,6 +88,11 @@ impl Ingest {
         }
         match self.store.batch(id).await? {
             Some(batch) if batch.receipt.is_some() => {
+                // It was sealed between the two looks; what it holds was written down before that.
+                let content = match content {
+                    None => self.store.key(key).await?.and_then(|entry| entry.content),
+                    known => known,
+                };
                 Ok(Earlier::Made(content, Accepted::New(Box::new(batch))))
             }
             Some(batch) if batch.status == BatchStatus::Receiving => Err(IngestError::KeyBusy),
