@@ -26,6 +26,7 @@ pub use requests::{Appended, KeyStore, ProfileStore, Put, Room, TransferStore};
 pub use selection::{
     Attributes, DatedFilter, EventFile, EventFilter, FOUND_BYTES, Found, Position, Projection,
 };
+use selection::{WHOLE_BYTES, WHOLE_ROWS};
 
 /// What became of a compare-and-set.
 #[derive(Debug, Clone, PartialEq, Eq)]

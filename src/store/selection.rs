@@ -123,6 +123,11 @@ impl Position {
 /// Bytes of text after which a store gives fewer events than were asked for.
 pub const FOUND_BYTES: usize = 8 << 20;
 
+/// Rows of a page read whole at once.
+pub(super) const WHOLE_ROWS: usize = 100;
+/// Bytes of them, about: each may be as long as a record.
+pub(super) const WHOLE_BYTES: usize = 4 << 20;
+
 /// Events that match, in the order of their positions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {

@@ -16,12 +16,9 @@ use crate::{
     model::{BatchId, Columns, EventBlock},
     store::{
         BatchStore, EventFile, EventFilter, EventScan, EventStore, FOUND_BYTES, Found, Position,
-        Projection, Result, aside, corrupt, parquet_file::BlockWriter,
+        Projection, Result, WHOLE_BYTES, WHOLE_ROWS, aside, corrupt, parquet_file::BlockWriter,
     },
 };
-
-/// Rows read whole at once: each may be as long as a record.
-const WHOLE_ROWS: usize = 100;
 
 impl MongoStore {
     /// The first matching events of a batch after a position: their places first, which are small, then these rows.
@@ -37,9 +34,14 @@ impl MongoStore {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let mut events = names.block();
-        let mut given = 0;
-        for part in rows.chunks(WHOLE_ROWS) {
-            let whole = self.whole(id, part, &names).await?;
+        let (mut given, mut at_once) = (0, WHOLE_ROWS);
+        while given < rows.len() && events.text_bytes() < FOUND_BYTES {
+            let left = &rows[given..];
+            let part = &left[..at_once.min(left.len())];
+            let Some(whole) = self.whole(id, part, &names).await? else {
+                at_once = part.len().div_ceil(4);
+                continue;
+            };
             let places: BTreeMap<u32, usize> = whole.rows.iter().copied().zip(0..).collect();
             for row in part {
                 if events.text_bytes() >= FOUND_BYTES {
@@ -77,8 +79,8 @@ impl MongoStore {
         found.iter().map(row).collect()
     }
 
-    /// These rows, in any order.
-    async fn whole(&self, id: BatchId, rows: &[u32], names: &Names) -> Result<EventBlock> {
+    /// These rows, in any order; none if that is too much to hold, and they are several.
+    async fn whole(&self, id: BatchId, rows: &[u32], names: &Names) -> Result<Option<EventBlock>> {
         let batch = id.to_string();
         let these: Vec<_> = rows.iter().map(|row| row_name(&batch, *row)).collect();
         let find = Find {
@@ -89,14 +91,15 @@ impl MongoStore {
         let mut cursor = self.db.cursor("events", find).await?;
         let mut block = names.block();
         let mut damaged = Ok(());
+        let fits = |block: &EventBlock| rows.len() == 1 || block.text_bytes() < WHOLE_BYTES;
         let all = async {
-            while damaged.is_ok() && cursor.advance().await? {
+            while damaged.is_ok() && fits(&block) && cursor.advance().await? {
                 damaged = names.push(&mut block, cursor.current());
             }
             Ok(())
         };
         self.db.ask("events", all).await?;
-        damaged.map(|()| block)
+        damaged.map(|()| Some(block).filter(fits))
     }
 
     /// The file that the other store keeps, made while it is read: at most a row group of it is held.

@@ -22,17 +22,18 @@ use parquet::{
 
 use super::{
     damaged, open,
-    read::{block, columns},
+    read::{block, columns, rows_within},
 };
 use crate::{
     model::{EventBlock, receipt::FIXED_COLUMNS},
-    store::{Attributes, EventFilter, FOUND_BYTES, Found, Position, Projection, Result},
+    store::{
+        Attributes, EventFilter, FOUND_BYTES, Found, Position, Projection, Result, WHOLE_BYTES,
+        WHOLE_ROWS,
+    },
 };
 
 /// Rows looked at at once.
 const LOOK_ROWS: usize = 8_192;
-/// Rows read whole at once: each may be as long as a record.
-const WHOLE_ROWS: usize = 100;
 
 /// The first `limit` matching events after a position.
 pub(in crate::store) fn newest(
@@ -49,7 +50,7 @@ pub(in crate::store) fn newest(
         events: EventBlock::default(),
         more,
     };
-    for part in places.chunks(WHOLE_ROWS) {
+    for part in places.chunks(file.at_once()) {
         file.whole(part, &mut found.events)?;
         if found.events.text_bytes() >= FOUND_BYTES {
             found.more |= found.events.len() < places.len();
@@ -162,6 +163,11 @@ impl Opened {
         Ok(())
     }
 
+    /// Rows that are read whole at once: each may be as long as a record.
+    fn at_once(&self) -> usize {
+        rows_within(self.metadata.metadata(), WHOLE_BYTES, WHOLE_ROWS)
+    }
+
     /// Appends these rows, in the order given, until there is enough text.
     fn whole(&self, places: &[Placed], into: &mut EventBlock) -> Result<()> {
         let schema = self.metadata.metadata().file_metadata().schema_descr();
@@ -174,7 +180,7 @@ impl Opened {
         let mut where_is: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
         for (group, mut rows) in groups {
             rows.sort_unstable();
-            for batch in self.read(group, mask.clone(), WHOLE_ROWS, Some(&rows))? {
+            for batch in self.read(group, mask.clone(), self.at_once(), Some(&rows))? {
                 let events = block(&batch.map_err(|why| damaged(&why))?, &attributes)?;
                 let numbered = events.rows.iter().enumerate();
                 where_is.extend(numbered.map(|(at, row)| (*row, (read.len(), at))));
@@ -217,5 +223,40 @@ impl Opened {
             reader = reader.with_row_selection(RowSelection::from_consecutive_ranges(ranges, all));
         }
         reader.build().map_err(|why| damaged(&why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::BlockWriter, *};
+    use crate::model::{Columns, TextColumn};
+
+    fn text(rows: usize, cell: &str) -> TextColumn {
+        let mut column = TextColumn::default();
+        (0..rows).for_each(|_| column.push(cell.as_bytes()));
+        column
+    }
+
+    #[test]
+    fn the_longer_the_rows_the_fewer_are_read_whole_at_once() {
+        let home = tempfile::tempdir().expect("a directory");
+        for (cell, expected) in [(10, WHOLE_ROWS), (1 << 20, 3), (8 << 20, 1)] {
+            let path = home.path().join(cell.to_string());
+            let file = File::create(&path).expect("a file");
+            let mut writer = BlockWriter::new(file, &Columns::default()).expect("begins");
+            let block = EventBlock {
+                rows: vec![1, 2],
+                lines: vec![2, 3],
+                event_id: text(2, ""),
+                user_id: text(2, &"u".repeat(cell)),
+                event_type: text(2, "click"),
+                timestamp: vec![1, 2],
+                attributes: Vec::new(),
+            };
+            writer.write(block).expect("writes");
+            writer.finish().expect("ends");
+            let file = Opened::new(&path).expect("opens");
+            assert_eq!(file.at_once(), expected, "cells of {cell} bytes");
+        }
     }
 }

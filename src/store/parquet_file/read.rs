@@ -7,9 +7,12 @@ use arrow_array::{
     cast::AsArray,
     types::{TimestampMicrosecondType, UInt32Type},
 };
-use parquet::arrow::{
-    ProjectionMask,
-    arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+    },
+    file::metadata::ParquetMetaData,
 };
 
 use super::{ROW_BYTES, damaged, open};
@@ -22,8 +25,8 @@ use crate::{
 const SCAN_ROWS: usize = 8_192;
 /// Bytes of text that it hands over at once, about.
 const SCAN_BYTES: usize = 8 << 20;
-/// Rows of a file that does not say how long they are.
-const UNKNOWN_ROWS: usize = 128;
+/// Bytes that a row is taken for in a file that does not say how long they are.
+const UNKNOWN_BYTES: usize = 64 << 10;
 
 /// Reads blocks, in row order.
 pub(in crate::store) struct BlockReader {
@@ -39,7 +42,9 @@ impl BlockReader {
             columns(reader.metadata().file_metadata().schema_descr(), projection);
         let rows = match &projection.attributes {
             none if none.is_none() => SCAN_ROWS,
-            Attributes::These(_) | Attributes::All => rows_at_once(&reader),
+            Attributes::These(_) | Attributes::All => {
+                rows_within(reader.metadata(), SCAN_BYTES, SCAN_ROWS)
+            }
         };
         let batches = reader
             .with_projection(mask)
@@ -88,17 +93,15 @@ pub(super) fn columns(
     (mask, Places { read, all })
 }
 
-/// As many rows as keep the text of a block small.
-fn rows_at_once(file: &ParquetRecordBatchReaderBuilder<std::fs::File>) -> usize {
-    let footer = file.metadata().file_metadata().key_value_metadata();
+/// As many rows of a file as have so many bytes of text, about, and `most` of them.
+pub(super) fn rows_within(file: &ParquetMetaData, bytes: usize, most: usize) -> usize {
+    let footer = file.file_metadata().key_value_metadata();
     let row_bytes = footer
         .into_iter()
         .flatten()
         .find(|pair| pair.key == ROW_BYTES);
     let row_bytes = row_bytes.and_then(|pair| pair.value.as_ref()?.parse::<usize>().ok());
-    row_bytes.map_or(UNKNOWN_ROWS, |bytes| {
-        (SCAN_BYTES / bytes.max(1)).clamp(1, SCAN_ROWS)
-    })
+    (bytes / row_bytes.unwrap_or(UNKNOWN_BYTES).max(1)).clamp(1, most)
 }
 
 /// The rows of a record batch.

@@ -171,6 +171,26 @@ pub(super) async fn a_page_of_long_events_ends_early_and_says_so(store: Arc<dyn 
     assert_eq!(pages, 2, "eight megabytes, then the rest");
 }
 
+pub(super) async fn long_events_among_short_ones_are_all_found(store: Arc<dyn Store>) {
+    const EVENTS: usize = 120;
+    let times: Vec<_> = (0..EVENTS).map(|n| ("", "a", "u", n as i64)).collect();
+    let mut events = block(&times);
+    let long = "x".repeat(1 << 20);
+    let cells: Vec<_> = (0..EVENTS)
+        .map(|n| if n % 20 == 5 { &*long } else { "short" })
+        .collect();
+    events.attributes = vec![column(&cells)];
+    let id = sealed(&*store, 1, columns(&["text"]), events).await;
+    let found = store.find_events(id, &ALL, None, 1_000).await;
+    let found = found.expect("finds");
+    let newest_first: Vec<_> = (1..=EVENTS as u32).rev().collect();
+    assert_eq!(found.events.rows, newest_first);
+    assert!(!found.more);
+    for (at, cell) in cells.iter().rev().enumerate() {
+        assert_eq!(found.events.attributes[0].get(at), cell.as_bytes());
+    }
+}
+
 pub(super) async fn a_batch_that_is_not_there_has_no_events_to_find(store: Arc<dyn Store>) {
     let missing = |why: StoreError| matches!(why, StoreError::Missing { .. });
     let found = store.find_events(id(1), &ALL, None, 1).await;

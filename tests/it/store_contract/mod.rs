@@ -74,6 +74,7 @@ contract! {
         a_scan_gives_what_is_asked_for_and_no_more
         the_newest_events_come_first_and_pages_neither_skip_nor_repeat
         a_page_of_long_events_ends_early_and_says_so
+        long_events_among_short_ones_are_all_found
         a_batch_that_is_not_there_has_no_events_to_find
         live_batches_are_found_by_the_time_of_their_events
         the_file_of_a_batch_holds_its_events_and_outlives_it
