@@ -73,7 +73,7 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
         let packed = packed.finish().expect("in memory");
         let mut crc = flate2::Crc::new();
         crc.update(bytes);
-        let (method, flags) = if name.ends_with('/') {
+        let (method, flags) = if name.ends_with('/') && !name.starts_with("deflated") {
             (0_u16, 0_u16)
         } else {
             (8, 8)
@@ -155,8 +155,25 @@ fn packed_files_are_the_same_file() {
         ("data/events.csv", TABLE),
         ("__MACOSX/._events.csv", b"x"),
     ]);
+    // As macOS writes one, and programs that stream.
+    let hidden_first = zip(&[
+        ("deflated/", b""),
+        ("__MACOSX/._events.csv", b"not the file"),
+        (".DS_Store", b""),
+        ("deflated/events.csv", TABLE),
+    ]);
+    // As tapes and `dd` leave it.
+    let padded = [
+        gzip(&TABLE[..40]),
+        vec![0; 9],
+        gzip(&TABLE[40..]),
+        vec![0; 700],
+    ]
+    .concat();
     for (packed, packing) in [
         (gzip(TABLE), Packing::Gzip),
+        (padded, Packing::Gzip),
+        (hidden_first, Packing::Zip),
         (members, Packing::Gzip),
         (zstd(TABLE), Packing::Zstd),
         (frames, Packing::Zstd),
@@ -209,6 +226,19 @@ fn packed_files_that_are_cut_off_or_damaged_are_refused() {
     damaged[at + 16] ^= 1;
     let error = receive(&damaged, 1000).expect_err("another check sum");
     assert!(error.to_string().contains("check sum"), "{error}");
+    let mut renamed = zip(&[("a.csv", TABLE)]);
+    renamed[at + 46] = b'b';
+    let error = receive(&renamed, 1000).expect_err("another name");
+    assert!(
+        error
+            .to_string()
+            .contains("`a.csv` at its head and `b.csv`"),
+        "{error}"
+    );
+    for garbage in [&b"x"[..], b"\0\0x"] {
+        let followed = [&gzip(TABLE), garbage].concat();
+        assert!(receive(&followed, 1000).is_err(), "{garbage:?}");
+    }
 }
 
 #[test]

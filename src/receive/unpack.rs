@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, Cursor, Read},
 };
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::{ReceiveError, zip};
 
@@ -142,7 +142,7 @@ fn unpacked(source: Source, packing: Packing) -> Result<Source, ReceiveError> {
     Ok(match packing {
         Packing::Gzip => Box::new(BufReader::with_capacity(
             BUFFER,
-            MultiGzDecoder::new(source),
+            Members(Some(GzDecoder::new(source))),
         )),
         Packing::Zstd => {
             let mut decoder =
@@ -153,6 +153,42 @@ fn unpacked(source: Source, packing: Packing) -> Result<Source, ReceiveError> {
         }
         Packing::Zip => Box::new(BufReader::with_capacity(BUFFER, zip::Entry::new(source))),
     })
+}
+
+/// The members of a gzip file, one behind the other; zero bytes after one are padding, as for `gzip -d`.
+struct Members(Option<GzDecoder<Source>>);
+
+impl Read for Members {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(into)?;
+            if read > 0 || into.is_empty() {
+                return Ok(read);
+            }
+            let Some(member) = self.0.take() else { break };
+            let mut source = member.into_inner();
+            if pass_zeros(&mut source)? {
+                self.0 = Some(GzDecoder::new(source));
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Reads on to a byte that is not zero; false if there is none.
+fn pass_zeros(source: &mut Source) -> io::Result<bool> {
+    loop {
+        let piece = source.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(false);
+        }
+        let zeros = piece.iter().take_while(|byte| **byte == 0).count();
+        let all = zeros == piece.len();
+        source.consume(zeros);
+        if !all {
+            return Ok(true);
+        }
+    }
 }
 
 /// The first bytes, and a source that begins with them still.

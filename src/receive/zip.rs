@@ -9,10 +9,14 @@ use super::unpack::Refused;
 
 /// The end of an archive that is kept: its directory is in it, unless it has very many files.
 const TAIL: usize = 256 * 1024;
-/// Directories, which have no bytes, that may stand before the file.
-const DIRECTORIES: usize = 100;
+/// Directories and the like that may stand before the file.
+const PASSED: usize = 100;
+/// Bytes that each of them may have.
+const PASSED_BYTES: u64 = 16 << 20;
 
 const LOCAL: [u8; 4] = *b"PK\x03\x04";
+/// Sizes and check sum behind the data, where the head has none.
+const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
 const CENTRAL: [u8; 4] = *b"PK\x01\x02";
 const END: [u8; 4] = *b"PK\x05\x06";
 
@@ -43,13 +47,10 @@ impl Entry {
         }
     }
 
-    /// Passes directories, and begins the first file.
+    /// Passes what is ignored, and begins the first file.
     fn begin(&mut self, mut source: Box<dyn BufRead>) -> io::Result<()> {
-        for _ in 0..DIRECTORIES {
+        for _ in 0..PASSED {
             let head = Head::read(&mut source)?;
-            if head.name.ends_with('/') && head.size == 0 && head.flags & 8 == 0 {
-                continue;
-            }
             if is_document(&head.name) {
                 return Err(Refused::Spreadsheet.into());
             }
@@ -59,19 +60,21 @@ impl Entry {
                     head.name
                 )));
             }
+            if is_ignored(&head.name) {
+                source = head.pass(source)?;
+                continue;
+            }
             self.name = head.name;
             self.state = match head.method {
                 8 => State::Deflated(DeflateDecoder::new(source)),
                 0 if head.flags & 8 == 0 => State::Stored(source, head.size),
-                _ => {
-                    return Err(archive(
-                        "the zip archive is packed in a way that can't be read as it arrives: pack it with deflate, as `zip` does, or use gzip",
-                    ));
-                }
+                _ => return Err(unreadable()),
             };
             return Ok(());
         }
-        Err(archive("the zip archive begins with too many directories"))
+        Err(archive(
+            "the zip archive begins with too many directories or hidden files",
+        ))
     }
 
     /// Reads the rest of the archive, and checks by its directory that this was all.
@@ -98,6 +101,10 @@ impl Entry {
             [(name, _)] if *name == self.name => Err(archive(
                 "the zip archive is damaged: the check sum of its file is wrong",
             )),
+            [(name, _)] => Err(archive(&format!(
+                "the zip archive is damaged: its file is `{}` at its head and `{name}` in its directory",
+                self.name
+            ))),
             several => {
                 let names: Vec<_> = several
                     .iter()
@@ -159,6 +166,8 @@ struct Head {
     method: u16,
     size: u64,
     name: String,
+    /// Its sizes have eight bytes each.
+    zip64: bool,
 }
 
 impl Head {
@@ -178,9 +187,57 @@ impl Head {
             flags: u16_at(&fixed, 6),
             method: u16_at(&fixed, 8),
             size: u64::from(u32_at(&fixed, 18)),
+            zip64: has_zip64(&rest[name..]),
             name: String::from_utf8_lossy(&rest[..name]).into_owned(),
         })
     }
+
+    /// Reads an entry to its end, and what stands behind it.
+    fn pass(&self, source: Box<dyn BufRead>) -> io::Result<Box<dyn BufRead>> {
+        let mut source = match self.method {
+            8 => {
+                let mut data = DeflateDecoder::new(source);
+                if pass_bytes(&mut data, PASSED_BYTES + 1)? > PASSED_BYTES {
+                    return Err(unreadable());
+                }
+                data.into_inner()
+            }
+            // Only what has no bytes may leave its size for later.
+            0 if self.size <= PASSED_BYTES && (self.flags & 8 == 0 || self.size == 0) => {
+                let mut source = source;
+                if pass_bytes(&mut source, self.size)? < self.size {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                source
+            }
+            _ => return Err(unreadable()),
+        };
+        if self.flags & 8 != 0 {
+            let mut first = [0; 4];
+            source.read_exact(&mut first)?;
+            // Its name is optional: without it the check sum was read.
+            let check_sum = if first == DESCRIPTOR { 4 } else { 0 };
+            let sizes = if self.zip64 { 16 } else { 8 };
+            pass_bytes(&mut source, check_sum + sizes)?;
+        }
+        Ok(source)
+    }
+}
+
+fn pass_bytes(source: &mut dyn Read, most: u64) -> io::Result<u64> {
+    io::copy(&mut source.take(most), &mut io::sink())
+}
+
+/// Whether extra fields of an entry hold one of zip64 (4.5.3).
+fn has_zip64(mut extra: &[u8]) -> bool {
+    while extra.len() >= 4 {
+        let (kind, length) = (u16_at(extra, 0), usize::from(u16_at(extra, 2)));
+        if kind == 1 {
+            return true;
+        }
+        extra = extra.get(4 + length..).unwrap_or_default();
+    }
+    false
 }
 
 /// The files that the directory names, with their check sums; none if there is no directory in `tail`.
@@ -229,6 +286,12 @@ fn is_document(name: &str) -> bool {
         "META-INF/MANIFEST.MF",
     ];
     known.contains(&name) || name.starts_with("xl/") || name.starts_with("docProps/")
+}
+
+fn unreadable() -> io::Error {
+    archive(
+        "the zip archive is packed in a way that can't be read as it arrives: pack it with deflate, as `zip` does, or use gzip",
+    )
 }
 
 fn archive(why: &str) -> io::Error {
