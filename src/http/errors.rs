@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header,
+    http::{Method, header},
     web::{Bytes, Data, Path, Query},
 };
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::{
     Context,
@@ -32,7 +32,7 @@ pub(super) async fn show(
 ) -> Result<HttpResponse, Problem> {
     let batch = live_batch(at.store.as_ref(), &path).await?;
     if wants_csv(&request) {
-        return Ok(file(&at, batch));
+        return file(&at, &request, batch).await;
     }
     let limit = query.limit()?;
     let page =
@@ -46,9 +46,13 @@ pub(super) async fn show(
     Ok(HttpResponse::Ok().json(reply))
 }
 
-pub(super) async fn csv(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn csv(
+    at: Data<Context>,
+    request: HttpRequest,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
     let batch = live_batch(at.store.as_ref(), &path).await?;
-    Ok(file(&at, batch))
+    file(&at, &request, batch).await
 }
 
 /// Whether the client would rather have CSV than JSON.
@@ -63,17 +67,23 @@ fn wants_csv(request: &HttpRequest) -> bool {
     types.find(|kind| matches!(*kind, "text/csv" | "application/json")) == Some("text/csv")
 }
 
-fn file(at: &Context, batch: Batch) -> HttpResponse {
+async fn file(at: &Context, request: &HttpRequest, batch: Batch) -> Result<HttpResponse, Problem> {
     let mut reply = HttpResponse::Ok();
     reply.content_type("text/csv; charset=utf-8");
     let name = format!("attachment; filename=\"errors-{}.csv\"", batch.id);
     reply.insert_header((header::CONTENT_DISPOSITION, name));
     let Some(receipt) = batch.receipt else {
-        return reply.finish();
+        return Ok(reply.finish());
     };
     reply.insert_header(("X-Errors-Failed", receipt.rows.failed.to_string()));
     reply.insert_header(("X-Errors-Kept", receipt.rejections_kept.to_string()));
-    reply.streaming(rows(Arc::clone(&at.store), batch.id, &receipt))
+    let rows = rows(Arc::clone(&at.store), batch.id, &receipt);
+    if request.method() == Method::HEAD {
+        let add = |bytes, piece: Bytes| async move { Ok(bytes + piece.len() as u64) };
+        reply.no_chunking(rows.try_fold(0, add).await?);
+        return Ok(reply.streaming(stream::empty::<Result<Bytes, QueryError>>()));
+    }
+    Ok(reply.streaming(rows))
 }
 
 /// The file, a page of rows at a time.

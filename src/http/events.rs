@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use actix_web::{
-    HttpResponse,
-    http::header,
-    web::{Data, Path, Query},
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    web::{Bytes, Data, Path, Query},
 };
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
@@ -112,7 +112,11 @@ fn edge(name: &str, given: Option<String>) -> Result<Option<query::Edge>, Proble
     text(given).map(parse).transpose()
 }
 
-pub(super) async fn file(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn file(
+    at: Data<Context>,
+    request: HttpRequest,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
     let id = live_batch(at.store.as_ref(), &path).await?.id;
     let place = Arc::clone(&at.events.files).try_acquire_owned();
     let place = place.map_err(|_| {
@@ -139,6 +143,10 @@ pub(super) async fn file(at: Data<Context>, path: Path<String>) -> Result<HttpRe
     ));
     if let Some(bytes) = bytes {
         reply.no_chunking(bytes);
+    }
+    if request.method() == Method::HEAD {
+        // Else the file would be read to its end for nothing.
+        return Ok(reply.streaming(stream::empty::<Result<Bytes, StoreError>>()));
     }
     Ok(reply.streaming(pieces))
 }

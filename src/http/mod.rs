@@ -23,8 +23,9 @@ mod view;
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{
-    App, HttpServer,
+    App, HttpServer, Route,
     dev::Server,
+    guard,
     middleware::{DefaultHeaders, from_fn},
     web::{self, Data, ServiceConfig},
 };
@@ -112,22 +113,22 @@ fn routes(config: &mut ServiceConfig) {
     config
         .service(tus::routes())
         .route("/uploads", web::post().to(uploads::create))
-        .route("/batches", web::get().to(batches::list))
-        .route("/batches/{id}", web::get().to(batches::show))
+        .route("/batches", get().to(batches::list))
+        .route("/batches/{id}", get().to(batches::show))
         .route("/batches/{id}", web::delete().to(batches::undo))
         .route("/batches/{id}/process", web::post().to(batches::process))
-        .route("/batches/{id}/errors", web::get().to(errors::show))
-        .route("/batches/{id}/errors.csv", web::get().to(errors::csv))
-        .route("/batches/{id}/events", web::get().to(events::of_batch))
-        .route("/batches/{id}/events.parquet", web::get().to(events::file))
-        .route("/events", web::get().to(events::list))
-        .route("/profiles", web::get().to(profiles::list))
+        .route("/batches/{id}/errors", get().to(errors::show))
+        .route("/batches/{id}/errors.csv", get().to(errors::csv))
+        .route("/batches/{id}/events", get().to(events::of_batch))
+        .route("/batches/{id}/events.parquet", get().to(events::file))
+        .route("/events", get().to(events::list))
+        .route("/profiles", get().to(profiles::list))
         .route("/profiles/{name}", web::put().to(profiles::put))
-        .route("/profiles/{name}", web::get().to(profiles::show))
+        .route("/profiles/{name}", get().to(profiles::show))
         .route("/profiles/{name}", web::delete().to(profiles::remove))
-        .route("/metrics", web::get().to(metrics::show))
-        .route("/jobs/{id}", web::get().to(jobs::show))
-        .route("/admin/queues/{queue}/dlq", web::get().to(admin::list))
+        .route("/metrics", get().to(metrics::show))
+        .route("/jobs/{id}", get().to(jobs::show))
+        .route("/admin/queues/{queue}/dlq", get().to(admin::list))
         .route(
             "/admin/queues/{queue}/dlq/retry",
             web::post().to(admin::retry_all),
@@ -140,14 +141,16 @@ fn routes(config: &mut ServiceConfig) {
             "/admin/queues/{queue}/dlq/{id}/discard",
             web::post().to(admin::discard),
         )
-        .route("/health", web::head().to(health::health))
-        .route("/ready", web::head().to(health::ready))
-        .route("/", web::head().to(page::index))
-        .route("/health", web::get().to(health::health))
-        .route("/ready", web::get().to(health::ready))
-        .route("/", web::get().to(page::index))
-        .route("/assets/{name}", web::get().to(page::asset))
+        .route("/health", get().to(health::health))
+        .route("/ready", get().to(health::ready))
+        .route("/", get().to(page::index))
+        .route("/assets/{name}", get().to(page::asset))
         .default_service(web::to(problem::no_route));
+}
+
+/// A route of GET, and of HEAD: the server leaves the body away.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// A server on a bound socket; it answers once it is awaited.

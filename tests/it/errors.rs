@@ -285,3 +285,37 @@ async fn mended_rows_mean_what_those_of_their_parent_meant() {
     }
     app.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_asks_for_the_head_alone_is_told_the_length_and_sent_no_body() {
+    let app = TestApp::start().await;
+    let (id, csv) = rejected(&app, "", file()).await;
+    let head = async |path: &str| {
+        let reply = app.request(Method::HEAD, path).send().await;
+        let reply = reply.expect("answers");
+        assert_eq!(reply.status(), 200, "{path}");
+        let length = reply.headers().get("content-length").cloned();
+        assert_eq!(reply.text().await.expect("ends"), "", "{path}");
+        length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok())
+    };
+    let errors = format!("/batches/{id}/errors.csv");
+    assert_eq!(head(&errors).await, Some(csv.len()));
+    let events = format!("/batches/{id}/events.parquet");
+    let parquet = app.request(Method::GET, &events).send().await;
+    let known = parquet.expect("answers").content_length();
+    assert_eq!(head(&events).await, known.map(|bytes| bytes as usize));
+    for path in [
+        "/",
+        "/health",
+        "/batches",
+        "/metrics",
+        "/events",
+        "/profiles",
+    ] {
+        assert!(head(path).await.is_some(), "{path}");
+    }
+    assert!(head(&format!("/batches/{id}")).await.is_some());
+    let missing = app.request(Method::HEAD, "/nothing").send().await;
+    assert_eq!(missing.expect("answers").status(), 404);
+    app.stop().await;
+}
