@@ -61,6 +61,7 @@ codes! {
     BodyTimeout         "body-timeout"           REQUEST_TIMEOUT        "Body too slow";
     JobNotDead          "job-not-dead"           CONFLICT               "Job is not dead";
     OffsetMismatch      "offset-mismatch"        CONFLICT               "Upload goes on elsewhere";
+    UploadComplete      "upload-complete"        CONFLICT               "Upload is complete";
     KeyBusy             "idempotency-key-busy"   CONFLICT               "Still under way";
     BatchDeleted        "batch-deleted"          GONE                   "Batch was deleted";
     TusVersion          "unsupported-tus-version" PRECONDITION_FAILED   "Another version of tus";

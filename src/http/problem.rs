@@ -240,7 +240,14 @@ impl From<TransferError> for Problem {
                 Self::new(Code::TooLarge, detail).with("limit", CHECKED_BYTES)
             }
             TransferError::WrongChecksum => Self::new(Code::ChecksumMismatch, detail),
-            TransferError::Full => Self::new(Code::Unavailable, detail),
+            TransferError::TooManyParts { limit } => {
+                Self::new(Code::TooLarge, detail).with("limit", limit)
+            }
+            TransferError::Whole => Self::new(Code::UploadComplete, detail),
+            TransferError::Full { seconds } => Self::new(Code::Unavailable, detail).after(seconds),
+            TransferError::SenderFull { seconds } => {
+                Self::new(Code::RateLimited, detail).after(seconds)
+            }
             TransferError::Ingest(IngestError::KeyBusy) => Self::new(
                 Code::Unavailable,
                 "the upload is being stored at this moment: ask again in a few seconds",

@@ -1,12 +1,12 @@
 //! Files that arrive in several requests, until they are whole.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BatchId, Instant, ProfileName, id::BadId};
+use super::{BatchId, Instant, ProfileName, RequestKey, id::BadId};
 
 /// A file on its way; a `UUIDv7`, random enough that nobody guesses another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Transfer {
     pub options: BTreeMap<String, String>,
     /// The profile that gave some of them, if one did.
     pub profile: Option<ProfileName>,
+    /// Who sends it, as [`sender`] names a client; none where that is not known.
+    #[serde(default)]
+    pub sender: Option<String>,
     /// What it came to, once it was whole, or was given up.
     pub outcome: Option<TransferOutcome>,
     /// When something of it last arrived.
@@ -55,13 +58,21 @@ pub struct Transfer {
 
 /// How long a file is kept of which nothing more arrives.
 pub const KEPT: TimeDelta = TimeDelta::hours(24);
+/// The same of one of which nothing has arrived at all: it costs its sender nothing.
+pub const KEPT_EMPTY: TimeDelta = TimeDelta::hours(1);
 
-impl Transfer {
-    /// When it is forgotten unless more arrives.
-    #[must_use]
-    pub fn expires_at(&self) -> Instant {
-        self.moved_at + KEPT
-    }
+/// When a file is forgotten that ends there, and of which something last arrived then.
+#[must_use]
+pub fn expires_at(moved_at: Instant, end: u64) -> Instant {
+    moved_at + if end == 0 { KEPT_EMPTY } else { KEPT }
+}
+
+/// Names the client at an address without telling it.
+#[must_use]
+pub fn sender(address: IpAddr) -> String {
+    let key = RequestKey::new(address.to_string().as_bytes(), "transfer", "");
+    let hex = key.0[..16].iter().map(|byte| format!("{byte:02x}"));
+    hex.collect()
 }
 
 /// What a file came to that arrived in parts.

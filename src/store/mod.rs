@@ -22,7 +22,8 @@ use crate::{
 pub use error::{Result, StoreError};
 use error::{aside, corrupt, io};
 pub use opened::{Opened, Place};
-pub use requests::{Appended, KeyStore, ProfileStore, Put, Room, TransferStore};
+use requests::Underway;
+pub use requests::{Appended, Begun, KeyStore, Part, ProfileStore, Put, Room, TransferStore};
 pub use selection::{
     Attributes, DatedFilter, EventFile, EventFilter, FOUND_BYTES, Found, Position, Projection,
 };

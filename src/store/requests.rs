@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Result;
 use crate::model::{
     BatchId, Instant, KeyEntry, Profile, ProfileName, RequestKey, Transfer, TransferId,
-    TransferOutcome,
+    TransferOutcome, transfer,
 };
 
 /// Requests that clients have named, so that a repeated one is known.
@@ -50,6 +50,28 @@ pub trait ProfileStore: Send + Sync {
     async fn drop_profile(&self, name: &ProfileName) -> Result<bool>;
 }
 
+/// What became of a file that was to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It is there, and empty.
+    Open,
+    /// There is no room for it, at least until the first of the others is forgotten or done.
+    Full(Instant),
+    /// Nor for another of its sender.
+    SenderFull(Instant),
+}
+
+/// A part of a file.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Where it begins.
+    pub start: u64,
+    /// What is in it.
+    pub bytes: Bytes,
+    /// When it arrived.
+    pub at: Instant,
+}
+
 /// What became of a part that was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
@@ -59,6 +81,10 @@ pub enum Appended {
     Elsewhere(u64),
     /// There is no such file, or nothing more is taken of it.
     Closed,
+    /// The file has as many parts as it may have.
+    TooManyParts,
+    /// There is no room for its bytes, at least until the first of the others is forgotten or done.
+    Full(Instant),
 }
 
 /// How much may be on its way.
@@ -66,32 +92,76 @@ pub enum Appended {
 pub struct Room {
     /// Files.
     pub transfers: u64,
-    /// Bytes of all of them when they are whole.
+    /// Files of one sender.
+    pub of_sender: u64,
+    /// Bytes that have arrived of all of them.
     pub bytes: u64,
+    /// Parts of one file.
+    pub parts: u64,
+}
+
+/// A file without an outcome, as far as room is concerned.
+pub(super) struct Underway {
+    pub(super) sender: Option<String>,
+    pub(super) end: u64,
+    pub(super) moved_at: Instant,
+}
+
+impl Room {
+    /// Whether another file fits beside these.
+    pub(super) fn for_file(&self, others: &[Underway], sender: Option<&str>) -> Begun {
+        let full = others.len() as u64 >= self.transfers || stored(others) >= self.bytes;
+        let own = || {
+            let named = others.iter().filter(|_| sender.is_some());
+            named.filter(|other| other.sender.as_deref() == sender)
+        };
+        if own().count() as u64 >= self.of_sender
+            && let Some(until) = first_gone(own())
+        {
+            return Begun::SenderFull(until);
+        }
+        match first_gone(others.iter()) {
+            Some(until) if full => Begun::Full(until),
+            Some(_) | None => Begun::Open,
+        }
+    }
+
+    /// Until when so many more bytes don't fit beside these; none if they do.
+    pub(super) fn no_bytes_until(&self, others: &[Underway], more: u64) -> Option<Instant> {
+        let full = stored(others).saturating_add(more) > self.bytes;
+        first_gone(others.iter()).filter(|_| full)
+    }
+}
+
+fn stored(files: &[Underway]) -> u64 {
+    let bytes = files.iter().map(|file| file.end);
+    bytes.fold(0, u64::saturating_add)
+}
+
+fn first_gone<'a>(files: impl Iterator<Item = &'a Underway>) -> Option<Instant> {
+    files
+        .map(|file| transfer::expires_at(file.moved_at, file.end))
+        .min()
 }
 
 /// Files that arrive in parts.
 #[async_trait]
 pub trait TransferStore: Send + Sync {
-    /// Adds one; false if there is no room for it beside those without an outcome. Where several are added at one
-    /// moment a few more may get in.
-    async fn open_transfer(&self, transfer: &Transfer, room: Room) -> Result<bool>;
+    /// Adds one if there is room for it beside those without an outcome. Where several are added at one moment a few
+    /// more may get in.
+    async fn open_transfer(&self, transfer: &Transfer, room: Room) -> Result<Begun>;
     /// Reads one, and where it ends so far.
     async fn transfer(&self, id: TransferId) -> Result<Option<(Transfer, u64)>>;
-    /// Appends a part that begins where the file ends, and makes it durable.
-    async fn append_part(
-        &self,
-        id: TransferId,
-        start: u64,
-        bytes: Bytes,
-        now: Instant,
-    ) -> Result<Appended>;
+    /// Appends a part that begins where the file ends, and makes it durable. Where several are appended at one moment
+    /// a few more than there is room for may get in.
+    async fn append_part(&self, id: TransferId, part: Part, room: Room) -> Result<Appended>;
     /// Reads the part that begins there.
     async fn part(&self, id: TransferId, start: u64) -> Result<Option<Bytes>>;
     /// Writes down what it came to, unless that is known already; false if it was, or there is none.
     async fn settle_transfer(&self, id: TransferId, outcome: &TransferOutcome) -> Result<bool>;
     /// Removes its parts; nothing is appended to one with an outcome.
     async fn drop_parts(&self, id: TransferId) -> Result<()>;
-    /// Forgets one of which nothing has arrived since, with its parts; true while there may be more.
-    async fn prune_transfers(&self, before: Instant) -> Result<bool>;
+    /// Forgets one that has expired, with its parts; true while there may be more. In the end removes parts of files
+    /// that take no more.
+    async fn prune_transfers(&self, now: Instant) -> Result<bool>;
 }

@@ -2,6 +2,7 @@
 //! once. Memory is one part a request. Whatever dies, the next request finds where the file ends and goes on there.
 
 mod checksum;
+mod error;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,11 +12,12 @@ use futures_util::{Stream, StreamExt, stream};
 use crate::{
     clock::Clock,
     ingest::{Accepted, Ingest, IngestError, Kept, UploadOptions},
-    model::{ProfileName, RequestKey, Transfer, TransferId, TransferOutcome},
-    store::{Appended, Room, Store, StoreError},
+    model::{Instant, ProfileName, RequestKey, Transfer, TransferId, TransferOutcome, transfer},
+    store::{Appended, Begun, Part, Room, Store, StoreError},
 };
 
 pub use checksum::{Checksum, NoChecksum};
+pub use error::TransferError;
 
 /// Bytes of one part: few enough to hold, enough to be worth an fsync.
 const PART_BYTES: usize = 4 << 20;
@@ -23,54 +25,12 @@ const PART_BYTES: usize = 4 << 20;
 pub const CHECKED_BYTES: usize = 8 << 20;
 /// Files that may be on their way at once.
 const TRANSFERS: u64 = 1_000;
-/// How many files of the longest length may be.
+/// How many of them one sender may have.
+const OF_SENDER: u64 = 50;
+/// How many files of the longest length may be kept.
 const LONGEST_FILES: u64 = 16;
-
-/// Why nothing, or no more, was taken.
-#[derive(Debug, thiserror::Error)]
-pub enum TransferError {
-    /// No such file, or one that was given up.
-    #[error("there is no upload {0}: it was given up, or nothing of it arrived for 24 hours")]
-    Missing(TransferId),
-    /// The file ends elsewhere.
-    #[error(
-        "the upload goes on at {end}, not at {asked}: HEAD tells where, also when another request is at it"
-    )]
-    Elsewhere {
-        /// Where the bytes were to go.
-        asked: u64,
-        /// Where the file ends.
-        end: u64,
-    },
-    /// More bytes than were announced.
-    #[error("the upload has {length} bytes in all, and more than that were sent")]
-    TooLong {
-        /// What was announced.
-        length: u64,
-    },
-    /// A checksum of too much.
-    #[error(
-        "a checksum may be of {CHECKED_BYTES} bytes at most: send smaller parts, or leave it out"
-    )]
-    CheckedTooLong,
-    /// Other bytes than the checksum says.
-    #[error("what arrived is not what the checksum says; nothing of it was kept: send it again")]
-    WrongChecksum,
-    /// A look at a file that is to be stored nowhere.
-    #[error(
-        "`dry_run` is for a file sent at once: send it, or the beginning of it, with POST /uploads"
-    )]
-    DryRun,
-    /// Too much is on its way already.
-    #[error("too many unfinished uploads are kept already: try again later")]
-    Full,
-    /// The body, the file or its options.
-    #[error(transparent)]
-    Ingest(#[from] IngestError),
-    /// The store is away.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+/// Parts of one file: each is made durable on its own.
+const PARTS: u64 = 8_192;
 
 /// How far a file has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +47,23 @@ impl Progress {
     pub fn is_whole(&self) -> bool {
         self.end == self.transfer.length
     }
+
+    /// When it is forgotten unless more arrives.
+    #[must_use]
+    pub fn expires_at(&self) -> Instant {
+        transfer::expires_at(self.transfer.moved_at, self.end)
+    }
+}
+
+/// What is said of a body that is to be appended.
+#[derive(Debug, Default)]
+pub struct Piece {
+    /// Where it begins.
+    pub start: u64,
+    /// Its bytes, if that is known before they come.
+    pub length: Option<u64>,
+    /// What they come to.
+    pub checksum: Option<Checksum>,
 }
 
 /// A body of which no more is taken than the file lacks.
@@ -134,7 +111,7 @@ impl Transfers {
         }
     }
 
-    /// Begins a file that will be taken with these options.
+    /// Begins a file of `sender` that will be taken with these options.
     ///
     /// # Errors
     /// [`TransferError`] if the options make no sense, or there is no room.
@@ -142,6 +119,7 @@ impl Transfers {
         &self,
         length: u64,
         options: Vec<(String, String)>,
+        sender: Option<String>,
     ) -> Result<Progress, TransferError> {
         let (profile, options) = self.ingest.stated(options).await?;
         let options: BTreeMap<_, _> = options.into_iter().collect();
@@ -154,18 +132,48 @@ impl Transfers {
             length,
             options,
             profile,
+            sender,
             outcome: None,
             moved_at: now,
         };
-        let room = Room {
-            transfers: TRANSFERS,
-            bytes: self.longest.saturating_mul(LONGEST_FILES),
-        };
-        if self.store.open_transfer(&transfer, room).await? {
-            Ok(Progress { transfer, end: 0 })
-        } else {
-            Err(TransferError::Full)
+        let mut begun = self.begin(&transfer).await?;
+        // What makes it full may have expired: no need to wait for the next cleanup.
+        if let Begun::Full(until) | Begun::SenderFull(until) = begun
+            && until < now
+        {
+            while self.store.prune_transfers(now).await? {}
+            begun = self.begin(&transfer).await?;
         }
+        match begun {
+            Begun::Open => Ok(Progress { transfer, end: 0 }),
+            Begun::Full(until) => Err(self.full_until(until)),
+            Begun::SenderFull(until) => Err(TransferError::SenderFull {
+                seconds: self.seconds_until(until),
+            }),
+        }
+    }
+
+    async fn begin(&self, transfer: &Transfer) -> Result<Begun, StoreError> {
+        self.store.open_transfer(transfer, self.room()).await
+    }
+
+    fn room(&self) -> Room {
+        Room {
+            transfers: TRANSFERS,
+            of_sender: OF_SENDER,
+            bytes: self.longest.saturating_mul(LONGEST_FILES),
+            parts: PARTS.max(self.longest / PART_BYTES as u64 * 2),
+        }
+    }
+
+    fn full_until(&self, until: Instant) -> TransferError {
+        let seconds = self.seconds_until(until);
+        TransferError::Full { seconds }
+    }
+
+    fn seconds_until(&self, until: Instant) -> u64 {
+        let left = (until - self.clock.now()).num_seconds() + 1;
+        u64::try_from(left).unwrap_or(0).max(1)
     }
 
     /// How far a file has come.
@@ -187,22 +195,24 @@ impl Transfers {
         }
     }
 
-    /// Appends a body that begins where the file ends. What arrived of a body that breaks off is kept, unless it has a
-    /// checksum. Gives how far the file is then.
+    /// Appends a body that begins where the file ends. What arrived of a body that breaks off, or is longer than it said,
+    /// is kept, unless it has a checksum. Gives how far the file is then.
     ///
     /// # Errors
     /// [`TransferError`] says why no more was taken.
     pub async fn append<S, E>(
         &self,
         id: TransferId,
-        start: u64,
+        piece: Piece,
         body: S,
-        checksum: Option<Checksum>,
     ) -> Result<Progress, TransferError>
     where
         S: Stream<Item = Result<Bytes, E>>,
         E: Into<IngestError>,
     {
+        let Piece {
+            start, checksum, ..
+        } = piece;
         let before = self.progress(id).await?;
         if before.end != start {
             return Err(TransferError::Elsewhere {
@@ -210,10 +220,14 @@ impl Transfers {
                 end: before.end,
             });
         }
+        let length = before.transfer.length;
+        if piece.length.is_some_and(|bytes| bytes > length - start) {
+            return Err(TransferError::TooLong { length });
+        }
         let arriving = Arriving {
             body: std::pin::pin!(body),
-            length: before.transfer.length,
-            left: before.transfer.length - start,
+            length,
+            left: length - start,
         };
         match checksum {
             Some(checksum) => self.append_checked(id, start, arriving, &checksum).await?,
@@ -278,12 +292,19 @@ impl Transfers {
     }
 
     async fn keep(&self, id: TransferId, start: u64, part: BytesMut) -> Result<u64, TransferError> {
-        let now = self.clock.now();
-        let appended = self.store.append_part(id, start, part.freeze(), now);
-        match appended.await? {
+        let part = Part {
+            start,
+            bytes: part.freeze(),
+            at: self.clock.now(),
+        };
+        match self.store.append_part(id, part, self.room()).await? {
             Appended::Until(end) => Ok(end),
             Appended::Elsewhere(end) => Err(TransferError::Elsewhere { asked: start, end }),
             Appended::Closed => Err(TransferError::Missing(id)),
+            Appended::TooManyParts => Err(TransferError::TooManyParts {
+                limit: self.room().parts,
+            }),
+            Appended::Full(until) => Err(self.full_until(until)),
         }
     }
 
@@ -298,7 +319,7 @@ impl Transfers {
             options,
             profile,
             outcome,
-            moved_at: _,
+            ..
         } = &whole.transfer;
         if let Some(outcome) = outcome {
             return Ok(outcome.clone());
@@ -316,6 +337,22 @@ impl Transfers {
         };
         self.settle(*id, &outcome).await?;
         Ok(outcome)
+    }
+
+    /// Gives a file up that is not whole, or was refused.
+    ///
+    /// # Errors
+    /// [`TransferError::Whole`] if it is a batch, or about to become one.
+    pub async fn give_up(&self, id: TransferId) -> Result<(), TransferError> {
+        let before = self.progress(id).await?;
+        let refused = matches!(
+            before.transfer.outcome,
+            Some(TransferOutcome::Refused { .. })
+        );
+        if before.is_whole() && !refused {
+            return Err(TransferError::Whole);
+        }
+        Ok(self.settle(id, &TransferOutcome::Terminated).await?)
     }
 
     /// Writes down what a file came to, and lets go of its bytes.

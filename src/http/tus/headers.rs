@@ -4,7 +4,10 @@ use actix_web::{HttpRequest, http::header};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::super::problem::{Code, Problem};
-use crate::{model::Instant, transfer::Checksum};
+use crate::{
+    model::Instant,
+    transfer::{Checksum, Piece},
+};
 
 /// The version of the protocol.
 pub(super) const VERSION: &str = "1.0.0";
@@ -56,7 +59,16 @@ impl<'a> Headers<'a> {
         kind.is_some_and(|kind| kind.as_bytes() == CHUNK_TYPE.as_bytes())
     }
 
-    pub(super) fn checksum(&self) -> Result<Option<Checksum>, Problem> {
+    /// What is said of the body, which begins there.
+    pub(super) fn piece(&self, start: u64) -> Result<Piece, Problem> {
+        Ok(Piece {
+            start,
+            length: self.number("Content-Length").ok(),
+            checksum: self.checksum()?,
+        })
+    }
+
+    fn checksum(&self) -> Result<Option<Checksum>, Problem> {
         let Some(text) = self.text("Upload-Checksum") else {
             return Ok(None);
         };

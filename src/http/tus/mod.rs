@@ -4,9 +4,12 @@
 mod headers;
 
 use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
+    HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
     dev::HttpServiceFactory,
-    http::{Method, StatusCode, header},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
     middleware::DefaultHeaders,
     web::{self, Data, Path, Payload},
 };
@@ -14,19 +17,20 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::{
-    Context, body,
+    Context, body, client,
     params::id,
     problem::{Code, Problem},
     uploads, view,
 };
 use crate::{
     ingest::IngestError,
-    model::{TransferId, TransferOutcome},
-    transfer::{Checksum, Progress, TransferError},
+    model::{TransferId, TransferOutcome, transfer},
+    transfer::{Checksum, Piece, Progress, TransferError},
 };
 use headers::{CHUNK_TYPE, Headers, VERSION};
 
 const EXTENSIONS: &str = "creation,creation-with-upload,expiration,checksum,termination";
+const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 /// Longest refusal that is kept whole: one with long rows is kept without them.
 const REFUSAL_BYTES: usize = 256 << 10;
 
@@ -71,12 +75,22 @@ async fn create(
     }
     let options = said.options()?;
     uploads::check_rate(&at, &request).await?;
-    let mut progress = at.transfers.open(length, options).await?;
+    let sender = client::address(&request, &at.trusted_proxies).map(transfer::sender);
+    let mut progress = at.transfers.open(length, options, sender).await?;
     let location = format!("/uploads/tus/{}", progress.transfer.id);
     let mut reply = HttpResponse::Created();
     if said.has_chunk() {
         let _place = uploads::place(&at)?;
-        progress = take(&at, progress.transfer.id, 0, said.checksum()?, payload).await?;
+        let id = progress.transfer.id;
+        progress = match take(&at, id, said.piece(0)?, payload).await {
+            Ok(progress) => progress,
+            Err(why) => {
+                let mut refused = with_offset(&at, id, why).await;
+                let headers = refused.headers_mut();
+                headers.insert(header::LOCATION, text(&location));
+                return Ok(refused);
+            }
+        };
         if progress.is_whole()
             && let Some(refused) = conclude(&at, &progress, &mut reply).await?
         {
@@ -100,9 +114,12 @@ async fn append(
         let why = format!("the bytes of an upload are sent as `{CHUNK_TYPE}`");
         return Err(Problem::new(Code::UnsupportedType, why));
     }
-    let (start, checksum) = (said.offset()?, said.checksum()?);
+    let piece = said.piece(said.offset()?)?;
     let _place = uploads::place(&at)?;
-    let progress = take(&at, id, start, checksum, payload).await?;
+    let progress = match take(&at, id, piece, payload).await {
+        Ok(progress) => progress,
+        Err(why) => return Ok(with_offset(&at, id, why).await),
+    };
     state(&at, &progress, HttpResponse::NoContent()).await
 }
 
@@ -125,11 +142,7 @@ async fn terminate(
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     Headers::of(&request)?;
-    let id: TransferId = id(&path)?;
-    at.transfers.progress(id).await?;
-    at.transfers
-        .settle(id, &TransferOutcome::Terminated)
-        .await?;
+    at.transfers.give_up(id(&path)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -165,7 +178,7 @@ async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Pro
     let at_batch = batch.as_ref().map(|id| format!("/batches/{id}"));
     Ok(HttpResponse::Ok().json(json!({
         "upload_id": progress.transfer.id.to_string(), "offset": progress.end, "length": progress.transfer.length,
-        "expires_at": view::instant(progress.transfer.expires_at()), "batch_id": batch, "links": { "batch": at_batch },
+        "expires_at": view::instant(progress.expires_at()), "batch_id": batch, "links": { "batch": at_batch },
     })))
 }
 
@@ -173,8 +186,7 @@ async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Pro
 async fn take(
     at: &Context,
     id: TransferId,
-    start: u64,
-    checksum: Option<Checksum>,
+    piece: Piece,
     payload: Payload,
 ) -> Result<Progress, Problem> {
     let mut body = std::pin::pin!(body::raw(payload, at.limits.body_idle).fuse());
@@ -184,11 +196,25 @@ async fn take(
             IngestError::Body(why.into())
         })
     });
-    let taken = at.transfers.append(id, start, chunks, checksum).await;
+    let taken = at.transfers.append(id, piece, chunks).await;
     if taken.is_err() {
         body::drain(body).await;
     }
     Ok(taken?)
+}
+
+/// A refusal that says how much of the upload is here: what arrived before it is kept.
+async fn with_offset(at: &Context, id: TransferId, why: Problem) -> HttpResponse {
+    let mut refused = why.error_response();
+    if let Ok(progress) = at.transfers.progress(id).await {
+        let end = text(&progress.end.to_string());
+        refused.headers_mut().insert(UPLOAD_OFFSET, end);
+    }
+    refused
+}
+
+fn text(plain: &str) -> HeaderValue {
+    HeaderValue::from_str(plain).expect("numbers and ids are ASCII")
 }
 
 /// Where an upload stands, and if it is whole what it came to.
@@ -209,7 +235,7 @@ fn tell<'a>(
     reply: &'a mut HttpResponseBuilder,
     progress: &Progress,
 ) -> &'a mut HttpResponseBuilder {
-    let expires = progress.transfer.expires_at();
+    let expires = progress.expires_at();
     reply
         .insert_header(("Upload-Offset", progress.end.to_string()))
         .insert_header(("Upload-Length", progress.transfer.length.to_string()))

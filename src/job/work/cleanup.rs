@@ -7,7 +7,7 @@ use crate::{
         Done, WorkError,
         engine::runner::{Claimed, Runner},
     },
-    model::{BatchChange, BatchId, BatchStatus, job::Phase, transfer},
+    model::{BatchChange, BatchId, BatchStatus, job::Phase},
     store::BatchFilter,
 };
 
@@ -50,11 +50,7 @@ pub(crate) async fn run(runner: &Runner, claimed: &Claimed<'_>) -> Result<Done, 
         .prune_keys(runner.clock.now() - KEYS_KEPT)
         .await?
     {}
-    while runner
-        .store
-        .prune_transfers(runner.clock.now() - transfer::KEPT)
-        .await?
-    {}
+    while runner.store.prune_transfers(runner.clock.now()).await? {}
     Ok(Done::Completed)
 }
 

@@ -1,31 +1,33 @@
 //! Files that arrive in parts: a row each, a row and a file a part. A part counts from its row on; a file without a row
 //! is what a crash or a race left, and goes at the next start.
 
-use std::{collections::HashSet, fs, io::Write, path::PathBuf};
+use std::{fs, io::Write, path::PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
-use super::{EmbeddedStore, Mode, events::sync_directory, from_json, io, list, millis, to_json};
+use super::{EmbeddedStore, Mode, events::sync_directory, from_json, io, millis, to_json};
 use crate::{
-    model::{Instant, Transfer, TransferId, TransferOutcome},
-    store::{Appended, Result, Room, TransferStore, aside},
+    model::{
+        Instant, Transfer, TransferId, TransferOutcome,
+        transfer::{KEPT, KEPT_EMPTY},
+    },
+    store::{Appended, Begun, Part, Result, Room, TransferStore, Underway, aside, corrupt},
 };
+
+/// Rows of parts read at once.
+const PAGE: usize = 1_000;
 
 #[async_trait]
 impl TransferStore for EmbeddedStore {
-    async fn open_transfer(&self, transfer: &Transfer, room: Room) -> Result<bool> {
+    async fn open_transfer(&self, transfer: &Transfer, room: Room) -> Result<Begun> {
         let transfer = transfer.clone();
         self.db
             .write(move |db| {
-                let (open, bytes): (u64, u64) = db
-                    .prepare_cached(
-                        "SELECT count(*), coalesce(sum(length), 0) FROM transfers WHERE open = 1",
-                    )?
-                    .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                if open >= room.transfers || bytes.saturating_add(transfer.length) > room.bytes {
-                    return Ok(false);
+                let begun = room.for_file(&underway(db)?, transfer.sender.as_deref());
+                if begun != Begun::Open {
+                    return Ok(begun);
                 }
                 db.prepare_cached(
                     "INSERT INTO transfers (id, length, open, moved_at, doc) VALUES (?1, ?2, 1, ?3, ?4)",
@@ -36,7 +38,7 @@ impl TransferStore for EmbeddedStore {
                     millis(transfer.moved_at),
                     to_json(&transfer)?
                 ])?;
-                Ok(true)
+                Ok(Begun::Open)
             })
             .await
     }
@@ -52,19 +54,20 @@ impl TransferStore for EmbeddedStore {
             .await
     }
 
-    async fn append_part(
-        &self,
-        id: TransferId,
-        start: u64,
-        bytes: Bytes,
-        now: Instant,
-    ) -> Result<Appended> {
-        let name = format!("{id}-{start}-{}", TransferId::at(now));
-        let (path, length) = (self.part_file(&name), bytes.len() as u64);
+    async fn append_part(&self, id: TransferId, part: Part, room: Room) -> Result<Appended> {
+        let Part { start, bytes, at } = part;
+        let name = format!("{id}-{start}-{}", TransferId::at(at));
+        let row = PartRow {
+            transfer: id,
+            start,
+            length: bytes.len() as u64,
+            file: name.clone(),
+        };
+        let path = self.part_file(&name);
         let durable = self.mode == Mode::Durable;
         let written = path.clone();
         aside(move || write(&written, &bytes, durable)).await?;
-        let append = move |db: &Transaction<'_>| append(db, (id, start, length), &name, now);
+        let append = move |db: &Transaction<'_>| append(db, &row, at, room);
         let appended = self.db.write(append).await;
         if !matches!(appended, Ok(Appended::Until(_)) | Err(_)) {
             remove(&path)?;
@@ -89,57 +92,23 @@ impl TransferStore for EmbeddedStore {
 
     async fn settle_transfer(&self, id: TransferId, outcome: &TransferOutcome) -> Result<bool> {
         let outcome = outcome.clone();
-        self.db
-            .write(move |db| {
-                let Some(mut transfer) = read(db, id)?.filter(|t| t.outcome.is_none()) else {
-                    return Ok(false);
-                };
-                transfer.outcome = Some(outcome);
-                db.prepare_cached("UPDATE transfers SET open = 0, doc = ?2 WHERE id = ?1")?
-                    .execute(params![id.to_string(), to_json(&transfer)?])?;
-                Ok(true)
-            })
-            .await
+        self.db.write(move |db| settle(db, id, outcome)).await
     }
 
     async fn drop_parts(&self, id: TransferId) -> Result<()> {
-        let names: Vec<String> = self
-            .db
-            .read(move |db| {
-                let mut query = db.prepare_cached("SELECT file FROM parts WHERE transfer = ?1")?;
-                let names = query.query_map([id.to_string()], |row| row.get(0))?;
-                Ok(names.collect::<rusqlite::Result<_>>()?)
-            })
-            .await?;
-        // The files first: a row whose file is gone says what is still to be removed.
-        for name in &names {
-            remove(&self.part_file(name))?;
-        }
-        self.db
-            .write(move |db| {
-                db.prepare_cached("DELETE FROM parts WHERE transfer = ?1")?
-                    .execute([id.to_string()])?;
-                Ok(())
-            })
-            .await
+        while self
+            .drop_some("WHERE transfer = ?1", Some(id.to_string()))
+            .await?
+        {}
+        Ok(())
     }
 
-    async fn prune_transfers(&self, before: Instant) -> Result<bool> {
-        let oldest = self.db.read(move |db| {
-            let mut query = db.prepare_cached(
-                "SELECT doc FROM transfers WHERE moved_at < ?1 ORDER BY moved_at LIMIT 1",
-            )?;
-            let doc = query.query_row([millis(before)], |row| row.get(0));
-            let doc: Option<String> = doc.optional()?;
-            doc.map(|doc| from_json::<Transfer>("a transfer", &doc))
-                .transpose()
-        });
-        let Some(Transfer { id, .. }) = oldest.await? else {
+    async fn prune_transfers(&self, now: Instant) -> Result<bool> {
+        let Some(id) = self.db.write(move |db| give_up_one(db, now)).await? else {
+            let of_none = "WHERE transfer NOT IN (SELECT id FROM transfers WHERE open = 1)";
+            while self.drop_some(of_none, None).await? {}
             return Ok(false);
         };
-        // From here on nothing is appended.
-        self.settle_transfer(id, &TransferOutcome::Terminated)
-            .await?;
         self.drop_parts(id).await?;
         self.db
             .write(move |db| {
@@ -155,39 +124,94 @@ impl EmbeddedStore {
         self.dir.join("parts").join(name)
     }
 
+    /// Removes some of the parts that match; true while there may be more.
+    async fn drop_some(&self, which: &'static str, transfer: Option<String>) -> Result<bool> {
+        let sql = format!("SELECT file FROM parts {which} LIMIT {PAGE}");
+        let names: Vec<String> = self
+            .db
+            .read(move |db| {
+                let mut query = db.prepare_cached(&sql)?;
+                let names = query.query_map(params_from_iter(transfer), |row| row.get(0))?;
+                Ok(names.collect::<rusqlite::Result<_>>()?)
+            })
+            .await?;
+        // The files first: a row whose file is gone says what is still to be removed.
+        for name in &names {
+            remove(&self.part_file(name))?;
+        }
+        let more = names.len() == PAGE;
+        self.db
+            .write(move |db| {
+                let mut drop = db.prepare_cached("DELETE FROM parts WHERE file = ?1")?;
+                for name in &names {
+                    drop.execute([name])?;
+                }
+                Ok(more)
+            })
+            .await
+    }
+
     /// Removes parts that no row names, and lets files end before a part that is not there, as after a backup was
     /// put back: their senders go on from there.
     pub(super) async fn look_after_parts(&self) -> Result<()> {
-        let rows = self.db.read(|db| {
-            let mut query = db.prepare("SELECT transfer, start, file FROM parts")?;
-            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            Ok(rows.collect::<rusqlite::Result<Vec<(String, u64, String)>>>()?)
-        });
-        let rows = rows.await?;
-        let named: HashSet<&str> = rows.iter().map(|(_, _, file)| file.as_str()).collect();
-        for file in list(&self.dir.join("parts"))? {
-            let name = file.file_name().and_then(|name| name.to_str());
-            if name.is_none_or(|name| !named.contains(name)) {
-                remove(&file)?;
+        let unreadable = |why| io("the directory of parts", why);
+        for entry in fs::read_dir(self.dir.join("parts")).map_err(unreadable)? {
+            let file = entry.map_err(unreadable)?;
+            let name = file.file_name().to_string_lossy().into_owned();
+            let named = self.db.read(move |db| {
+                let mut query = db.prepare_cached("SELECT 1 FROM parts WHERE file = ?1")?;
+                Ok(query.exists([name])?)
+            });
+            if !named.await? {
+                remove(&file.path())?;
             }
         }
-        for (transfer, start, file) in rows {
-            if self.part_file(&file).exists() {
-                continue;
+        let mut after = (String::new(), 0);
+        loop {
+            let rows = self.parts_after(after).await?;
+            for (transfer, start, file) in &rows {
+                if !self.part_file(file).exists() {
+                    self.cut(transfer.clone(), *start).await?;
+                }
             }
-            tracing::warn!(
-                transfer,
-                start,
-                "a part of upload {transfer} is missing: it goes on from there"
-            );
-            let cut = move |db: &Transaction<'_>| {
+            match rows.into_iter().nth(PAGE - 1) {
+                Some((transfer, start, _)) => after = (transfer, start),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A page of all parts: of which upload, where they begin, their files.
+    async fn parts_after(&self, after: (String, u64)) -> Result<Vec<(String, u64, String)>> {
+        let sql = format!(
+            "SELECT transfer, start, file FROM parts WHERE (transfer, start) > (?1, ?2)
+             ORDER BY transfer, start LIMIT {PAGE}"
+        );
+        self.db
+            .read(move |db| {
+                let mut query = db.prepare_cached(&sql)?;
+                let rows = query.query_map(params![after.0, after.1], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?;
+                Ok(rows.collect::<rusqlite::Result<_>>()?)
+            })
+            .await
+    }
+
+    /// Lets a file end before the part that begins there.
+    async fn cut(&self, transfer: String, start: u64) -> Result<()> {
+        tracing::warn!(
+            transfer,
+            start,
+            "a part of upload {transfer} is missing: it goes on from there"
+        );
+        self.db
+            .write(move |db| {
                 let sql = "DELETE FROM parts WHERE transfer = ?1 AND start >= ?2";
                 db.execute(sql, params![transfer, start])?;
                 Ok(())
-            };
-            self.db.write(cut).await?;
-        }
-        Ok(())
+            })
+            .await
     }
 }
 
@@ -213,24 +237,80 @@ fn end(db: &Connection, id: TransferId) -> Result<u64> {
     Ok(end.optional()?.unwrap_or(0))
 }
 
-fn append(
-    db: &Transaction<'_>,
-    (id, start, length): (TransferId, u64, u64),
-    file: &str,
-    now: Instant,
-) -> Result<Appended> {
+/// The files without an outcome, and where each ends.
+fn underway(db: &Connection) -> Result<Vec<Underway>> {
+    let sql = "SELECT json_extract(doc, '$.sender'), moved_at, coalesce((
+                   SELECT start + parts.length FROM parts WHERE transfer = id ORDER BY start DESC LIMIT 1
+               ), 0) FROM transfers WHERE open = 1";
+    let mut query = db.prepare_cached(sql)?;
+    let files = query.query_map([], |row| {
+        Ok(Underway {
+            sender: row.get(0)?,
+            moved_at: Instant::from_timestamp_millis(row.get(1)?).unwrap_or_default(),
+            end: row.get(2)?,
+        })
+    })?;
+    Ok(files.collect::<rusqlite::Result<_>>()?)
+}
+
+fn settle(db: &Transaction<'_>, id: TransferId, outcome: TransferOutcome) -> Result<bool> {
+    let Some(mut transfer) = read(db, id)?.filter(|t| t.outcome.is_none()) else {
+        return Ok(false);
+    };
+    transfer.outcome = Some(outcome);
+    db.prepare_cached("UPDATE transfers SET open = 0, doc = ?2 WHERE id = ?1")?
+        .execute(params![id.to_string(), to_json(&transfer)?])?;
+    Ok(true)
+}
+
+/// Finds a file that has expired; from here on nothing is appended to it.
+fn give_up_one(db: &Transaction<'_>, now: Instant) -> Result<Option<TransferId>> {
+    let sql = "SELECT id FROM transfers WHERE moved_at < ?1
+               OR (open = 1 AND moved_at < ?2 AND NOT EXISTS (SELECT 1 FROM parts WHERE transfer = id))
+               LIMIT 1";
+    let (before, empty_before) = (millis(now - KEPT), millis(now - KEPT_EMPTY));
+    let found = db
+        .prepare_cached(sql)?
+        .query_row([before, empty_before], |row| row.get::<_, String>(0));
+    let Some(id) = found.optional()? else {
+        return Ok(None);
+    };
+    let id = id.parse().map_err(|why| corrupt("a transfer", &why))?;
+    settle(db, id, TransferOutcome::Terminated)?;
+    Ok(Some(id))
+}
+
+/// What is kept of a part beside its file.
+struct PartRow {
+    transfer: TransferId,
+    start: u64,
+    length: u64,
+    file: String,
+}
+
+fn append(db: &Transaction<'_>, part: &PartRow, at: Instant, room: Room) -> Result<Appended> {
+    let (id, name) = (part.transfer, part.transfer.to_string());
     if read(db, id)?.is_none_or(|transfer| transfer.outcome.is_some()) {
         return Ok(Appended::Closed);
     }
     let end = end(db, id)?;
-    if end != start {
+    if end != part.start {
         return Ok(Appended::Elsewhere(end));
     }
+    let parts: u64 = db
+        .prepare_cached("SELECT count(*) FROM parts WHERE transfer = ?1")?
+        .query_row([&name], |row| row.get(0))?;
+    if parts >= room.parts {
+        return Ok(Appended::TooManyParts);
+    }
+    if let Some(until) = room.no_bytes_until(&underway(db)?, part.length) {
+        return Ok(Appended::Full(until));
+    }
     db.prepare_cached("INSERT INTO parts (transfer, start, length, file) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![id.to_string(), start, length, file])?;
+        .execute(params![name, part.start, part.length, part.file])?;
     db.prepare_cached("UPDATE transfers SET moved_at = ?2 WHERE id = ?1")?
-        .execute(params![id.to_string(), millis(now)])?;
-    Ok(Appended::Until(start + length))
+        .execute(params![name, millis(at)])?;
+    Ok(Appended::Until(end + part.length))
 }
 
 fn write(path: &std::path::Path, bytes: &[u8], durable: bool) -> Result<()> {

@@ -8,11 +8,14 @@ use mongodb::bson::{Document, doc, serialize_to_raw_document_buf};
 use super::{
     MongoStore,
     db::Find,
-    document::{binary, corrupt, count, date, document, model, number, parsed},
+    document::{binary, corrupt, count, date, document, instant, model, number, parsed},
 };
 use crate::{
-    model::{Instant, Transfer, TransferId, TransferOutcome},
-    store::{Appended, Result, Room, TransferStore},
+    model::{
+        Instant, Transfer, TransferId, TransferOutcome,
+        transfer::{KEPT, KEPT_EMPTY},
+    },
+    store::{Appended, Begun, Part, Result, Room, TransferStore, Underway},
 };
 
 const TRANSFERS: &str = "transfers";
@@ -21,29 +24,20 @@ const INSTANTS: &[&str] = &["moved_at"];
 
 #[async_trait]
 impl TransferStore for MongoStore {
-    async fn open_transfer(&self, transfer: &Transfer, room: Room) -> Result<bool> {
-        let find = Find {
-            filter: doc! { "open": true },
-            limit: usize::try_from(room.transfers).unwrap_or(usize::MAX),
-            fields: doc! { "length": 1 },
-            ..Find::default()
-        };
-        let open = self.db.find(TRANSFERS, find).await?;
-        let mut bytes = transfer.length;
-        for other in &open {
-            bytes = bytes.saturating_add(length(other, "length")?);
+    async fn open_transfer(&self, transfer: &Transfer, room: Room) -> Result<Begun> {
+        let begun = room.for_file(&self.underway().await?, transfer.sender.as_deref());
+        if begun != Begun::Open {
+            return Ok(begun);
         }
-        if open.len() as u64 >= room.transfers || bytes > room.bytes {
-            return Ok(false);
-        }
-        let mut whole = doc! { "_id": transfer.id.to_string(), "open": true };
+        let mut whole =
+            doc! { "_id": transfer.id.to_string(), "open": true, "end": 0_i64, "parts": 0_i64 };
         let mut fields = document(transfer, INSTANTS)?;
         fields.remove("id");
         whole.extend(fields);
         let raw = serialize_to_raw_document_buf(&whole);
         let raw = raw.map_err(|why| corrupt("a transfer", &why))?;
         self.db.insert(TRANSFERS, vec![raw]).await?;
-        Ok(true)
+        Ok(Begun::Open)
     }
 
     async fn transfer(&self, id: TransferId) -> Result<Option<(Transfer, u64)>> {
@@ -58,34 +52,35 @@ impl TransferStore for MongoStore {
         Ok(Some((transfer, self.end(id).await?)))
     }
 
-    async fn append_part(
-        &self,
-        id: TransferId,
-        start: u64,
-        bytes: Bytes,
-        now: Instant,
-    ) -> Result<Appended> {
+    async fn append_part(&self, id: TransferId, part: Part, room: Room) -> Result<Appended> {
         let open = || doc! { "_id": id.to_string(), "open": true };
-        if self.db.one(TRANSFERS, open()).await?.is_none() {
+        let Some(transfer) = self.db.one(TRANSFERS, open()).await? else {
             return Ok(Appended::Closed);
-        }
+        };
         let end = self.end(id).await?;
-        if end != start {
+        if end != part.start {
             return Ok(Appended::Elsewhere(end));
         }
-        let end = start + bytes.len() as u64;
-        let part = doc! {
-            "_id": part_name(id, start), "transfer": id.to_string(),
-            "start": count(start), "end": count(end), "data": binary(bytes.to_vec()),
-        };
-        let raw = serialize_to_raw_document_buf(&part);
-        let raw = raw.map_err(|why| corrupt("a part", &why))?;
-        if !self.db.insert(PARTS, vec![raw]).await?.is_empty() {
+        if optional(&transfer, "parts")? >= room.parts {
+            return Ok(Appended::TooManyParts);
+        }
+        let more = part.bytes.len() as u64;
+        if let Some(until) = room.no_bytes_until(&self.underway().await?, more) {
+            return Ok(Appended::Full(until));
+        }
+        if !self.insert_part(id, &part).await? {
             return Ok(Appended::Elsewhere(self.end(id).await?));
         }
-        let moved = doc! { "$set": { "moved_at": date(now) } };
-        self.db.update(TRANSFERS, open(), moved).await?;
-        Ok(Appended::Until(end))
+        let moved = doc! {
+            "$set": { "moved_at": date(part.at), "end": count(end + more) }, "$inc": { "parts": 1_i64 },
+        };
+        if self.db.update(TRANSFERS, open(), moved).await? {
+            return Ok(Appended::Until(end + more));
+        }
+        // Given up since it was looked at: its parts are removed, and this one came after that.
+        let this = doc! { "_id": part_name(id, part.start) };
+        self.db.delete(PARTS, this).await?;
+        Ok(Appended::Closed)
     }
 
     async fn part(&self, id: TransferId, start: u64) -> Result<Option<Bytes>> {
@@ -99,10 +94,7 @@ impl TransferStore for MongoStore {
     }
 
     async fn settle_transfer(&self, id: TransferId, outcome: &TransferOutcome) -> Result<bool> {
-        let open = doc! { "_id": id.to_string(), "open": true };
-        let outcome = document(outcome, &[])?;
-        let settled = doc! { "$set": { "open": false, "outcome": outcome } };
-        self.db.update(TRANSFERS, open, settled).await
+        self.settle(doc! { "_id": id.to_string() }, outcome).await
     }
 
     async fn drop_parts(&self, id: TransferId) -> Result<()> {
@@ -111,18 +103,21 @@ impl TransferStore for MongoStore {
         Ok(())
     }
 
-    async fn prune_transfers(&self, before: Instant) -> Result<bool> {
-        let old = doc! { "moved_at": { "$lt": date(before) } };
-        let Some(oldest) = self.db.one(TRANSFERS, old).await? else {
+    async fn prune_transfers(&self, now: Instant) -> Result<bool> {
+        let Some(oldest) = self.db.one(TRANSFERS, expired(now)).await? else {
+            self.sweep_parts().await?;
             return Ok(false);
         };
         let id: TransferId = parsed(&oldest, "_id")?;
+        let mut still = expired(now);
+        still.insert("_id", id.to_string());
         // From here on nothing is appended.
-        self.settle_transfer(id, &TransferOutcome::Terminated)
-            .await?;
-        self.drop_parts(id).await?;
-        let this = doc! { "_id": id.to_string() };
-        self.db.delete(TRANSFERS, this).await?;
+        self.settle(still, &TransferOutcome::Terminated).await?;
+        let over = || doc! { "_id": id.to_string(), "open": false };
+        if self.db.one(TRANSFERS, over()).await?.is_some() {
+            self.drop_parts(id).await?;
+            self.db.delete(TRANSFERS, over()).await?;
+        }
         Ok(true)
     }
 }
@@ -140,6 +135,73 @@ impl MongoStore {
         let found = self.db.find(PARTS, last).await?;
         found.first().map_or(Ok(0), |last| length(last, "end"))
     }
+
+    /// The files without an outcome, and where each ends, or ended a part ago.
+    async fn underway(&self) -> Result<Vec<Underway>> {
+        let find = Find {
+            filter: doc! { "open": true },
+            fields: doc! { "_id": 0, "sender": 1, "end": 1, "moved_at": 1 },
+            ..Find::default()
+        };
+        let read = |file: &Document| {
+            let moved_at = file.get_datetime("moved_at");
+            Ok(Underway {
+                sender: file.get_str("sender").ok().map(str::to_owned),
+                end: optional(file, "end")?,
+                moved_at: instant(*moved_at.map_err(|why| corrupt("a transfer", &why))?),
+            })
+        };
+        let open = self.db.find(TRANSFERS, find).await?;
+        open.iter().map(read).collect()
+    }
+
+    /// False if there is a part that begins there.
+    async fn insert_part(&self, id: TransferId, part: &Part) -> Result<bool> {
+        let end = part.start + part.bytes.len() as u64;
+        let part = doc! {
+            "_id": part_name(id, part.start), "transfer": id.to_string(),
+            "start": count(part.start), "end": count(end), "data": binary(part.bytes.to_vec()),
+        };
+        let raw = serialize_to_raw_document_buf(&part);
+        let raw = raw.map_err(|why| corrupt("a part", &why))?;
+        Ok(self.db.insert(PARTS, vec![raw]).await?.is_empty())
+    }
+
+    async fn settle(&self, mut which: Document, outcome: &TransferOutcome) -> Result<bool> {
+        which.insert("open", true);
+        let outcome = document(outcome, &[])?;
+        let settled = doc! { "$set": { "open": false, "outcome": outcome } };
+        self.db.update(TRANSFERS, which, settled).await
+    }
+
+    /// Removes parts of files that take no more, as one leaves that was appended when its file was given up.
+    async fn sweep_parts(&self) -> Result<()> {
+        let mut after = String::new();
+        loop {
+            let next = Find {
+                filter: doc! { "transfer": { "$gt": &after } },
+                sort: doc! { "transfer": 1 },
+                limit: 1,
+                fields: doc! { "_id": 0, "transfer": 1 },
+            };
+            let Some(next) = self.db.find(PARTS, next).await?.pop() else {
+                return Ok(());
+            };
+            let id: TransferId = parsed(&next, "transfer")?;
+            after = id.to_string();
+            let open = doc! { "_id": &after, "open": true };
+            if self.db.one(TRANSFERS, open).await?.is_none() {
+                self.drop_parts(id).await?;
+            }
+        }
+    }
+}
+
+/// Files of which nothing arrived for too long.
+fn expired(now: Instant) -> Document {
+    let old = doc! { "moved_at": { "$lt": date(now - KEPT) } };
+    let empty = doc! { "open": true, "end": 0_i64, "moved_at": { "$lt": date(now - KEPT_EMPTY) } };
+    doc! { "$or": [old, empty] }
 }
 
 fn part_name(id: TransferId, start: u64) -> String {
@@ -149,4 +211,13 @@ fn part_name(id: TransferId, start: u64) -> String {
 fn length(document: &Document, name: &str) -> Result<u64> {
     let length = number(document, name)?;
     u64::try_from(length).map_err(|why| corrupt(&format!("`{name}` of a document"), &why))
+}
+
+/// Zero where an earlier version wrote none.
+fn optional(document: &Document, name: &str) -> Result<u64> {
+    if document.contains_key(name) {
+        length(document, name)
+    } else {
+        Ok(0)
+    }
 }

@@ -7,7 +7,7 @@ use tallymill::{
     job::{Keyed, Ran},
     metric::Partial,
     model::{BatchStatus, JobId, JobState, RequestKey, Slot, Transfer, TransferId},
-    store::{Changed, Room},
+    store::{Begun, Changed, Room},
 };
 
 use super::{
@@ -102,7 +102,7 @@ fn cleanup_takes_old_unprocessed_batches_but_not_those_asked_for() {
 }
 
 #[test]
-fn cleanup_forgets_keys_of_requests_and_unfinished_files_after_a_day() {
+fn cleanup_forgets_keys_of_requests_after_a_day_and_empty_files_after_an_hour() {
     let yard = Yard::new();
     let (asked, _) = yard.ask(1, &FEW);
     let key = RequestKey([7; 32]);
@@ -113,22 +113,28 @@ fn cleanup_forgets_keys_of_requests_and_unfinished_files_after_a_day() {
         length: 9,
         options: std::collections::BTreeMap::new(),
         profile: None,
+        sender: None,
         outcome: None,
         moved_at: yard.clock.now(),
     };
     let room = Room {
         transfers: 1,
+        of_sender: 1,
         bytes: 9,
+        parts: 3,
     };
-    assert!(now(yard.store().open_transfer(&file, room)).expect("opens"));
-    for (hours, known) in [(23, true), (2, false)] {
-        yard.clock.advance(Duration::from_secs(hours * 3_600));
+    let begun = now(yard.store().open_transfer(&file, room));
+    assert_eq!(begun.expect("opens"), Begun::Open);
+    for (minutes, key_known, file_known) in
+        [(59, true, true), (2, true, false), (1_440, false, false)]
+    {
+        yard.clock.advance(Duration::from_secs(minutes * 60));
         let slot = JobId::Cleanup(Slot(yard.clock.now().timestamp()));
         now(yard.desk().arm_slot(slot)).expect("the ledger is here");
         assert_eq!(yard.run(slot), Ran::Settled);
         let found = now(yard.store().key(key)).expect("reads");
-        assert_eq!(found.is_some(), known);
+        assert_eq!(found.is_some(), key_known);
         let found = now(yard.store().transfer(file.id)).expect("reads");
-        assert_eq!(found.is_some(), known);
+        assert_eq!(found.is_some(), file_known);
     }
 }

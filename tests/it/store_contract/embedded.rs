@@ -7,8 +7,8 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use tallymill::{
     model::{Day, JobId, TextColumn, Transfer, TransferId},
     store::{
-        Appended, BatchStore, Claim, ClaimStore, EventFilter, EventStore, JobStore, MetricStore,
-        Position, Projection, Room, StoreError, TransferStore,
+        Appended, BatchStore, Begun, Claim, ClaimStore, EventFilter, EventStore, JobStore,
+        MetricStore, Part, Position, Projection, Room, StoreError, TransferStore,
         embedded::{EmbeddedStore, Mode},
     },
 };
@@ -143,16 +143,25 @@ async fn parts_of_nothing_are_removed_and_files_end_before_a_part_that_is_missin
         length: 9,
         options: Default::default(),
         profile: None,
+        sender: None,
         outcome: None,
         moved_at: at(1),
     };
     let room = Room {
         transfers: 1,
+        of_sender: 1,
         bytes: 9,
+        parts: 3,
     };
-    assert!(store.open_transfer(&file, room).await.expect("opens"));
+    let begun = store.open_transfer(&file, room).await;
+    assert_eq!(begun.expect("opens"), Begun::Open);
     for (start, part) in [(0, "abc"), (3, "def"), (6, "ghi")] {
-        let appended = store.append_part(file.id, start, part.into(), at(1)).await;
+        let part = Part {
+            start,
+            bytes: part.into(),
+            at: at(1),
+        };
+        let appended = store.append_part(file.id, part, room).await;
         assert_eq!(appended.expect("appends"), Appended::Until(start + 3));
     }
     drop(store);

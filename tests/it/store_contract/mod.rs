@@ -116,7 +116,10 @@ contract! {
         a_file_grows_by_parts_that_begin_where_it_ends
         of_parts_that_begin_at_one_place_one_is_taken
         nothing_is_appended_to_what_has_an_outcome_and_that_is_written_once
-        there_is_room_for_so_many_files_and_bytes
+        there_is_room_for_so_many_files_and_so_many_of_one_sender
+        there_is_room_for_so_many_bytes_that_arrived_and_no_matter_how_many_are_announced
+        a_file_has_so_many_parts_and_no_more
         a_file_of_which_nothing_arrives_is_forgotten_with_its_parts
+        parts_of_a_file_that_takes_no_more_are_swept
     }
 }

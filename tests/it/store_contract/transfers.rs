@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tallymill::{
-    model::{Transfer, TransferId, TransferOutcome},
-    store::{Appended, Room, Store},
+    model::{
+        Transfer, TransferId, TransferOutcome,
+        transfer::{KEPT, KEPT_EMPTY},
+    },
+    store::{Appended, Begun, Part, Room, Store},
 };
 use tokio::task::JoinSet;
 
@@ -13,7 +16,9 @@ use crate::helpers::stock::{at, id};
 
 const ROOM: Room = Room {
     transfers: 3,
+    of_sender: 2,
     bytes: 100,
+    parts: 20,
 };
 
 fn file(seconds: u64, length: u64) -> Transfer {
@@ -23,22 +28,31 @@ fn file(seconds: u64, length: u64) -> Transfer {
         length,
         options: [option].into(),
         profile: Some("shop".parse().expect("a name")),
+        sender: None,
         outcome: None,
         moved_at: at(seconds),
     }
 }
 
+async fn begin(store: &dyn Store, file: &Transfer) -> Begun {
+    store.open_transfer(file, ROOM).await.expect("answers")
+}
+
 async fn open(store: &dyn Store, seconds: u64, length: u64) -> TransferId {
     let file = file(seconds, length);
-    assert!(store.open_transfer(&file, ROOM).await.expect("opens"));
+    assert_eq!(begin(store, &file).await, Begun::Open);
     let found = store.transfer(file.id).await.expect("reads");
     assert_eq!(found, Some((file.clone(), 0)));
     file.id
 }
 
 async fn append(store: &dyn Store, id: TransferId, start: u64, bytes: &'static [u8]) -> Appended {
-    let bytes = Bytes::from_static(bytes);
-    let appended = store.append_part(id, start, bytes, at(50)).await;
+    let part = Part {
+        start,
+        bytes: Bytes::from_static(bytes),
+        at: at(50),
+    };
+    let appended = store.append_part(id, part, ROOM).await;
     appended.expect("answers")
 }
 
@@ -86,7 +100,7 @@ pub(super) async fn of_parts_that_begin_at_one_place_one_is_taken(store: Arc<dyn
                     taken.push(part);
                 }
                 (Appended::Elsewhere(end), _) => assert_eq!(end, round * 3 + 3),
-                (Appended::Closed, _) => panic!("it is open"),
+                (other, _) => panic!("it is open, and has room: {other:?}"),
             }
         }
         assert_eq!(taken.len(), 1, "round {round}");
@@ -135,27 +149,68 @@ pub(super) async fn nothing_is_appended_to_what_has_an_outcome_and_that_is_writt
     assert!(!settled.await.expect("answers"));
 }
 
-pub(super) async fn there_is_room_for_so_many_files_and_bytes(store: Arc<dyn Store>) {
+pub(super) async fn there_is_room_for_so_many_files_and_so_many_of_one_sender(
+    store: Arc<dyn Store>,
+) {
     let store = &*store;
-    let room = async |length| {
-        let opened = store.open_transfer(&file(1, length), ROOM).await;
-        opened.expect("answers")
+    let of = |seconds, sender: &str| Transfer {
+        sender: Some(sender.to_owned()),
+        ..file(seconds, 1_000)
     };
-    let first = open(store, 1, 60).await;
-    assert!(!room(41).await, "too many bytes");
-    open(store, 1, 20).await;
-    open(store, 1, 1).await;
-    assert!(!room(1).await, "too many files");
+    let first = of(1, "a");
+    assert_eq!(begin(store, &first).await, Begun::Open);
+    assert_eq!(begin(store, &of(2, "a")).await, Begun::Open);
+    let until = at(1) + KEPT_EMPTY;
+    assert_eq!(begin(store, &of(3, "a")).await, Begun::SenderFull(until));
+    assert_eq!(append(store, first.id, 0, b"x").await, Appended::Until(1));
+    let until = at(2) + KEPT_EMPTY;
+    assert_eq!(begin(store, &of(3, "b")).await, Begun::Open);
+    assert_eq!(begin(store, &of(4, "b")).await, Begun::Full(until));
+    let over = TransferOutcome::Terminated;
+    let settled = store.settle_transfer(first.id, &over).await;
+    assert!(settled.expect("settles"));
+    assert_eq!(begin(store, &of(4, "b")).await, Begun::Open);
+}
+
+pub(super) async fn there_is_room_for_so_many_bytes_that_arrived_and_no_matter_how_many_are_announced(
+    store: Arc<dyn Store>,
+) {
+    let store = &*store;
+    let (first, second) = (open(store, 1, 1_000).await, open(store, 2, 1_000).await);
+    assert_eq!(
+        append(store, first, 0, &[b'x'; 60]).await,
+        Appended::Until(60)
+    );
+    let full = append(store, second, 0, &[b'x'; 41]).await;
+    assert_eq!(full, Appended::Full(at(2) + KEPT_EMPTY));
+    assert_eq!(
+        append(store, second, 0, &[b'x'; 40]).await,
+        Appended::Until(40)
+    );
+    assert_eq!(begin(store, &file(3, 1)).await, Begun::Full(at(50) + KEPT));
     let over = TransferOutcome::Terminated;
     assert!(store.settle_transfer(first, &over).await.expect("settles"));
-    assert!(room(79).await);
+    assert_eq!(
+        append(store, second, 40, &[b'x'; 60]).await,
+        Appended::Until(100)
+    );
+}
+
+pub(super) async fn a_file_has_so_many_parts_and_no_more(store: Arc<dyn Store>) {
+    let store = &*store;
+    let file = open(store, 1, 1_000).await;
+    for start in 0..20 {
+        let appended = append(store, file, start, b"x").await;
+        assert_eq!(appended, Appended::Until(start + 1));
+    }
+    assert_eq!(append(store, file, 20, b"x").await, Appended::TooManyParts);
 }
 
 pub(super) async fn a_file_of_which_nothing_arrives_is_forgotten_with_its_parts(
     store: Arc<dyn Store>,
 ) {
     let store = &*store;
-    let (old, moved, done) = (
+    let (empty, moved, done) = (
         open(store, 1, 9).await,
         open(store, 2, 9).await,
         open(store, 3, 9).await,
@@ -165,14 +220,35 @@ pub(super) async fn a_file_of_which_nothing_arrives_is_forgotten_with_its_parts(
     }
     let over = TransferOutcome::Stored { batch: id(1) };
     assert!(store.settle_transfer(done, &over).await.expect("settles"));
-    while store.prune_transfers(at(40)).await.expect("prunes") {}
-    assert_eq!(store.transfer(old).await.expect("reads"), None);
-    for file in [moved, done] {
-        assert!(store.transfer(file).await.expect("reads").is_some());
+    let mut known = vec![empty, moved, done];
+    for (now, gone) in [
+        (at(1) + KEPT_EMPTY, 0),
+        (at(3) + KEPT_EMPTY, 1),
+        (at(50) + KEPT, 0),
+        (at(51) + KEPT, 2),
+    ] {
+        while store.prune_transfers(now).await.expect("prunes") {}
+        for file in known.drain(..gone) {
+            assert_eq!(store.transfer(file).await.expect("reads"), None);
+            assert_eq!(whole(store, file).await, b"");
+            assert_eq!(append(store, file, 0, b"x").await, Appended::Closed);
+        }
+        for file in &known {
+            assert!(store.transfer(*file).await.expect("reads").is_some());
+        }
     }
-    while store.prune_transfers(at(51)).await.expect("prunes") {}
-    for file in [moved, done] {
-        assert_eq!(store.transfer(file).await.expect("reads"), None);
-        assert_eq!(whole(store, file).await, b"");
+}
+
+pub(super) async fn parts_of_a_file_that_takes_no_more_are_swept(store: Arc<dyn Store>) {
+    let store = &*store;
+    let (open, left) = (open(store, 1, 9).await, open(store, 2, 9).await);
+    for file in [open, left] {
+        append(store, file, 0, b"abc").await;
     }
+    // Whoever settled it died before its parts were removed.
+    let over = TransferOutcome::Terminated;
+    assert!(store.settle_transfer(left, &over).await.expect("settles"));
+    while store.prune_transfers(at(60)).await.expect("prunes") {}
+    assert_eq!(whole(store, left).await, b"");
+    assert_eq!(whole(store, open).await, b"abc");
 }

@@ -9,7 +9,7 @@ use tallymill::{
     ingest::IngestError,
     model::{BatchStatus, TransferId, TransferOutcome},
     store::Store,
-    transfer::{TransferError, Transfers},
+    transfer::{Piece, TransferError, Transfers},
 };
 
 use crate::helpers::cliff::{Cliff, Ground, all, give_up_what_died, ingest, until_it_dies};
@@ -23,10 +23,17 @@ fn transfers(store: Arc<dyn Store>) -> Transfers {
     Transfers::new(store, Arc::new(Fixed::default()), ingest, 1_000)
 }
 
+fn from(start: u64) -> Piece {
+    Piece {
+        start,
+        ..Piece::default()
+    }
+}
+
 /// The last request of a file, as far as it lives.
 async fn last_request(transfers: &Transfers, id: TransferId) -> Option<TransferOutcome> {
     let body = stream::iter([Ok::<_, IngestError>(Bytes::from(&CSV[20..]))]);
-    let whole = transfers.append(id, 20, body, None).await.ok()?;
+    let whole = transfers.append(id, from(20), body).await.ok()?;
     transfers.conclude(&whole).await.ok()
 }
 
@@ -35,10 +42,10 @@ async fn dies_everywhere(ground: impl AsyncFn() -> Ground) -> usize {
         let ground = ground().await;
         let store = ground.store();
         let alive = transfers(store.clone());
-        let begun = alive.open(CSV.len() as u64, Vec::new()).await;
+        let begun = alive.open(CSV.len() as u64, Vec::new(), None).await;
         let id = begun.expect("opens").transfer.id;
         let body = stream::iter([Ok::<_, IngestError>(Bytes::from(&CSV[..20]))]);
-        alive.append(id, 0, body, None).await.expect("appends");
+        alive.append(id, from(0), body).await.expect("appends");
         let cliff = Cliff::after(steps);
         let dying = transfers(ground.behind(&cliff));
         let done = until_it_dies(&cliff, last_request(&dying, id)).await;
@@ -66,7 +73,7 @@ async fn dies_everywhere(ground: impl AsyncFn() -> Ground) -> usize {
 async fn what_arrived_of_a_body_that_breaks_off_is_kept_unless_it_has_a_checksum() {
     for ground in [Ground::embedded().await, Ground::mongo().await] {
         let transfers = transfers(ground.store());
-        let begun = transfers.open(CSV.len() as u64, Vec::new()).await;
+        let begun = transfers.open(CSV.len() as u64, Vec::new(), None).await;
         let id = begun.expect("opens").transfer.id;
         let broken = || {
             let cut = Err(IngestError::Body("cut".into()));
@@ -76,7 +83,11 @@ async fn what_arrived_of_a_body_that_breaks_off_is_kept_unless_it_has_a_checksum
         let checksum = "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=".parse().ok();
         assert!(checksum.is_some());
         for (checksum, end) in [(checksum, 0), (None, 20)] {
-            let cut = transfers.append(id, 0, broken(), checksum).await;
+            let piece = Piece {
+                checksum,
+                ..from(0)
+            };
+            let cut = transfers.append(id, piece, broken()).await;
             assert!(matches!(
                 cut,
                 Err(TransferError::Ingest(IngestError::Body(_)))

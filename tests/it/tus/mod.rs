@@ -1,5 +1,6 @@
 //! Resumable uploads over HTTP: however a file is cut, it is the one that was sent whole.
 
+mod bounds;
 mod died;
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use tallymill::{
         BatchId, Instant, KeyEntry, Profile, ProfileName, RequestKey, Transfer, TransferId,
         TransferOutcome,
     },
-    store::{Appended, KeyStore, ProfileStore, Put, Result, Room, TransferStore},
+    store::{Appended, Begun, KeyStore, Part, ProfileStore, Put, Result, Room, TransferStore},
 };
 
 use super::Staged;
@@ -65,7 +65,7 @@ impl ProfileStore for Staged {
 
 #[async_trait]
 impl TransferStore for Staged {
-    async fn open_transfer(&self, transfer: &Transfer, room: Room) -> Result<bool> {
+    async fn open_transfer(&self, transfer: &Transfer, room: Room) -> Result<Begun> {
         self.gate.pass("open_transfer").await?;
         self.inner.open_transfer(transfer, room).await
     }
@@ -75,15 +75,9 @@ impl TransferStore for Staged {
         self.inner.transfer(id).await
     }
 
-    async fn append_part(
-        &self,
-        id: TransferId,
-        start: u64,
-        bytes: Bytes,
-        now: Instant,
-    ) -> Result<Appended> {
+    async fn append_part(&self, id: TransferId, part: Part, room: Room) -> Result<Appended> {
         self.gate.pass("append_part").await?;
-        self.inner.append_part(id, start, bytes, now).await
+        self.inner.append_part(id, part, room).await
     }
 
     async fn part(&self, id: TransferId, start: u64) -> Result<Option<Bytes>> {
@@ -101,8 +95,8 @@ impl TransferStore for Staged {
         self.inner.drop_parts(id).await
     }
 
-    async fn prune_transfers(&self, before: Instant) -> Result<bool> {
+    async fn prune_transfers(&self, now: Instant) -> Result<bool> {
         // As with keys.
-        self.inner.prune_transfers(before).await
+        self.inner.prune_transfers(now).await
     }
 }
