@@ -29,16 +29,17 @@ async fn one_address_has_fifty_unfinished_uploads_and_is_told_how_long() {
 #[tokio::test]
 async fn a_piece_that_is_too_long_is_refused_before_a_byte_of_it_is_kept() {
     let app = TestApp::start().await;
-    let at = create(&app, 10, &[]).await;
+    let at = create(&app, 200_000, &[]).await;
     assert_eq!(patch(&app, &at, 0, "abcd").await.status, 204);
-    let much = patch(&app, &at, 4, "seven b").await;
+    // Of many chunks, the first of which would fit.
+    let much = patch(&app, &at, 4, "x".repeat(200_000)).await;
     assert_eq!(much.problem(), (400, "bad-upload".into()));
     assert_eq!((offset(&much), offset(&head(&app, &at).await)), (4, 4));
     let elsewhere = patch(&app, &at, 3, "x").await;
     assert_eq!(elsewhere.problem(), (409, "offset-mismatch".into()));
     assert_eq!(offset(&elsewhere), 4);
     // One that does not say how long it is: the reply says what is kept of it.
-    let pieces = ["abc", "defgh"].map(Ok::<_, std::io::Error>);
+    let pieces = [150_000, 60_000].map(|bytes| Ok::<_, std::io::Error>("x".repeat(bytes)));
     let much = patch(&app, &at, 4, Body::wrap_stream(stream::iter(pieces))).await;
     assert_eq!(much.problem(), (400, "bad-upload".into()));
     assert_eq!(offset(&much), offset(&head(&app, &at).await));
