@@ -271,6 +271,33 @@ async fn a_file_is_looked_at_its_options_kept_and_its_bad_rows_sent_again() {
 }
 
 #[tokio::test]
+async fn a_long_upload_shows_how_far_it_is() {
+    let (app, browser) = (TestApp::start().await, Browser::start().await);
+    browser.page.goto(&app.url).await.expect("opens");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("long.csv");
+    let row = format!(
+        "u1,login,2025-11-10T12:00:00Z,{}\n",
+        "a long note ".repeat(2_500)
+    );
+    let rows = row.repeat(1_000);
+    std::fs::write(&path, format!("user_id,event_type,timestamp,note\n{rows}")).expect("writes");
+    choose(&browser, &path.display().to_string()).await;
+    let watch = "window.told = []; const text = document.getElementById('progress-text');
+        new MutationObserver(() => window.told.push(text.textContent)).observe(text, { childList: true, characterData: true, subtree: true });";
+    browser.run(watch).await;
+    browser.click("#upload-button").await;
+    browser.see("#receipt[data-file='long.csv']").await;
+    let told = browser
+        .run("return window.told.filter(text => /of .* %/.test(text)).length")
+        .await;
+    assert!(told.as_u64().is_some_and(|times| times >= 3), "{told}");
+    assert_eq!(count(&browser, "inserted").await, "1000");
+    drop(browser);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_scrolls_sideways_on_a_telephone() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     let csv = std::fs::read(sample()).expect("reads");
