@@ -1,17 +1,13 @@
 //! The files that histories upload: a seed stands for a handful of rows, so the oracle can tell what is in a batch.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use tallymill::{
-    model::{
-        Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, IdentityBy, Instant, Receipt,
-        receipt::RowCounts,
-    },
+    model::{Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, Instant, Receipt},
     store::{BatchFilter, Result, Sealed, Store},
 };
+
+use crate::helpers::stock;
 
 pub(super) const DAY: i64 = 86_400_000_000;
 /// Different identities: few, so that batches meet.
@@ -146,38 +142,11 @@ fn block(rows: &[Row]) -> EventBlock {
 
 fn receipt(seed: u64, inserted: u64, columns: Columns) -> Receipt {
     Receipt {
-        rows: RowCounts {
-            received: inserted,
-            inserted,
-            failed: 0,
-            blank: 0,
-        },
-        errors_by_code: BTreeMap::new(),
-        rejections_kept: 0,
         file_name: None,
         bytes: seed,
         sha256: format!("{seed:x}"),
-        bom: false,
-        encoding: "utf-8".into(),
-        encoding_known: "detected".into(),
-        packing: None,
-        line_ending: "lf".into(),
-        delimiter: ',',
-        quote: '"',
-        escape: "doubled".into(),
-        preamble_lines: 0,
-        repeated_headers: 0,
-        proposal: None,
-        warnings: Vec::new(),
-        profile: None,
-        parent: None,
-        options: BTreeMap::default(),
         columns,
         event_time: (0, 4 * DAY),
-        event_types: 1,
-        days: 1,
-        identity: IdentityBy::default(),
-        claims: true,
-        expires_at: None,
+        ..stock::receipt(inserted)
     }
 }
