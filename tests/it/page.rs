@@ -256,6 +256,9 @@ async fn a_file_is_looked_at_its_options_kept_and_its_bad_rows_sent_again() {
         "{facts}"
     );
     browser.shoot("11-rows-to-send-again").await;
+    browser.resize(360, 800).await;
+    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(browser.run(wide).await, 0, "the page scrolls sideways");
     browser.click("#receipt .send-again").await;
     browser.see("#receipt[data-file^='errors-']").await;
     assert_eq!(count(&browser, "inserted").await, "2");
