@@ -25,6 +25,7 @@ mod profiles;
 mod queue;
 mod readme;
 mod redis_app;
+mod replies;
 mod simulation;
 mod store_contract;
 mod tus;
