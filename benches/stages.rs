@@ -11,7 +11,7 @@ use futures_util::stream;
 use tallymill::{
     clock::System,
     ingest::{self, Accepted, Ingest, IngestError, UploadOptions},
-    job::{self, Desk, Dispatch, DispatchError, Runner},
+    job::{Dispatch, DispatchError, JobLimits, JobService, Runner, work::Bodies},
     model::{BatchId, JobId},
     parse::{self, Parser},
     receive::{self, Text},
@@ -114,7 +114,7 @@ async fn process(file: &Path, dedupe: &str) {
     let dir =
         tempfile::tempdir_in(std::env::current_dir().expect("a directory")).expect("a directory");
     let (store, id, rows) = store(file, dir.path(), dedupe).await;
-    let limits = job::Limits {
+    let limits = JobLimits {
         attempts: 1,
         crashes: 1,
         backoff: std::time::Duration::from_secs(5),
@@ -129,12 +129,13 @@ async fn process(file: &Path, dedupe: &str) {
         claims_at_once: 25_000,
     };
     let clock = Arc::new(System::start());
-    let desk = Desk::new(store.clone(), clock.clone(), Arc::new(Nowhere));
-    desk.process(id, false).await.expect("queued");
+    let service = JobService::new(store.clone(), clock.clone(), Arc::new(Nowhere));
+    service.process(id, false).await.expect("queued");
     let runner = Runner::new(
         store.clone(),
         clock,
         Arc::new(Nowhere),
+        Arc::new(Bodies),
         limits,
         "bench".into(),
         CancellationToken::new(),

@@ -1,5 +1,5 @@
-//! The service put together: the only place that knows every part.
-//! `App::build` binds and opens, `run` serves until told to stop, and gives everything back in order.
+//! Assembles the service: the only module that knows every part.
+//! `App::build` opens the store and binds the socket; `run` serves until stopped, then shuts down in order.
 
 mod limits;
 mod shared;
@@ -21,34 +21,36 @@ use crate::{
     http::{self, AdminToken},
     ingest::Ingest,
     job::{
-        self, Desk, Runner, Sweep,
-        apalis::{self, Queue, Schedule},
+        JobQueue, JobService, Reconciler, Runner,
+        apalis::WorkerPool,
+        schedule::{Schedule, cron::Cron},
+        work::Bodies,
     },
     store::{Opened, Place, StoreError},
     transfer::Transfers,
 };
 
-/// Which parts a process runs.
+/// The parts of the service that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The API and the workers.
+    /// The API and workers.
     Full,
-    /// The API alone.
+    /// The API only.
     NoWorker,
-    /// The workers alone.
+    /// Workers only.
     Worker,
 }
 
-/// Why the service did not start, or ended.
+/// Why the service did not start, or ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// A setting that can't be used.
+    /// A setting has a value that can't be used.
     #[error("{0}")]
     Setting(String),
-    /// The store does not open.
+    /// The store could not be opened or closed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The address can't be listened on.
+    /// The address could not be bound.
     #[error("can't listen on {address}: {source}; set HOST and PORT to a free address")]
     Listen {
         /// The address.
@@ -56,33 +58,33 @@ pub enum AppError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The server ended on its own.
+    /// The HTTP server ended without being stopped.
     #[error("the server ended early: {0}")]
     Server(#[from] std::io::Error),
 }
 
-/// A service that is bound and opened, but does not answer yet.
+/// A service whose store is open and whose socket is bound. It answers no requests before [`run`](Self::run).
 pub struct App {
-    site: Option<Site>,
+    api: Option<Api>,
     store: Opened,
-    pool: Option<Pool>,
+    workers: Option<Workers>,
     shutdown: Duration,
 }
 
-/// What answers requests.
-struct Site {
+/// The HTTP server.
+struct Api {
     server: Server,
     url: String,
 }
 
-/// What works on jobs.
-struct Pool {
-    queue: Queue,
+/// The worker pool, the reconciler and the schedule.
+struct Workers {
+    pool: WorkerPool,
     runner: Arc<Runner>,
-    sweep: Sweep,
-    sweep_every: Duration,
+    reconciler: Reconciler,
+    reconcile_every: Duration,
     schedule: Schedule,
-    desk: Desk,
+    jobs: JobQueue,
     clock: Arc<dyn Clock>,
     concurrency: usize,
     stop: CancellationToken,
@@ -92,105 +94,99 @@ impl App {
     /// Opens the store and binds the socket.
     ///
     /// # Errors
-    /// Says which setting, directory or address is in the way.
+    /// [`AppError`] names the setting, directory or address at fault.
     pub async fn build(config: Config, role: Role) -> Result<Self, AppError> {
-        job::check_cron(&config.reprocess_cron).map_err(|why| {
-            AppError::Setting(format!("REPROCESS_CRON `{}`: {why}", config.reprocess_cron))
-        })?;
+        let schedule = schedule(&config)?;
         let clock: Arc<dyn Clock> = Arc::new(System::start());
         let redis = shared::address(&config)?;
         let store = open(&config).await?;
-        let redis = redis.map(|address| address.within(store.space()));
-        let held = store.store();
+        let redis = redis.map(|address| address.with_namespace(store.space()));
+        let all = store.store();
         let owner = owner(&store);
-        let (dispatch, queue) = shared::queue(redis.as_ref(), &clock)?;
-        shared::say_which(&store, &dispatch, redis.as_ref());
+        let (dispatch, pool) = shared::queue(redis.as_ref(), &clock)?;
+        shared::log_backends(&store, &dispatch, redis.as_ref());
         let limits = limits::of_jobs(&config);
         let stop = CancellationToken::new();
         let runner = Runner::new(
-            held.clone(),
+            all.clone(),
             clock.clone(),
             dispatch.clone(),
+            Arc::new(Bodies),
             limits.clone(),
             owner.clone(),
             stop.clone(),
         );
-        let desk = Desk::new(held.clone(), clock.clone(), dispatch.clone());
-        let pool = Pool {
-            queue,
+        let workers = Workers {
+            pool,
             runner: Arc::new(runner),
-            sweep: Sweep::new(
-                held.clone(),
+            reconciler: Reconciler::new(
+                all.clone(),
                 clock.clone(),
                 dispatch.clone(),
                 limits,
                 store.owner_prefix(),
             ),
-            sweep_every: config.sweep,
-            schedule: Schedule {
-                cleanup_every: config.cleanup_interval,
-                reprocess_cron: config.reprocess_cron.clone(),
-                zone: config.time_zone,
-            },
-            desk: desk.clone(),
+            reconcile_every: config.sweep,
+            schedule,
+            jobs: JobQueue::new(all, clock.clone(), dispatch.clone()),
             clock: clock.clone(),
             concurrency: config.worker_concurrency,
             stop,
         };
-        let site = if role == Role::Worker {
+        let api = if role == Role::Worker {
             None
         } else {
-            let way = shared::Way { dispatch, redis };
-            Some(Site::open(&config, &store, desk, way, clock, owner)?)
+            let queue = shared::QueueAccess { dispatch, redis };
+            Some(Api::bind(&config, &store, queue, clock, owner)?)
         };
         Ok(Self {
-            site,
+            api,
             store,
-            pool: (role != Role::NoWorker).then_some(pool),
+            workers: (role != Role::NoWorker).then_some(workers),
             shutdown: config.shutdown,
         })
     }
 
-    /// Where it answers; empty if it is a worker alone.
+    /// Returns the URL of the API; empty for a process of workers only.
     #[must_use]
     pub fn url(&self) -> &str {
-        self.site.as_ref().map_or("", |site| &site.url)
+        self.api.as_ref().map_or("", |api| &api.url)
     }
 
-    /// Serves until `stop`; then takes no more connections, finishes uploads under way, lets jobs hand back their
-    /// leases, and closes the store, all within the time for stopping.
+    /// Serves until `stop`. Then accepts no more connections, finishes running uploads, lets jobs release their leases,
+    /// and closes the store, all within `SHUTDOWN_SECONDS`.
     ///
     /// # Errors
-    /// What ended the server early.
+    /// [`AppError`] if the server ended early or the store could not be closed.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let Self {
-            site,
+            api,
             store,
-            pool,
+            workers,
             shutdown,
         } = self;
         let tasks = TaskTracker::new();
-        let pool_stop = pool.as_ref().map(|pool| pool.stop.clone());
-        if let Some(pool) = pool {
-            pool.start(&tasks);
+        let stop_workers = workers.as_ref().map(|workers| workers.stop.clone());
+        if let Some(workers) = workers {
+            workers.start(&tasks);
         }
         tasks.close();
-        let handle = site.as_ref().map(|site| site.server.handle());
-        let mut served = std::pin::pin!(serve(site));
+        let handle = api.as_ref().map(|api| api.server.handle());
+        let mut served = std::pin::pin!(serve(api));
         tokio::select! {
             ended = &mut served => ended?,
             () = stop.cancelled() => {}
         }
         tracing::info!("stopping");
         let all = async {
-            if let Some(pool_stop) = pool_stop {
-                pool_stop.cancel();
+            if let Some(stop_workers) = stop_workers {
+                stop_workers.cancel();
             }
             let stopped = async {
                 let Some(handle) = handle else {
                     return Ok(());
                 };
-                // The server has to be driven to see that it is told to stop.
+                // The server stops only while it is polled.
                 tokio::join!(handle.stop(true), served).1
             };
             tokio::join!(stopped, tasks.wait()).0
@@ -198,7 +194,7 @@ impl App {
         match tokio::time::timeout(shutdown, all).await {
             Ok(served) => served?,
             Err(_) => tracing::warn!(
-                "not everything ended within SHUTDOWN_SECONDS; what is left is taken up at the next start"
+                "shutdown took longer than SHUTDOWN_SECONDS and was cut short, running jobs are taken up at the next start"
             ),
         }
         store.close().await?;
@@ -207,14 +203,14 @@ impl App {
     }
 }
 
-/// Opens the store that the settings name.
+/// Opens the store named by the settings.
 ///
 /// # Errors
 /// As [`Opened::open`].
 pub async fn open(config: &Config) -> Result<Opened, StoreError> {
     let place = match &config.mongo_uri {
         Some(uri) => {
-            // Sorts spill there, whoever keeps the data.
+            // Sorts spill to a local directory, whichever store has the data.
             let scratch = limits::scratch(config);
             std::fs::create_dir_all(&scratch).map_err(|why| {
                 let dir = scratch.display();
@@ -229,7 +225,7 @@ pub async fn open(config: &Config) -> Result<Opened, StoreError> {
     Opened::open(place, config.time_zone).await
 }
 
-/// A name for the leases of this start that no other start of any process has.
+/// Returns the owner of this start's leases; no other start of any process has the same.
 fn owner(store: &Opened) -> String {
     let pid = std::process::id();
     match store.owner_prefix() {
@@ -246,10 +242,10 @@ fn host_name() -> String {
     }
 }
 
-/// Answers requests until the server is told to stop; without one, for ever.
-async fn serve(site: Option<Site>) -> std::io::Result<()> {
-    match site {
-        Some(Site { server, url }) => {
+/// Answers requests until the server is stopped; without a server, waits for ever.
+async fn serve(api: Option<Api>) -> std::io::Result<()> {
+    match api {
+        Some(Api { server, url }) => {
             tracing::info!(url, pid = std::process::id(), "tallymill answers at {url}");
             server.await
         }
@@ -260,32 +256,44 @@ async fn serve(site: Option<Site>) -> std::io::Result<()> {
     }
 }
 
-impl Site {
-    fn open(
+/// Returns the schedule set by `REPROCESS_CRON`, `CLEANUP_INTERVAL_SECONDS` and `TIME_ZONE`.
+fn schedule(config: &Config) -> Result<Schedule, AppError> {
+    let text = &config.reprocess_cron;
+    let reprocess = Cron::parse(text)
+        .map_err(|why| AppError::Setting(format!("REPROCESS_CRON `{text}`: {why}")))?;
+    Ok(Schedule {
+        cleanup_every: config.cleanup_interval,
+        reprocess,
+        zone: config.time_zone,
+    })
+}
+
+impl Api {
+    fn bind(
         config: &Config,
         store: &Opened,
-        desk: Desk,
-        way: shared::Way,
+        queue: shared::QueueAccess,
         clock: Arc<dyn Clock>,
         owner: String,
     ) -> Result<Self, AppError> {
-        let held = store.store();
-        let upload_limit = shared::upload_limit(config, way.redis, &clock)?;
+        let all = store.store();
+        let upload_limit = shared::upload_limit(config, queue.redis, &clock)?;
         let ingest = Ingest::new(
-            held.clone(),
+            all.clone(),
             clock.clone(),
             limits::of_uploads(config),
             owner,
         );
-        let longest = config.limits.body_bytes;
-        let transfers = Transfers::new(held.clone(), clock.clone(), ingest.clone(), longest);
+        let body_bytes = config.limits.body_bytes;
+        let transfers = Transfers::new(all.clone(), clock.clone(), ingest.clone(), body_bytes);
+        let jobs = JobService::new(all.clone(), clock.clone(), queue.dispatch.clone());
         let context = http::Context {
-            store: held,
+            store: all,
             store_kind: store.kind(),
-            queue: way.dispatch,
+            queue: queue.dispatch,
             ingest,
             transfers,
-            desk,
+            jobs,
             uploads: http::Context::places(),
             events: http::EventPlaces::default(),
             upload_limit,
@@ -307,44 +315,39 @@ impl Site {
     }
 }
 
-impl Pool {
+impl Workers {
     fn start(self, tasks: &TaskTracker) {
         let Self {
-            queue,
+            pool,
             runner,
-            sweep,
-            sweep_every,
+            reconciler,
+            reconcile_every,
             schedule,
-            desk,
+            jobs,
             clock,
             concurrency,
             stop,
         } = self;
-        tasks.spawn(queue.run(runner, concurrency, stop.clone()));
-        tasks.spawn(apalis::schedule(
-            schedule,
-            desk,
-            clock.clone(),
-            stop.clone(),
-        ));
-        tasks.spawn(keep_sweeping(sweep, sweep_every, clock, stop));
+        tasks.spawn(pool.run(runner, concurrency, stop.clone()));
+        tasks.spawn(schedule.run(jobs, clock.clone(), stop.clone()));
+        tasks.spawn(reconcile(reconciler, reconcile_every, clock, stop));
     }
 }
 
-/// Sweeps at once, and then again and again.
-async fn keep_sweeping(
-    mut sweep: Sweep,
+/// Runs the passes of the reconciler, the first one at once, until `stop`.
+async fn reconcile(
+    mut reconciler: Reconciler,
     every: Duration,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
     loop {
-        match AssertUnwindSafe(sweep.pass()).catch_unwind().await {
+        match AssertUnwindSafe(reconciler.pass()).catch_unwind().await {
             Ok(Ok(())) => {}
-            Ok(Err(why)) => {
-                tracing::warn!(error = %why, "a sweep was cut short; the next does the rest")
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "pass of the reconciler failed, the next pass does the rest")
             }
-            Err(_) => tracing::error!("a sweep panicked; the next begins anew"),
+            Err(_) => tracing::error!("pass of the reconciler panicked, the next pass starts over"),
         }
         tokio::select! {
             () = clock.sleep(every) => {}

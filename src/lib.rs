@@ -3,8 +3,8 @@
 //! The modules are listed in the order in which a file travels; data flows down, never up.
 
 pub mod clock;
-pub mod link;
 pub mod model;
+pub mod redis_client;
 
 pub mod receive;
 

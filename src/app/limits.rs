@@ -1,24 +1,24 @@
-//! The settings as each stage takes them: its own small limits.
+//! Converts the settings to the limits of each module.
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{config::Config, http, ingest, job, parse, receive};
+use crate::{config::Config, http, ingest, job::JobLimits, parse, receive};
 
-/// Bytes that one sort holds before it spills.
+/// Bytes that one sort holds in memory before it spills.
 const SORT_MEMORY: usize = 32 << 20;
-/// Partials that one fold holds: at most 4 KiB of sketch each.
+/// Partials that one fold holds in memory: at most 4 KiB of sketch each.
 const FOLD_GROUPS: usize = 8_192;
 /// Identities claimed in one transaction: under 100 ms on an ordinary disk.
 const CLAIMS_AT_ONCE: usize = 25_000;
-/// Longest silence within a body.
+/// Longest wait for the next bytes of a body.
 const BODY_IDLE: Duration = Duration::from_secs(30);
 
 pub(super) fn scratch(config: &Config) -> PathBuf {
     config.data_dir.join("tmp")
 }
 
-pub(super) fn of_jobs(config: &Config) -> job::Limits {
-    job::Limits {
+pub(super) fn of_jobs(config: &Config) -> JobLimits {
+    JobLimits {
         attempts: config.job_max_attempts,
         crashes: config.job_max_crashes,
         backoff: config.job_backoff,

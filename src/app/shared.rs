@@ -1,4 +1,4 @@
-//! What is in Redis if there is one, and in this process if not: the queue and the upload limit.
+//! Opens what is in Redis if `REDIS_URL` is set, and in this process if not: the queue and the upload limit.
 
 use std::sync::Arc;
 
@@ -8,67 +8,71 @@ use crate::{
     config::Config,
     job::{
         Dispatch,
-        apalis::{self, Queue},
+        apalis::{self, WorkerPool},
     },
     limit::{self, RateLimit},
-    link::Address,
+    redis_client::RedisAddress,
     store::Opened,
 };
 
-/// The way to the workers.
-pub(super) struct Way {
+/// The sending half of the queue, and the Redis that it may be in.
+pub(super) struct QueueAccess {
     pub(super) dispatch: Arc<dyn Dispatch>,
-    pub(super) redis: Option<Address>,
+    pub(super) redis: Option<RedisAddress>,
 }
 
-/// Where Redis is, if there is one.
-pub(super) fn address(config: &Config) -> Result<Option<Address>, AppError> {
+/// Parses `REDIS_URL`, if it is set.
+pub(super) fn address(config: &Config) -> Result<Option<RedisAddress>, AppError> {
     let url = config.redis_url.as_ref();
-    url.map(|url| Address::parse(url.expose()))
+    url.map(|url| RedisAddress::parse(url.expose()))
         .transpose()
         .map_err(|why| AppError::Setting(format!("REDIS_URL can't be used: {why}")))
 }
 
-/// The queue that all processes share, or that of this one.
+/// Returns both halves of the queue.
 pub(super) fn queue(
-    redis: Option<&Address>,
+    redis: Option<&RedisAddress>,
     clock: &Arc<dyn Clock>,
-) -> Result<(Arc<dyn Dispatch>, Queue), AppError> {
+) -> Result<(Arc<dyn Dispatch>, WorkerPool), AppError> {
     match redis {
         Some(address) => {
-            apalis::redis(address.clone(), clock.clone(), start_name(clock)).map_err(unprepared)
+            apalis::redis(address.clone(), clock.clone(), worker_prefix(clock)).map_err(unusable)
         }
         None => Ok(apalis::in_process()),
     }
 }
 
-fn unprepared(why: impl std::fmt::Display) -> AppError {
+fn unusable(why: impl std::fmt::Display) -> AppError {
     AppError::Setting(format!("REDIS_URL can't be used: {why}"))
 }
 
-/// The limit that all processes share, or that of this one.
+/// Returns the upload limit of each client.
 pub(super) fn upload_limit(
     config: &Config,
-    redis: Option<Address>,
+    redis: Option<RedisAddress>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn RateLimit>, AppError> {
     let (limit, window) = (config.upload_limit, config.upload_window);
     Ok(match redis {
         Some(address) => limit::in_redis(limit, window, address, clock.clone())
-            .map_err(unprepared)?
+            .map_err(unusable)?
             .into(),
         None => limit::in_process(limit, window).into(),
     })
 }
 
-/// Begins the names of the workers of this start; no other start of any process has it.
-fn start_name(clock: &Arc<dyn Clock>) -> String {
+/// Returns the prefix of the names of this start's workers; no other start of any process has the same.
+fn worker_prefix(clock: &Arc<dyn Clock>) -> String {
     let (host, pid) = (host_name(), std::process::id());
     format!("{host}-{pid}-{}", clock.now().timestamp_millis())
 }
 
-/// Says in the log what the service stands on, without passwords.
-pub(super) fn say_which(store: &Opened, dispatch: &Arc<dyn Dispatch>, redis: Option<&Address>) {
+/// Logs the kinds of store and queue, without passwords.
+pub(super) fn log_backends(
+    store: &Opened,
+    dispatch: &Arc<dyn Dispatch>,
+    redis: Option<&RedisAddress>,
+) {
     let (store, queue) = (store.kind(), dispatch.kind());
     let at = redis.map(|address| format!(" at {address}"));
     let at = at.unwrap_or_default();

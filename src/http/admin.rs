@@ -164,8 +164,8 @@ async fn act(
     let id: JobId = id(job)?;
     record(admin, at, act.name(), job, "asked".into()).await?;
     let changed = match act {
-        Act::Retry => at.desk.retry(id).await?,
-        Act::Discard => at.desk.discard(id).await?,
+        Act::Retry => at.jobs.retry(id).await?,
+        Act::Discard => at.jobs.discard(id).await?,
     };
     settle(admin, at, act.name(), id, changed).await
 }
@@ -214,7 +214,7 @@ pub(super) async fn retry_all(
             .iter()
             .filter(|job| kind.is_none_or(|kind| job.id.kind() == kind))
         {
-            retried += u64::from(matches!(at.desk.retry(job.id).await?, Changed::Done(_)));
+            retried += u64::from(matches!(at.jobs.retry(job.id).await?, Changed::Done(_)));
         }
         after = page.last().map(|job| (job.changed_at, job.id));
         if page.len() < PAGE {

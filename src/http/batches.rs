@@ -14,7 +14,7 @@ use super::{
     view,
 };
 use crate::{
-    job::{Keyed, Undone},
+    job::{DeletionRequest, KeyedRequest},
     model::{Batch, BatchId, BatchStatus, JobId, Rejection},
     query,
     store::Changed,
@@ -97,16 +97,16 @@ pub(super) async fn process(
 ) -> Result<HttpResponse, Problem> {
     let id: BatchId = id(&path)?;
     let asked = match key::of(&at, &request, "POST /batches/{id}/process")? {
-        Some(key) => at.desk.process_once(key, id, query.force).await?,
-        None => Keyed::Asked(at.desk.process(id, query.force).await?),
+        Some(key) => at.jobs.process_once(key, id, query.force).await?,
+        None => KeyedRequest::Made(at.jobs.process(id, query.force).await?),
     };
     match asked {
-        Keyed::Asked(Changed::Done(job)) => Ok(asked_for(id, job)),
-        Keyed::Asked(Changed::Missing) => Err(no_batch(id)),
-        Keyed::Asked(Changed::Refused(_)) => Err(deleted(id)),
-        Keyed::Before(job) => Ok(key::replayed(asked_for(id, job))),
-        Keyed::Busy => Err(key::busy()),
-        Keyed::Reused => Err(key::reused()),
+        KeyedRequest::Made(Changed::Done(job)) => Ok(asked_for(id, job)),
+        KeyedRequest::Made(Changed::Missing) => Err(no_batch(id)),
+        KeyedRequest::Made(Changed::Refused(_)) => Err(deleted(id)),
+        KeyedRequest::Repeated(job) => Ok(key::replayed(asked_for(id, job))),
+        KeyedRequest::Busy => Err(key::busy()),
+        KeyedRequest::KeyReused => Err(key::reused()),
     }
 }
 
@@ -118,14 +118,14 @@ fn asked_for(id: BatchId, job: JobId) -> HttpResponse {
 
 pub(super) async fn undo(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
     let id: BatchId = id(&path)?;
-    match at.desk.undo(id).await? {
-        Undone::Started(job) => {
+    match at.jobs.delete(id).await? {
+        DeletionRequest::Queued(job) => {
             let status = BatchStatus::Deleting.as_str();
             Ok(HttpResponse::Accepted().json(
                 json!({ "batch_id": id.to_string(), "status": status, "job_id": job.to_string() }),
             ))
         }
-        Undone::Gone => Err(deleted(id)),
-        Undone::Missing => Err(no_batch(id)),
+        DeletionRequest::AlreadyDeleted => Err(deleted(id)),
+        DeletionRequest::Missing => Err(no_batch(id)),
     }
 }

@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 use crate::{
     clock::Clock,
     ingest::Ingest,
-    job::{Desk, Dispatch},
+    job::{Dispatch, JobService},
     limit::RateLimit,
     store::Store,
     transfer::Transfers,
@@ -60,8 +60,8 @@ pub struct Context {
     pub ingest: Ingest,
     /// Takes files in parts.
     pub transfers: Transfers,
-    /// Takes wishes.
-    pub desk: Desk,
+    /// Accepts requests about jobs.
+    pub jobs: JobService,
     /// Places for uploads under way.
     pub uploads: Semaphore,
     /// Places for those who ask for events.

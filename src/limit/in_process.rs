@@ -1,5 +1,5 @@
-//! The limit as one process counts it.
-//! Addresses are forgotten once their window has passed, so hostile ones can't fill the memory.
+//! The limit counted by one process. Addresses are removed once their window has passed, so that no number of addresses
+//! fills the memory.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -15,66 +15,66 @@ use governor::{
     state::keyed::DashMapStateStore,
 };
 
-use super::{Off, RateLimit, Wait, subnet};
+use super::{RateLimit, RetryAfter, Unlimited, subnet};
 
-/// Addresses remembered before those whose window has passed are forgotten.
-const KEYS: usize = 100_000;
+/// Addresses stored before those whose window has passed are removed.
+const MAX_ADDRESSES: usize = 100_000;
 
-/// A limit that this process counts by itself.
-pub struct InProcess<C: Clock = DefaultClock> {
+/// A limit counted by this process alone.
+pub struct InProcessLimit<C: Clock = DefaultClock> {
     limiter: RateLimiter<IpAddr, DashMapStateStore<IpAddr>, C, NoOpMiddleware<C::Instant>>,
     clock: C,
-    keys: usize,
+    max_addresses: usize,
 }
 
-/// `limit` acts per `window` and client; 0 = no limit.
+/// Returns a limit of `limit` acts per `window` and client; 0 is no limit.
 #[must_use]
 pub fn in_process(limit: u32, window: Duration) -> Box<dyn RateLimit> {
-    match InProcess::new(limit, window, DefaultClock::default(), KEYS) {
-        Some(counted) => Box::new(counted),
-        None => Box::new(Off),
+    match InProcessLimit::new(limit, window, DefaultClock::default(), MAX_ADDRESSES) {
+        Some(limit) => Box::new(limit),
+        None => Box::new(Unlimited),
     }
 }
 
-impl<C: Clock + Clone> InProcess<C> {
-    fn new(limit: u32, window: Duration, clock: C, keys: usize) -> Option<Self> {
+impl<C: Clock + Clone> InProcessLimit<C> {
+    fn new(limit: u32, window: Duration, clock: C, max_addresses: usize) -> Option<Self> {
         let burst = NonZeroU32::new(limit)?;
         let quota = Quota::with_period(window / limit)?.allow_burst(burst);
         Some(Self {
             limiter: RateLimiter::dashmap_with_clock(quota, clock.clone()),
             clock,
-            keys,
+            max_addresses,
         })
     }
 }
 
-impl<C> InProcess<C>
+impl<C> InProcessLimit<C>
 where
     C: Clock + Send + Sync,
     C::Instant: Send + Sync,
 {
-    fn count(&self, client: IpAddr) -> Result<(), Wait> {
+    fn count(&self, client: IpAddr) -> Result<(), RetryAfter> {
         let mut key = subnet(client);
-        if self.limiter.len() >= self.keys {
+        if self.limiter.len() >= self.max_addresses {
             self.limiter.retain_recent();
-            if self.limiter.len() >= self.keys {
-                // As many addresses within one window are an attack: until it passes they share one count.
+            if self.limiter.len() >= self.max_addresses {
+                // So many addresses within one window are an attack: until it passes they share one count.
                 key = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
             }
         }
         self.limiter
             .check_key(&key)
-            .map_err(|not_until| Wait(not_until.wait_time_from(self.clock.now())))
+            .map_err(|not_until| RetryAfter(not_until.wait_time_from(self.clock.now())))
     }
 }
 
 #[async_trait]
-impl<C> RateLimit for InProcess<C>
+impl<C> RateLimit for InProcessLimit<C>
 where
     C: Clock + Send + Sync,
     C::Instant: Send + Sync,
 {
-    async fn check(&self, client: IpAddr) -> Result<(), Wait> {
+    async fn check(&self, client: IpAddr) -> Result<(), RetryAfter> {
         self.count(client)
     }
 }
@@ -88,9 +88,9 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(60);
 
-    fn limit(keys: usize) -> (InProcess<FakeRelativeClock>, FakeRelativeClock) {
+    fn limit(max_addresses: usize) -> (InProcessLimit<FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
-        let limit = InProcess::new(10, WINDOW, clock.clone(), keys).expect("not off");
+        let limit = InProcessLimit::new(10, WINDOW, clock.clone(), max_addresses).expect("not off");
         (limit, clock)
     }
 
@@ -99,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn the_eleventh_upload_of_an_address_waits_and_others_do_not() {
+    fn each_address_has_its_own_limit() {
         let (limit, clock) = limit(100);
         let (one, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
         assert!((0..10).all(|_| limit.count(one).is_ok()));
-        assert_eq!(limit.count(one), Err(Wait(Duration::from_secs(6))));
+        assert_eq!(limit.count(one), Err(RetryAfter(Duration::from_secs(6))));
         assert_eq!(limit.count(other), Ok(()));
         clock.advance(Duration::from_secs(6));
         assert_eq!(limit.count(one), Ok(()));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_ipv6_subnet_counts_as_one_client() {
+    fn an_ipv6_subnet_counts_as_one_client() {
         let (limit, _) = limit(100);
         let host = |n| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 7, n, 0, 0, n));
         assert!((0..10).all(|n| limit.count(host(n)).is_ok()));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_of_addresses_grows_the_memory() {
+    fn the_number_of_stored_addresses_is_bounded() {
         let (limit, clock) = limit(50);
         for n in 0..1_000 {
             let _ = limit.count(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)));
@@ -131,7 +131,7 @@ mod tests {
         assert!(limit.limiter.len() <= 51, "{}", limit.limiter.len());
         clock.advance(WINDOW * 2);
         assert_eq!(limit.count(ip("192.0.2.1")), Ok(()));
-        assert!(limit.limiter.len() < 50, "old ones are forgotten");
+        assert!(limit.limiter.len() < 50, "old ones are removed");
     }
 
     #[tokio::test]

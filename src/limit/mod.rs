@@ -1,5 +1,5 @@
-//! Who may do how much: so many uploads per client address and window, counted by all processes together in Redis,
-//! or by each on its own.
+//! Rate limits: uploads per client address and window, counted by all processes together in Redis, or by each process
+//! on its own.
 
 mod in_process;
 mod redis;
@@ -11,36 +11,36 @@ use std::{
 
 use async_trait::async_trait;
 
-pub use self::in_process::{InProcess, in_process};
+pub use self::in_process::{InProcessLimit, in_process};
 pub use self::redis::in_redis;
 
-/// Too much for now; again after this wait.
+/// The client has no act left; it may try again after this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many uploads from this address: try again in {0:?}")]
-pub struct Wait(pub Duration);
+pub struct RetryAfter(pub Duration);
 
-/// Lets a client do something, or says when it may.
+/// A limit on the acts of each client.
 #[async_trait]
 pub trait RateLimit: Send + Sync {
     /// Counts one act of a client.
     ///
     /// # Errors
-    /// [`Wait`] if it has none left: then the act is not counted.
-    async fn check(&self, client: IpAddr) -> Result<(), Wait>;
+    /// [`RetryAfter`] if the client has none left: the act is not counted.
+    async fn check(&self, client: IpAddr) -> Result<(), RetryAfter>;
 }
 
 /// No limit.
 #[derive(Debug, Clone, Copy)]
-pub struct Off;
+pub struct Unlimited;
 
 #[async_trait]
-impl RateLimit for Off {
-    async fn check(&self, _: IpAddr) -> Result<(), Wait> {
+impl RateLimit for Unlimited {
+    async fn check(&self, _: IpAddr) -> Result<(), RetryAfter> {
         Ok(())
     }
 }
 
-/// One customer has one IPv4 address, but 2⁶⁴ IPv6 addresses.
+/// Returns the address that counts for a client: of IPv6 the /64 network, since one customer has 2⁶⁴ addresses.
 fn subnet(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(v6) => {

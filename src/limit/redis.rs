@@ -1,80 +1,87 @@
-//! The limit as all processes count it together: one atomic script on Redis' own clock.
-//! While Redis is away each process counts on its own, so a client may do as much at each.
+//! The limit shared by all processes: one atomic script by the clock of Redis.
+//! While Redis is unavailable each process counts on its own, so a client has the limit at each.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redis::{RedisError, Script};
 
-use super::{Off, RateLimit, Wait, in_process, subnet};
+use super::{RateLimit, RetryAfter, Unlimited, in_process, subnet};
 use crate::{
     clock::Clock,
-    link::{Address, Cause, Link},
+    redis_client::{Cause, RedisAddress, RedisClient},
 };
 
 /// Longest wait of an upload for its count.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// Begins the key of every client.
-const KEYS: &str = "uploads";
+const COUNT_TIMEOUT: Duration = Duration::from_millis(250);
+/// The prefix of the key of every client, after the namespace.
+const KEY_PREFIX: &str = "uploads";
 
-/// A limit that many processes share.
-struct Shared {
-    space: String,
-    link: Link,
-    take: Script,
+/// A limit that all processes share.
+struct RedisLimit {
+    namespace: String,
+    client: RedisClient,
+    count: Script,
     limit: u32,
-    act: Duration,
-    alone: Box<dyn RateLimit>,
+    /// The share of the window that one act takes.
+    period: Duration,
+    /// Counts while Redis is unavailable.
+    fallback: Box<dyn RateLimit>,
 }
 
-/// `limit` acts per `window` and client, over all processes that use this Redis; 0 = no limit.
+/// Returns a limit of `limit` acts per `window` and client, over all processes that use this Redis; 0 is no limit.
 ///
 /// # Errors
-/// [`RedisError`] if a connection can't even be prepared.
+/// [`RedisError`] if a connection can't be prepared.
 pub fn in_redis(
     limit: u32,
     window: Duration,
-    redis: Address,
+    redis: RedisAddress,
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn RateLimit>, RedisError> {
     if limit == 0 {
-        return Ok(Box::new(Off));
+        return Ok(Box::new(Unlimited));
     }
-    let without = "uploads are counted by each process on its own";
-    Ok(Box::new(Shared {
-        space: redis.space().into(),
-        link: Link::new(redis, clock, without)?,
-        take: Script::new(include_str!("take.lua")),
+    let consequence = "uploads are counted by each process on its own";
+    Ok(Box::new(RedisLimit {
+        namespace: redis.namespace().into(),
+        client: RedisClient::new(redis, clock, consequence)?,
+        count: Script::new(include_str!("count.lua")),
         limit,
-        act: window / limit,
-        alone: in_process(limit, window),
+        period: window / limit,
+        fallback: in_process(limit, window),
     }))
 }
 
-impl Shared {
-    async fn wait(&self, client: IpAddr) -> Option<Duration> {
-        let act = u64::try_from(self.act.as_micros()).unwrap_or(u64::MAX);
-        let counted = self.link.call(PATIENCE, async |mut connection| {
-            self.take
-                .key(format!("{}:{KEYS}:{}", self.space, subnet(client)))
-                .arg(act)
+impl RedisLimit {
+    /// Counts an act; returns how long the client has to wait, or `None` if Redis is unavailable.
+    async fn count(&self, client: IpAddr) -> Option<Duration> {
+        let period = u64::try_from(self.period.as_micros()).unwrap_or(u64::MAX);
+        let wait = self.client.call(COUNT_TIMEOUT, async |mut connection| {
+            self.count
+                .key(format!(
+                    "{}:{KEY_PREFIX}:{}",
+                    self.namespace,
+                    subnet(client)
+                ))
+                .arg(period)
                 .arg(self.limit)
                 .invoke_async::<u64>(&mut connection)
                 .await
                 .map_err(Cause::from)
         });
-        counted.await.ok().map(Duration::from_micros)
+        wait.await.ok().map(Duration::from_micros)
     }
 }
 
 #[async_trait]
-impl RateLimit for Shared {
-    async fn check(&self, client: IpAddr) -> Result<(), Wait> {
-        match self.wait(client).await {
+impl RateLimit for RedisLimit {
+    async fn check(&self, client: IpAddr) -> Result<(), RetryAfter> {
+        match self.count(client).await {
             Some(Duration::ZERO) => Ok(()),
-            Some(wait) => Err(Wait(wait)),
-            // The link says in the log that Redis is away, once.
-            None => self.alone.check(client).await,
+            Some(wait) => Err(RetryAfter(wait)),
+            // The client logs the outage, once.
+            None => self.fallback.check(client).await,
         }
     }
 }

@@ -1,28 +1,30 @@
-//! A batch, its states, and the one function that changes them.
+//! A batch and its states. All transitions are in `transition`.
+
+mod transition;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BatchId, Day, Identity, Instant, Receipt, Refused};
+use super::{BatchId, Day, Identity, Instant, Receipt};
 
-/// Where a batch is in its life.
+/// The status of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchStatus {
-    /// Bytes are arriving; nobody can see it.
+    /// Its bytes are arriving; no route shows it.
     Receiving,
-    /// Stored and sealed, not yet counted.
+    /// Sealed: stored and durable, not counted.
     Uploaded,
-    /// A run is wanted.
+    /// A run was requested.
     Queued,
-    /// A run is at it.
+    /// A run has begun.
     Processing,
-    /// Its figures are readable.
+    /// Its events are in the figures.
     Completed,
-    /// Its run was given up.
+    /// Its job is dead.
     Failed,
-    /// Being taken away.
+    /// Its deletion was requested.
     Deleting,
-    /// Taken away; a tombstone for good.
+    /// Deleted; the document stays as a tombstone.
     Deleted,
 }
 
@@ -39,7 +41,7 @@ impl BatchStatus {
         Self::Deleted,
     ];
 
-    /// The name users see and the store keeps.
+    /// Returns the name in replies and in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,45 +56,45 @@ impl BatchStatus {
         }
     }
 
-    /// Whether nothing can come back from here, so that what it had claimed is free.
+    /// Returns whether the batch is deleted or will be, so that its identities may be taken over.
     #[must_use]
     pub fn is_void(self) -> bool {
         matches!(self, Self::Deleting | Self::Deleted)
     }
 }
 
-/// What a run counted: `inserted = counted + duplicate + conflict`.
+/// The sums of a run: `inserted = counted + duplicate + conflict`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Events looked at.
+    /// Events read.
     pub inserted: u64,
     /// Events in the figures.
     pub counted: u64,
-    /// Events counted elsewhere with the same content.
+    /// Events whose identity another row holds, with the same content.
     pub duplicate: u64,
-    /// Events whose identity is taken by other content.
+    /// Events whose identity another row holds, with other content.
     pub conflict: u64,
 }
 
-/// The run whose partials make up the figures.
+/// The run whose partials are in the figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// The `wanted` that this run answered.
+    /// The value of `wanted` that this run answers.
     pub computed: i64,
-    /// The run's job token; its partials carry it.
+    /// The job token of the run, under which its partials are stored.
     pub token: i64,
-    /// What it counted.
+    /// The sums of the run.
     pub counts: Counts,
-    /// Days it adds to.
+    /// Days on which the batch has counted events.
     pub days: Vec<Day>,
-    /// Days of what was published before, until they are rolled up.
+    /// Days of the run published before, until they are rolled up again.
     pub prev_days: Vec<Day>,
-    /// When it was published.
+    /// The time of publication.
     pub at: Instant,
 }
 
 impl Published {
-    /// Every day whose figures this run touches, in order.
+    /// Returns every day whose figures this run changes, in order.
     #[must_use]
     pub fn touched(&self) -> Vec<Day> {
         let mut days: Vec<Day> = self.days.iter().chain(&self.prev_days).copied().collect();
@@ -102,111 +104,111 @@ impl Published {
     }
 }
 
-/// One uploaded file and everything that came of it.
+/// One uploaded file with its receipt and the state of its figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Its name.
+    /// The id.
     pub id: BatchId,
-    /// Where it is in its life.
+    /// The status.
     pub status: BatchStatus,
-    /// Grows whenever its figures should be computed anew.
+    /// Incremented each time all rows must be counted again. The figures are current once a run with this value finished.
     pub wanted: i64,
-    /// The newest run's token; an older run's writes are refused.
+    /// The token of the newest run; writes of older runs are refused.
     pub fence: i64,
-    /// The run whose figures count.
+    /// The run whose partials are in the figures.
     pub published: Option<Published>,
     /// The namespace of its event ids.
     pub source: String,
-    /// Whether its identities are claimed: not with `dedupe=none`.
+    /// Whether identities are claimed: false with `dedupe=none`.
     pub dedupe: bool,
-    /// When the upload began.
+    /// The time at which the upload began.
     pub created_at: Instant,
-    /// Who receives it, and how often it said so: an upload's lease.
+    /// The lease of the upload: its owner, and the number of renewals.
     pub upload_lease: (String, u64),
-    /// What was received; none while it is being received.
+    /// The receipt; `None` while the batch is being received.
     pub receipt: Option<Receipt>,
-    /// Days to roll up once it is gone.
+    /// Days to roll up after the deletion.
     pub undo_days: Vec<Day>,
-    /// When it was last compared with its events.
+    /// The time at which the figures were last verified against the events.
     pub checked_at: Option<Instant>,
-    /// Why its run was given up.
+    /// The reason why its job is dead.
     pub failure: Option<String>,
-    /// When it became a tombstone.
+    /// The time at which it became a tombstone.
     pub deleted_at: Option<Instant>,
-    /// How often its leftovers were removed since; twice, an hour apart, for what a late writer left.
+    /// How often its rows were removed since the deletion: a second time after an hour, for rows of a late writer.
     pub purges: u32,
 }
 
-/// A change asked of a batch. Each is one compare-and-set on one document.
+/// A requested change of a batch. Each is one compare-and-set on one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatchChange {
-    /// The upload still goes on.
+    /// The upload renews its lease.
     RenewUpload,
-    /// All rows are stored: make it visible.
+    /// All rows are durable: the batch becomes visible.
     Seal(Box<Receipt>),
-    /// The upload is given up, or its lease ran out.
+    /// The upload failed, or its lease lapsed.
     Abandon {
-        /// When.
+        /// The time.
         at: Instant,
-        /// The renewals seen when it was judged; none by its own receiver.
+        /// The renewals that the observer of the lapse read; `None` if the uploader itself abandons it.
         renewals: Option<u64>,
     },
-    /// A person wants its figures.
+    /// A user requests the figures.
     Process {
-        /// Also when they are there already.
+        /// Whether to count again what is counted already.
         force: bool,
     },
-    /// Something it lost to went away, or its figures were found wrong: count it anew.
+    /// All rows must be counted again: an owner of lost identities was deleted, or verification found a difference.
     Recount,
-    /// An admin brings it back after its job died.
+    /// Its dead job is retried.
     Revive,
     /// A run begins.
     Begin {
-        /// The run's job token.
+        /// The job token of the run.
         token: i64,
     },
-    /// A run's figures take the place of those before.
+    /// The partials of a run replace those published before.
     Publish(Published),
-    /// A run's figures are rolled up.
+    /// The days of a run are rolled up.
     Finish {
-        /// The run's job token.
+        /// The job token of the run.
         token: i64,
-        /// The `wanted` it answered.
+        /// The value of `wanted` that the run answers.
         computed: i64,
     },
-    /// A run is given up.
+    /// The job is dead.
     Fail {
-        /// The run's job token.
+        /// The job token of the last run.
         token: i64,
-        /// Why.
+        /// The error.
         reason: String,
     },
-    /// A person takes it back.
+    /// A user requests the deletion.
     Undo,
-    /// It was never processed and its time is over.
+    /// The batch was never processed and has expired.
     Expire {
-        /// When.
+        /// The time.
         at: Instant,
     },
-    /// Its undo is done.
+    /// The deletion is complete.
     Bury {
-        /// When.
+        /// The time.
         at: Instant,
     },
-    /// Its figures were compared with its events.
+    /// The figures were verified against the events.
     Checked {
-        /// When.
+        /// The time.
         at: Instant,
     },
-    /// Its leftovers were removed once more.
+    /// The rows of the tombstone were removed again.
     Purged {
-        /// How often they had been before, so that two cleanups at once count as one.
+        /// The number of earlier removals, so that two cleanups at once count as one.
         before: u32,
     },
 }
 
 impl BatchChange {
-    /// The change's name, for errors and logs.
+    /// Returns the name of the change, for errors and logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -229,11 +231,8 @@ impl BatchChange {
     }
 }
 
-/// No run's token is as large: a fence that lets nobody through.
-const CLOSED: i64 = i64::MAX;
-
 impl Batch {
-    /// A batch whose bytes are about to arrive.
+    /// Returns a batch whose upload begins.
     #[must_use]
     pub fn receiving(
         id: BatchId,
@@ -261,139 +260,24 @@ impl Batch {
         }
     }
 
-    /// Whether its run has identities to claim.
+    /// Returns whether a run has identities to claim.
     #[must_use]
     pub fn claims(&self) -> bool {
         self.dedupe && self.receipt.as_ref().is_some_and(|r| r.claims)
     }
 
-    /// First and last instant of its events, microseconds since 1970 (UTC); none unless they can be seen.
+    /// Returns the first and the last instant of its events in µs since 1970 (UTC); `None` if the events are not visible.
     #[must_use]
     pub fn event_time(&self) -> Option<(i64, i64)> {
         let receipt = self.receipt.as_ref().filter(|_| !self.status.is_void())?;
         Some(receipt.event_time)
     }
 
-    /// What tells its events apart; none before it is received, or if its key is not one of its columns.
+    /// Returns the identity of its events; `None` before the seal, or if a column of the key is missing.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         let receipt = self.receipt.as_ref()?;
         Identity::new(&self.source, &receipt.identity, &receipt.columns)
-    }
-
-    /// The batch after a change, or why it can't be: every transition there is.
-    ///
-    /// # Errors
-    /// [`Refused`] names the change and the status that does not allow it.
-    pub fn after(&self, change: &BatchChange) -> Result<Self, Refused> {
-        use BatchStatus::{
-            Completed, Deleted, Deleting, Failed, Processing, Queued, Receiving, Uploaded,
-        };
-        let mut next = self.clone();
-        let allowed = match change {
-            BatchChange::RenewUpload => {
-                next.upload_lease.1 += 1;
-                self.status == Receiving
-            }
-            BatchChange::Seal(receipt) => {
-                next.status = Uploaded;
-                next.receipt = Some((**receipt).clone());
-                self.status == Receiving
-            }
-            BatchChange::Abandon { at, renewals } => {
-                next.end(*at);
-                self.status == Receiving && renewals.is_none_or(|seen| seen == self.upload_lease.1)
-            }
-            BatchChange::Process { force } => match self.status {
-                Uploaded | Failed => next.want(),
-                Completed | Queued | Processing => *force && next.want(),
-                Receiving | Deleting | Deleted => false,
-            },
-            BatchChange::Recount => match self.status {
-                Completed => next.want(),
-                Queued | Processing | Failed => {
-                    next.wanted += 1;
-                    true
-                }
-                Receiving | Uploaded | Deleting | Deleted => false,
-            },
-            BatchChange::Revive => {
-                next.status = Queued;
-                self.status == Failed
-            }
-            BatchChange::Begin { token } => {
-                next.status = Processing;
-                next.fence = *token;
-                matches!(self.status, Queued | Processing) && self.fence < *token
-            }
-            BatchChange::Publish(published) => {
-                next.published = Some(published.clone());
-                self.fence == published.token && self.status == Processing
-            }
-            BatchChange::Finish { token, computed } => {
-                let met = self.wanted == *computed;
-                next.status = if met { Completed } else { Queued };
-                if let (true, Some(published)) = (met, &mut next.published) {
-                    published.prev_days.clear();
-                    next.failure = None;
-                }
-                self.fence == *token && self.status == Processing
-            }
-            BatchChange::Fail { token, reason } => {
-                next.status = Failed;
-                next.failure = Some(reason.clone());
-                self.fence == *token && self.status == Processing
-            }
-            BatchChange::Undo => {
-                next.undo_days = self
-                    .published
-                    .as_ref()
-                    .map(Published::touched)
-                    .unwrap_or_default();
-                next.published = None;
-                next.fence = CLOSED;
-                next.status = Deleting;
-                !matches!(self.status, Receiving | Deleting | Deleted)
-            }
-            BatchChange::Expire { at } => {
-                next.end(*at);
-                self.status == Uploaded
-            }
-            BatchChange::Bury { at } => {
-                next.end(*at);
-                // The undo has just removed everything; what a late writer leaves goes an hour later.
-                next.purges = 1;
-                self.status == Deleting
-            }
-            BatchChange::Checked { at } => {
-                next.checked_at = Some(*at);
-                !self.status.is_void()
-            }
-            BatchChange::Purged { before } => {
-                next.purges += 1;
-                self.status == Deleted && self.purges == *before
-            }
-        };
-        let refused = || Refused {
-            change: change.name(),
-            subject: format!("batch {}", self.id),
-            state: self.status.as_str().into(),
-        };
-        allowed.then_some(next).ok_or_else(refused)
-    }
-
-    fn want(&mut self) -> bool {
-        if !matches!(self.status, BatchStatus::Queued | BatchStatus::Processing) {
-            self.status = BatchStatus::Queued;
-        }
-        self.wanted += 1;
-        true
-    }
-
-    fn end(&mut self, at: Instant) {
-        self.status = BatchStatus::Deleted;
-        self.fence = CLOSED;
-        self.deleted_at = Some(at);
     }
 }
 

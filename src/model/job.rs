@@ -1,25 +1,27 @@
-//! A job of the ledger, its states, and the one function that changes them.
-//! The queue only carries a job's id; what is true of it stands here.
+//! A job of the ledger and its states. All transitions are in `transition`.
+//! The queue carries only the id of a job; the ledger is the truth.
+
+mod transition;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Instant, JobId, Refused};
+use super::{Instant, JobId};
 
-/// Where a job is in its life.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// Due at `run_at`.
+    /// Waits; due at `run_at`.
     Queued,
-    /// Claimed under a lease.
+    /// A worker runs it under a lease.
     Running,
     /// Done, until it is armed again.
     Completed,
-    /// Given up; an admin decides.
+    /// Failed for good, until an admin retries or discards it.
     Dead,
-    /// No longer wanted.
+    /// Its subject no longer needs it.
     Cancelled,
-    /// Given up by an admin.
+    /// Discarded by an admin.
     Discarded,
 }
 
@@ -34,7 +36,7 @@ impl JobState {
         Self::Discarded,
     ];
 
-    /// The name users see and the store keeps.
+    /// Returns the name in replies and in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -47,38 +49,38 @@ impl JobState {
         }
     }
 
-    /// Whether nobody works on it or is about to.
+    /// Returns whether the job is neither queued nor running.
     #[must_use]
     pub fn is_idle(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
 }
 
-/// Who works on a job, and how often it said so since it began. An observer that sees the count
-/// stand still for a lease's length takes the worker for lost; no two clocks are compared.
+/// The lease of a running job. An observer that sees `renewals` unchanged for a lease's length, by its own clock, treats
+/// the worker as lost; the clocks of two machines are never compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The worker, unique to one start of one process.
+    /// The worker; unique to one start of one process.
     pub owner: String,
-    /// Grows with each sign of life.
+    /// Incremented by each renewal, from 0 for each run.
     pub renewals: u64,
 }
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Progress {
-    /// The step, in the order of a run.
-    pub phase: Phase,
-    /// Rows (or days, or batches) done in this step.
+pub struct JobProgress {
+    /// The phase; phases are ordered as in a run.
+    pub phase: JobPhase,
+    /// Rows, days or batches done in this phase.
     pub done: u64,
-    /// Of how many.
+    /// Rows, days or batches of this phase in all.
     pub total: u64,
 }
 
-/// The steps that a run names while it works.
+/// The phases of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Phase {
+pub enum JobPhase {
     /// Sorting identities.
     Sort,
     /// Claiming identities.
@@ -89,145 +91,145 @@ pub enum Phase {
     Rollup,
     /// Comparing batches with their events.
     Check,
-    /// Removing what is no longer wanted.
+    /// Removing deleted or expired data.
     Remove,
 }
 
-/// One line of a job's history.
+/// One entry of a job's history: a change of its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// When.
+    /// The time of the change.
     pub at: Instant,
-    /// The state it came to.
+    /// The new state.
     pub to: JobState,
-    /// Failures so far.
+    /// Failures up to the change.
     pub attempt: u32,
-    /// The worker, or the admin's hand.
+    /// The worker that held the lease.
     pub worker: Option<String>,
-    /// Why.
+    /// The reason of the change.
     pub reason: String,
 }
 
 /// One job of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Kind and subject.
+    /// The kind and the subject.
     pub id: JobId,
-    /// Where it is in its life.
+    /// The state.
     pub state: JobState,
-    /// Failures since it was last armed.
+    /// Failures since the job was last armed.
     pub attempt: u32,
-    /// Lapsed leases without progress between.
+    /// Lapsed leases in a row, without progress between.
     pub crashes: u32,
-    /// The farthest a run has come, to tell a crash that repeats from one that doesn't.
-    pub farthest: Option<Progress>,
-    /// Not before.
+    /// The farthest progress of any run; a crash beyond it is not counted as a repeated one.
+    pub farthest: Option<JobProgress>,
+    /// The time from which the job is due.
     pub run_at: Instant,
-    /// Who works on it.
+    /// The lease; set while the job runs.
     pub lease: Option<Lease>,
-    /// Grows by one at each claim, for ever: the fencing token of its writes.
+    /// The fencing token of the run's writes. Incremented each time the lease is acquired, never reset.
     pub token: i64,
-    /// How far the present run is.
-    pub progress: Option<Progress>,
-    /// The last failure.
+    /// The progress of the present run.
+    pub progress: Option<JobProgress>,
+    /// The reason of the last failure or delay.
     pub last_error: Option<String>,
-    /// Whether it died of errors, so that another night may try again.
+    /// Whether the job is dead because of errors, so that scheduled verifications revive it.
     pub died_of_error: bool,
-    /// Nights it was brought back.
+    /// Scheduled verifications that revived the job since it last completed.
     pub nights: u32,
-    /// When it was first armed.
+    /// The time at which the job was first armed.
     pub created_at: Instant,
-    /// When it last changed state.
+    /// The time of the last change of state.
     pub changed_at: Instant,
-    /// What happened, oldest first, at most [`Job::HISTORY`] lines.
+    /// The changes of state, oldest first; at most [`Job::HISTORY`] entries.
     pub history: Vec<HistoryEntry>,
 }
 
-/// How a run ended.
+/// The outcome of a run, as the ledger records it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// The work is done.
     Completed,
-    /// More was asked for meanwhile.
-    Again,
-    /// Failed; another attempt later.
+    /// More work was requested during the run.
+    MoreRequested,
+    /// The run failed; another attempt follows.
     Retry {
-        /// Why.
+        /// The error.
         error: String,
-        /// Not before.
+        /// The time of the next attempt.
         run_at: Instant,
     },
-    /// Something that is not the job's fault is away; costs no attempt.
+    /// A resource was unavailable; the run does not count as an attempt.
     Delay {
-        /// What.
+        /// The reason.
         reason: String,
-        /// Not before.
+        /// The time of the next run.
         run_at: Instant,
     },
-    /// Given up.
+    /// The job failed for good.
     Dead {
-        /// Why.
+        /// The error.
         error: String,
-        /// Whether it died of errors rather than crashes.
+        /// Whether errors, rather than crashes, were the cause.
         of_error: bool,
     },
-    /// Its subject no longer wants it.
+    /// The subject no longer needs the job.
     Cancelled,
-    /// The worker stops; costs nothing.
-    HandBack,
+    /// The worker stops and releases the lease; the run does not count as an attempt.
+    Released,
 }
 
-/// A change asked of a job. Each is one compare-and-set on one document.
+/// A requested change of a job. Each is one compare-and-set on one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobChange {
-    /// There is work: queue it if nobody has it.
+    /// Queues the job unless it is queued or running.
     Arm,
-    /// A worker takes it.
-    Claim {
+    /// A worker acquires the lease.
+    Acquire {
         /// The worker.
         owner: String,
     },
-    /// The worker lives.
+    /// The worker renews the lease.
     Renew {
-        /// The claim's token.
+        /// The token of the run.
         token: i64,
-        /// How far it is.
-        progress: Option<Progress>,
+        /// The progress of the run, if it changed.
+        progress: Option<JobProgress>,
     },
-    /// The run ended.
+    /// Records the outcome of a run.
     Settle {
-        /// The claim's token.
+        /// The token of the run.
         token: i64,
-        /// How.
-        outcome: Outcome,
+        /// The outcome.
+        outcome: RunOutcome,
     },
-    /// The lease stood still for too long.
+    /// The lease was not renewed in time.
     Lapse {
-        /// The token that was seen.
+        /// The token that the observer read.
         token: i64,
-        /// The renewals that were seen.
+        /// The renewals that the observer read.
         renewals: u64,
-        /// Not before.
+        /// The time of the next run.
         run_at: Instant,
     },
-    /// An admin wants another try.
+    /// An admin retries a dead job.
     Retry,
-    /// An admin gives it up.
+    /// An admin discards a dead job.
     Discard,
-    /// Another night's try of a job that died of errors.
+    /// The scheduled verification retries a job that died of errors.
     Revive {
-        /// How many nights a dead job is tried again.
+        /// The number of verifications that retry a dead job.
         nights: u32,
     },
 }
 
 impl JobChange {
-    /// The change's name, for errors and logs.
+    /// Returns the name of the change, for errors and logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Arm => "arm",
-            Self::Claim { .. } => "claim",
+            Self::Acquire { .. } => "acquire",
             Self::Renew { .. } => "renew",
             Self::Settle { .. } => "settle",
             Self::Lapse { .. } => "lapse",
@@ -239,10 +241,10 @@ impl JobChange {
 }
 
 impl Job {
-    /// Lines of history kept; the oldest go first.
+    /// The length of the history; the oldest entries are removed.
     pub const HISTORY: usize = 100;
 
-    /// A job that has just been armed for the first time.
+    /// Returns a job that is armed for the first time.
     #[must_use]
     pub fn armed(id: JobId, now: Instant) -> Self {
         let mut job = Self {
@@ -264,159 +266,6 @@ impl Job {
         };
         job.requeue(now, now, "armed");
         job
-    }
-
-    /// The job after a change, or why it can't be: every transition there is.
-    /// `Arm` of a job that is queued or running leaves it as it is.
-    ///
-    /// # Errors
-    /// [`Refused`] names the change and the state that does not allow it.
-    pub fn after(&self, change: &JobChange, now: Instant) -> Result<Self, Refused> {
-        let mut next = self.clone();
-        let refused = || Refused {
-            change: change.name(),
-            subject: format!("job {}", self.id),
-            state: self.state.as_str().into(),
-        };
-        let mine = |token: &i64| self.state == JobState::Running && self.token == *token;
-        match change {
-            JobChange::Arm => match self.state {
-                JobState::Queued | JobState::Running => {}
-                JobState::Completed
-                | JobState::Dead
-                | JobState::Cancelled
-                | JobState::Discarded => {
-                    next.nights = 0;
-                    next.fresh(now, "armed");
-                }
-            },
-            JobChange::Claim { owner } if self.state == JobState::Queued && self.run_at <= now => {
-                next.claim(owner, now)
-            }
-            JobChange::Renew { token, progress } if mine(token) => next.renew(*progress),
-            JobChange::Settle { token, outcome } if mine(token) => next.settle(outcome, now),
-            JobChange::Lapse {
-                token,
-                renewals,
-                run_at,
-            } if mine(token) && self.lease.as_ref().is_some_and(|l| l.renewals == *renewals) => {
-                next.lapse(*run_at, now);
-            }
-            JobChange::Retry if self.state == JobState::Dead => {
-                next.nights = 0;
-                next.fresh(now, "retried by an admin");
-            }
-            JobChange::Discard if self.state == JobState::Dead => {
-                next.enter(JobState::Discarded, now, "discarded by an admin")
-            }
-            JobChange::Revive { nights }
-                if self.state == JobState::Dead && self.died_of_error && self.nights < *nights =>
-            {
-                next.nights += 1;
-                next.fresh(now, "tried again by the nightly run");
-            }
-            JobChange::Claim { .. }
-            | JobChange::Renew { .. }
-            | JobChange::Settle { .. }
-            | JobChange::Lapse { .. }
-            | JobChange::Retry
-            | JobChange::Discard
-            | JobChange::Revive { .. } => return Err(refused()),
-        }
-        Ok(next)
-    }
-
-    fn claim(&mut self, owner: &str, now: Instant) {
-        self.token += 1;
-        self.lease = Some(Lease {
-            owner: owner.into(),
-            renewals: 0,
-        });
-        self.progress = None;
-        self.enter(JobState::Running, now, "claimed");
-    }
-
-    fn renew(&mut self, progress: Option<Progress>) {
-        if let Some(lease) = &mut self.lease {
-            lease.renewals += 1;
-        }
-        self.progress = progress.or(self.progress);
-    }
-
-    fn settle(&mut self, outcome: &Outcome, now: Instant) {
-        match outcome {
-            Outcome::Completed => {
-                self.fresh_counts();
-                self.nights = 0;
-                self.enter(JobState::Completed, now, "completed");
-            }
-            Outcome::Again => {
-                self.fresh_counts();
-                self.requeue(now, now, "asked for again meanwhile");
-            }
-            Outcome::Retry { error, run_at } => {
-                self.attempt += 1;
-                self.crashes = 0;
-                self.last_error = Some(error.clone());
-                self.requeue(*run_at, now, error);
-            }
-            Outcome::Delay { reason, run_at } => {
-                self.last_error = Some(reason.clone());
-                self.requeue(*run_at, now, reason);
-            }
-            Outcome::Dead { error, of_error } => {
-                self.attempt += u32::from(*of_error);
-                self.died_of_error = *of_error;
-                self.last_error = Some(error.clone());
-                self.enter(JobState::Dead, now, error);
-            }
-            Outcome::Cancelled => self.enter(JobState::Cancelled, now, "no longer wanted"),
-            Outcome::HandBack => self.requeue(now, now, "handed back by a worker that stops"),
-        }
-        self.lease = None;
-    }
-
-    fn lapse(&mut self, run_at: Instant, now: Instant) {
-        let farther = self.progress > self.farthest;
-        self.crashes = if farther { 1 } else { self.crashes + 1 };
-        self.farthest = self.farthest.max(self.progress);
-        self.requeue(run_at, now, "the worker's lease ran out");
-        self.lease = None;
-    }
-
-    fn fresh(&mut self, now: Instant, reason: &str) {
-        self.fresh_counts();
-        self.requeue(now, now, reason);
-    }
-
-    fn fresh_counts(&mut self) {
-        self.attempt = 0;
-        self.crashes = 0;
-        self.farthest = None;
-        self.died_of_error = false;
-        self.last_error = None;
-    }
-
-    fn requeue(&mut self, run_at: Instant, now: Instant, reason: &str) {
-        self.run_at = run_at;
-        self.enter(JobState::Queued, now, reason);
-    }
-
-    fn enter(&mut self, state: JobState, now: Instant, reason: &str) {
-        self.state = state;
-        self.changed_at = now;
-        let worker = self.lease.as_ref().map(|l| l.owner.clone());
-        let reason = reason.chars().take(1_000).collect();
-        self.history.push(HistoryEntry {
-            at: now,
-            to: state,
-            attempt: self.attempt,
-            worker,
-            reason,
-        });
-        if self.history.len() > Self::HISTORY {
-            self.history.remove(0);
-        }
     }
 }
 

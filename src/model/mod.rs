@@ -17,7 +17,7 @@ pub use batch::{Batch, BatchChange, BatchStatus, Counts, Published};
 pub use event::{EventBlock, TextColumn};
 pub use id::{BatchId, Day, JobId, JobKind, Slot};
 pub use identity::{Content, Identity, IdentityBy, IdentityKey};
-pub use job::{Job, JobChange, JobState, Outcome};
+pub use job::{Job, JobChange, JobPhase, JobProgress, JobState, RunOutcome};
 pub use key::{KeyEntry, KeyOutcome, RequestKey};
 pub use mended::MendedFile;
 pub use profile::{Profile, ProfileName};

@@ -13,7 +13,6 @@ use apalis::{
     prelude::{BackendExt, BoxDynError, Data, TaskBuilder, TaskSink, WorkerBuilder, WorkerError},
 };
 use apalis_core::backend::Vacuum;
-use apalis_cron::{CronScheduler, Tick};
 use apalis_redis::{Config, RedisStorage};
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
@@ -26,7 +25,7 @@ const LONG: Duration = Duration::from_millis(1_500);
 /// Between two looks for tasks, where a worker has them at all.
 const POLL: Duration = Duration::from_millis(20);
 /// Where most of what mends these stands.
-const QUEUE: &str = "src/job/apalis/redis.rs";
+const QUEUE: &str = "src/job/apalis/redis/mod.rs";
 
 type Storage = RedisStorage<u32, MultiplexedConnection>;
 
@@ -219,7 +218,7 @@ async fn p4_a_name_is_taken_for_a_while_after_a_clean_stop() {
     still(
         left == 1,
         "P4 (metadata of workers)",
-        "src/job/apalis/redis/leave.lua",
+        "src/job/apalis/redis/remove_worker.lua",
     );
     let mut second = rig.worker("p4", Rig::config(), &work).await;
     let refused = tokio::time::timeout(LONG, second.ended()).await;
@@ -298,9 +297,9 @@ async fn p11_and_p12_a_vacuum_takes_tasks_that_wait_for_a_retry_and_their_ids_en
     let mut next = rig.worker("p12", Rig::config(), &Work::new(1, false)).await;
     let dead = next.ended().await;
     let dead = dead.is_err_and(|why| why.contains("Invalid job data format"));
-    still(dead, "P12", "src/job/apalis/redis/leave.lua");
+    still(dead, "P12", "src/job/apalis/redis/remove_worker.lua");
     let held = rig.size("SCARD", "q:inflight:p12").await;
-    still(held == 1, "P12", "src/job/apalis/redis/leave.lua");
+    still(held == 1, "P12", "src/job/apalis/redis/remove_worker.lua");
 }
 
 #[tokio::test]
@@ -350,39 +349,4 @@ fn p19_the_defaults_of_missed_signs_of_life_disagree() {
     let read: Config = serde_json::from_str(r#"{"queue":"q"}"#).expect("a configuration");
     let agree = read.missed_heartbeats == Config::default().missed_heartbeats;
     still(!agree, "P19", QUEUE);
-}
-
-/// Ticks once a second, on whole seconds.
-#[derive(Clone)]
-struct EachSecond(u64);
-
-impl apalis_cron::Schedule<chrono_tz::Tz> for EachSecond {
-    fn next_tick(&mut self, _: &chrono_tz::Tz) -> Option<Tick<chrono_tz::Tz>> {
-        self.0 += 1;
-        Some(Tick::new(self.0))
-    }
-}
-
-#[tokio::test]
-async fn p21_a_tick_that_has_passed_ends_the_schedule() {
-    async fn slow(_: Tick<chrono_tz::Tz>) -> Result<(), BoxDynError> {
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
-        Ok(())
-    }
-    let now = u64::try_from(chrono_now()).expect("after 1970");
-    let worker = WorkerBuilder::new("p21")
-        .backend(CronScheduler::new(EachSecond(now)).with_timezone(chrono_tz::Tz::UTC))
-        .concurrency(1)
-        .build(slow);
-    let ended = tokio::time::timeout(Duration::from_secs(6), worker.run()).await;
-    still(
-        ended.is_ok_and(|ended| ended.is_err()),
-        "P21",
-        "src/job/apalis/ticks.rs",
-    );
-}
-
-fn chrono_now() -> i64 {
-    use tallymill::clock::{Clock, System};
-    System::start().now().timestamp()
 }

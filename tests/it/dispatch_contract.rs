@@ -8,7 +8,7 @@ use std::{
 
 use tallymill::job::{
     Dispatch,
-    apalis::{self, Queue, WAITING},
+    apalis::{self, MAX_WAITING, WorkerPool},
 };
 
 use crate::helpers::{
@@ -23,7 +23,7 @@ const ENOUGH: usize = 100_000;
 /// A queue and what it stands on.
 struct Case {
     sender: Arc<dyn Dispatch>,
-    queue: Queue,
+    queue: WorkerPool,
     redis: Option<Redis>,
 }
 
@@ -123,7 +123,7 @@ async fn a_full_queue_drops_nudges(case: Case) {
     let pool = Pool::start(case.queue, 4, ENOUGH);
     let first: Vec<_> = (0..1_000).map(job).collect();
     pool.until_ran(&first).await;
-    assert_eq!(pool.ended(), WAITING, "the others were dropped");
+    assert_eq!(pool.ended(), MAX_WAITING, "the others were dropped");
     let others: Vec<_> = (1_000..1_500).map(job).collect();
     pool.swept(case.sender.as_ref(), &others).await;
     pool.end().await;

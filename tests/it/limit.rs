@@ -5,8 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use redis::AsyncCommands;
 use tallymill::{
     clock::System,
-    limit::{self, RateLimit, Wait},
-    link::Address,
+    limit::{self, RateLimit, RetryAfter},
+    redis_client::RedisAddress,
 };
 
 use crate::helpers::{process::eventually, servers::Redis};
@@ -14,7 +14,7 @@ use crate::helpers::{process::eventually, servers::Redis};
 const WINDOW: Duration = Duration::from_secs(60);
 
 fn shared(redis: &Redis, limit: u32, window: Duration) -> Box<dyn RateLimit> {
-    let address = Address::parse(&redis.url()).expect("an address");
+    let address = RedisAddress::parse(&redis.url()).expect("an address");
     limit::in_redis(limit, window, address, Arc::new(System::start())).expect("prepared")
 }
 
@@ -36,7 +36,7 @@ async fn processes_count_together_and_say_how_long_to_wait() {
     let (one, other) = (shared(&redis, 10, WINDOW), shared(&redis, 10, WINDOW));
     assert_eq!(taken(one.as_ref(), "192.0.2.1", 6).await, 6);
     assert_eq!(taken(other.as_ref(), "192.0.2.1", 6).await, 4);
-    let Err(Wait(wait)) = one.check(ip("192.0.2.1")).await else {
+    let Err(RetryAfter(wait)) = one.check(ip("192.0.2.1")).await else {
         panic!("the eleventh");
     };
     let (least, most) = (Duration::from_secs(3), Duration::from_secs(6));

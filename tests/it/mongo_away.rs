@@ -332,7 +332,7 @@ async fn without_its_redis_a_service_starts_and_says_so() {
     assert_eq!(body["store"]["ok"], true);
     let log = service.log();
     assert!(
-        log.contains("127.0.0.1:1/0") && log.contains("is away"),
+        log.contains("127.0.0.1:1/0") && log.contains("is unavailable"),
         "{log}"
     );
     assert!(!log.contains(SECRET), "{log}");

@@ -10,9 +10,9 @@ use tallymill::{
     clock::System,
     job::{
         Dispatch,
-        apalis::{self, Queue, WAITING},
+        apalis::{self, MAX_WAITING, WorkerPool},
     },
-    link::Address,
+    redis_client::RedisAddress,
 };
 use tokio::time::Instant;
 
@@ -26,8 +26,8 @@ use crate::helpers::{
 const ENOUGH: usize = 100_000;
 
 /// The queue on a server, as a process of this name has it.
-pub(crate) fn open(redis: &Redis, name: &str) -> (Arc<dyn Dispatch>, Queue) {
-    let address = Address::parse(&redis.url()).expect("an address");
+pub(crate) fn open(redis: &Redis, name: &str) -> (Arc<dyn Dispatch>, WorkerPool) {
+    let address = RedisAddress::parse(&redis.url()).expect("an address");
     apalis::redis(address, Arc::new(System::start()), name.into()).expect("prepared")
 }
 
@@ -146,7 +146,7 @@ async fn nobody_waits_long_for_a_redis_that_is_away() {
 async fn a_server_without_tls_is_away_for_those_who_ask_for_it() {
     let redis = Redis::start().await;
     let url = redis.url().replace("redis://", "rediss://");
-    let address = Address::parse(&url).expect("an address");
+    let address = RedisAddress::parse(&url).expect("an address");
     let opened = apalis::redis(address, Arc::new(System::start()), "tls".into());
     let (sender, _) = opened.expect("prepared");
     assert!(!sender.answers().await);
@@ -165,14 +165,14 @@ async fn a_backlog_of_twenty_thousand_stays_in_the_ledger_and_is_worked_off() {
         let sender = &senders[n % senders.len()];
         sender.nudge(job(n as i64)).await.expect("taken or dropped");
         if n % 1_000 == 0 {
-            assert!(outstanding(&mut look).await <= WAITING);
+            assert!(outstanding(&mut look).await <= MAX_WAITING);
         }
     }
-    assert_eq!(outstanding(&mut look).await, WAITING);
+    assert_eq!(outstanding(&mut look).await, MAX_WAITING);
     let queues = ["worker-0", "worker-1"].map(|name| open(&redis, name).1);
     let pools = queues.map(|queue| Pool::start(queue, 4, ENOUGH));
     eventually("twenty thousand runs", async || {
-        assert!(outstanding(&mut look).await <= WAITING);
+        assert!(outstanding(&mut look).await <= MAX_WAITING);
         // As a sweep does: some of those that are due.
         let due: Vec<_> = (0..20_000)
             .map(job)
@@ -230,9 +230,9 @@ async fn senders_at_once_never_make_more_than_may_wait() {
     }
     let mut look = redis.connection().await;
     while senders.try_join_next().is_none() || !senders.is_empty() {
-        assert!(outstanding(&mut look).await <= WAITING);
+        assert!(outstanding(&mut look).await <= MAX_WAITING);
     }
-    assert!(outstanding(&mut look).await > WAITING / 2);
+    assert!(outstanding(&mut look).await > MAX_WAITING / 2);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The queue within one process: apalis' memory, bounded and without doubles.
+//! The queue within one process: the memory storage of apalis, bounded, with one waiting nudge a job.
 
 use std::{
     collections::HashSet,
@@ -18,22 +18,22 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Handler, Runs, WAITING, stopped, supervise::supervise};
+use super::{MAX_WAITING, NudgeHandler, Runs, stopped, supervise::supervise};
 use crate::{
     job::{Dispatch, DispatchError},
     model::JobId,
 };
 
-/// The sending half: nudges within this process.
-pub(super) struct InProcess {
+/// Both halves of the queue.
+pub(super) struct InProcessQueue {
     storage: Mutex<MemoryStorage<JobId>>,
     waiting: Mutex<HashSet<JobId>>,
 }
 
-/// The storage as one worker sees it: what a worker that ended did not take is there for the next.
-struct Feed(Arc<InProcess>);
+/// The storage as the backend of one worker. Nudges that an ended worker did not receive stay for the next one.
+struct SharedStorage(Arc<InProcessQueue>);
 
-impl InProcess {
+impl InProcessQueue {
     pub(super) fn new() -> Self {
         Self {
             storage: Mutex::new(MemoryStorage::new()),
@@ -43,54 +43,54 @@ impl InProcess {
 
     pub(super) async fn serve(
         self: Arc<Self>,
-        handler: Handler,
+        handler: NudgeHandler,
         concurrency: usize,
         stop: CancellationToken,
     ) {
         let runs = Runs::new(handler, concurrency);
-        supervise("jobs", "jobs", &stop, |name| {
+        supervise("jobs", &stop, |name| {
             let worker = WorkerBuilder::new(name)
-                .backend(Feed(Arc::clone(&self)))
+                .backend(SharedStorage(Arc::clone(&self)))
                 .data(Arc::clone(&self))
                 .data(runs.clone())
                 .concurrency(concurrency)
                 .catch_panic()
-                .build(take);
+                .build(handle);
             worker.run_until(stopped(stop.clone()))
         })
         .await;
-        runs.over().await;
+        runs.close().await;
     }
 }
 
-/// Always well for apalis: what a run came to is in the ledger, so its own retries have nothing to do.
-async fn take(
+/// Runs a job. Returns `Ok` always: the ledger has the outcome, so apalis must not retry.
+async fn handle(
     job: JobId,
-    queue: Data<Arc<InProcess>>,
+    queue: Data<Arc<InProcessQueue>>,
     runs: Data<Runs>,
 ) -> Result<(), BoxDynError> {
-    // Before the run: a nudge that comes while it runs may be about something it has not seen.
+    // Before the run: a nudge during the run may be about work that the run has not seen.
     lock(&queue.waiting).remove(&job);
     runs.run(job).await;
     Ok(())
 }
 
-fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
-    it.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
-impl Dispatch for InProcess {
+impl Dispatch for InProcessQueue {
     async fn nudge(&self, job: JobId) -> Result<(), DispatchError> {
         let mut waiting = lock(&self.waiting);
-        if waiting.len() >= WAITING {
-            tracing::debug!(job.id = %job, "{WAITING} nudges wait: the sweep will nudge job {job} again");
+        if waiting.len() >= MAX_WAITING {
+            tracing::debug!(job.id = %job, "queue is full with {MAX_WAITING} nudges, the reconciler will nudge job {job} again");
             return Ok(());
         }
         if !waiting.insert(job) {
             return Ok(());
         }
-        // Its channel has no bound of its own, so this never has to wait.
+        // The channel of the storage is unbounded, so a push never waits.
         match lock(&self.storage).push(job).now_or_never() {
             Some(Ok(())) => Ok(()),
             failed => {
@@ -102,7 +102,7 @@ impl Dispatch for InProcess {
     }
 }
 
-impl Backend for Feed {
+impl Backend for SharedStorage {
     type Task = Task<JobId>;
     type Error = MemoryStorageError;
 
@@ -122,7 +122,7 @@ impl Backend for Feed {
         Backend::poll_next(&mut *lock(&self.0.storage), cx, worker)
     }
 
-    // The next worker goes on with the same channel.
+    // The channel stays open for the next worker.
     fn poll_close(
         &mut self,
         _: &mut Context<'_>,
@@ -132,7 +132,7 @@ impl Backend for Feed {
     }
 }
 
-impl BackendConfig for Feed {
+impl BackendConfig for SharedStorage {
     type Id = RandomId;
     type Args = JobId;
     type Kind = Ephemeral;

@@ -1,36 +1,35 @@
-//! Keeps a worker going: apalis ends one for good at its first error, so another takes its place.
+//! Restarts workers: apalis ends a worker for good at its first error, so a new one replaces it.
 
 use std::{future::Future, time::Duration};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// First wait before a worker that ended is started again; doubled up to [`LONGEST_RESTART`].
+/// First wait before an ended worker is replaced; doubled up to [`LONGEST_RESTART`].
 const RESTART: Duration = Duration::from_millis(200);
-/// Longest wait before a worker that ended is started again: what it lacks may be back for so long.
+/// Longest wait before an ended worker is replaced.
 const LONGEST_RESTART: Duration = Duration::from_secs(3);
-/// A worker that has lived for so long was well: what ends it is news.
-const STEADY: Duration = Duration::from_secs(10);
+/// Age at which a worker counts as healthy, so that its end is a new incident.
+const HEALTHY_AGE: Duration = Duration::from_secs(10);
 
-/// Runs workers, one after the other, until `stop`. Each has a name of its own.
+/// Runs workers, one after the other, until `stop`. Each has its own name, since apalis refuses one that is in use.
 pub(super) async fn supervise<F, E>(
-    what: &str,
-    names: &str,
+    name_prefix: &str,
     stop: &CancellationToken,
     mut start: impl FnMut(String) -> F,
 ) where
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: std::fmt::Display + Send + 'static,
 {
-    // Whoever drops this ends the worker too.
+    // Dropping the set ends the worker.
     let (mut worker, mut wait) = (JoinSet::new(), RESTART);
     for n in 0_u64.. {
-        worker.spawn(start(format!("{names}-{n}")));
+        worker.spawn(start(format!("{name_prefix}-{n}")));
         let ended = tokio::select! {
             ended = worker.join_next() => ended,
-            () = tokio::time::sleep(STEADY) => {
+            () = tokio::time::sleep(HEALTHY_AGE) => {
                 if wait != RESTART {
-                    tracing::info!(worker = what, "the worker of {what} is well again");
+                    tracing::info!("queue worker is healthy again");
                 }
                 wait = RESTART;
                 worker.join_next().await
@@ -39,20 +38,19 @@ pub(super) async fn supervise<F, E>(
         if stop.is_cancelled() {
             return;
         }
-        let why = match ended {
+        let reason = match ended {
             None | Some(Ok(Ok(()))) => "no reason given".into(),
-            Some(Ok(Err(why))) => why.to_string(),
+            Some(Ok(Err(error))) => error.to_string(),
             Some(Err(panic)) => panic.to_string(),
         };
-        // The first of a row says it; the others would say the same every few seconds.
+        // One warning per incident: the following ends would repeat it every few seconds.
         if wait == RESTART {
             tracing::warn!(
-                worker = what,
-                why,
-                "the worker of {what} ended and is started again, until it lives"
+                reason,
+                "queue worker ended, a new one is started until one stays"
             );
         } else {
-            tracing::debug!(worker = what, why, "the worker of {what} ended again");
+            tracing::debug!(reason, "queue worker ended again");
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}

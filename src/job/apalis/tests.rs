@@ -10,7 +10,11 @@ use tokio::task::JoinSet;
 use super::{supervise::supervise, *};
 use crate::{
     clock::{Clock, Fixed},
-    job::{Desk, Limits},
+    job::{
+        JobLimits, JobQueue,
+        schedule::{Schedule, cron::Cron},
+        work::Bodies,
+    },
     model::{JobKind, JobState, Slot},
     store::{
         Store,
@@ -33,7 +37,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 #[tokio::test]
 async fn a_worker_that_ends_is_started_again() {
     let (starts, stop) = (AtomicUsize::new(0), CancellationToken::new());
-    supervise("test", "host-1", &stop, |name| {
+    supervise("host-1", &stop, |name| {
         let n = starts.fetch_add(1, Ordering::SeqCst);
         assert_eq!(name, format!("host-1-{n}"));
         let stop = stop.clone();
@@ -56,7 +60,7 @@ async fn a_worker_that_ends_is_started_again() {
 async fn a_worker_that_lived_for_a_while_is_started_again_soon() {
     let (stop, begun) = (CancellationToken::new(), tokio::time::Instant::now());
     let (starts, lately) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    supervise("test", "test", &stop, |_| {
+    supervise("test", &stop, |_| {
         let n = starts.fetch_add(1, Ordering::SeqCst);
         let now = usize::try_from(begun.elapsed().as_millis()).expect("small");
         let waited = now - lately.load(Ordering::SeqCst);
@@ -82,8 +86,8 @@ async fn a_worker_that_lived_for_a_while_is_started_again_soon() {
     assert_eq!(starts.load(Ordering::SeqCst), 11);
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> JobLimits {
+    JobLimits {
         attempts: 4,
         crashes: 5,
         backoff: Duration::from_secs(5),
@@ -106,25 +110,26 @@ async fn the_clock_arms_cleanup_and_the_missed_night_once_and_the_runner_settles
     let store: Arc<dyn Store> = Arc::new(store.expect("a store"));
     let clock = Fixed::default();
     let time: Arc<dyn Clock> = Arc::new(clock.clone());
-    let (sender, queue) = in_process();
-    let desk = Desk::new(Arc::clone(&store), Arc::clone(&time), sender.clone());
+    let (sender, pool) = in_process();
+    let jobs = JobQueue::new(Arc::clone(&store), Arc::clone(&time), sender.clone());
     let stop = CancellationToken::new();
     let runner = Runner::new(
         Arc::clone(&store),
         Arc::clone(&time),
         sender,
+        Arc::new(Bodies),
         limits(),
         "test".into(),
         stop.clone(),
     );
     let every = Schedule {
         cleanup_every: Duration::from_secs(3_600),
-        reprocess_cron: "30 23 * * *".into(),
+        reprocess: Cron::parse("30 23 * * *").expect("cron text"),
         zone: Tz::UTC,
     };
     let mut parts = JoinSet::new();
-    parts.spawn(queue.run(Arc::new(runner), 2, stop.clone()));
-    parts.spawn(schedule(every, desk, Arc::clone(&time), stop.clone()));
+    parts.spawn(pool.run(Arc::new(runner), 2, stop.clone()));
+    parts.spawn(every.run(jobs, Arc::clone(&time), stop.clone()));
 
     let settled = async |wanted: usize| {
         until("settled", async || {
@@ -155,16 +160,16 @@ async fn a_tick_of_the_machines_clock_arms_its_slot() {
     let store = EmbeddedStore::open(dir.path(), Tz::UTC, Mode::Simulated).await;
     let store: Arc<dyn Store> = Arc::new(store.expect("a store"));
     let clock: Arc<dyn Clock> = Arc::new(crate::clock::System::start());
-    let desk = Desk::new(Arc::clone(&store), Arc::clone(&clock), in_process().0);
+    let jobs = JobQueue::new(Arc::clone(&store), Arc::clone(&clock), in_process().0);
     let stop = CancellationToken::new();
     let every = Schedule {
         cleanup_every: Duration::from_secs(3_600),
-        reprocess_cron: "* * * * *".into(),
+        reprocess: Cron::parse("* * * * *").expect("cron text"),
         zone: Tz::Europe__Berlin,
     };
     let begun = clock.now().timestamp();
     let mut parts = JoinSet::new();
-    parts.spawn(schedule(every, desk, Arc::clone(&clock), stop.clone()));
+    parts.spawn(every.run(jobs, Arc::clone(&clock), stop.clone()));
     let next = JobId::Reprocess(Slot(begun - begun.rem_euclid(60) + 60));
     while store.job(next).await.expect("an answer").is_none() {
         assert!(clock.now().timestamp() < begun + 65, "the tick was missed");

@@ -1,14 +1,15 @@
-//! What happens to a job whatever it is about.
+//! The life of a job, whatever its kind.
 //!
 //! ```text
-//!        arm                 claim                    work done
+//!        arm              acquire                  run ended
 //!  (new) ----> queued -----------------> running --------------------> completed --arm--> queued
-//!                ^   lease lapsed, handed   |  |
-//!                |   back, retry, delay     |  +-- attempts or crashes spent --> dead --retry--> queued
-//!                +--------------------------+  +-- no longer wanted ----------> cancelled    \-discard-> discarded
+//!                ^   lease lapsed,        |  |
+//!                |   released, retry,     |  +-- attempts or crashes spent --> dead --retry--> queued
+//!                |   delay                |                                       \--discard-> discarded
+//!                +------------------------+  +-- no longer needed -----------> cancelled
 //! ```
 
-pub mod backoff;
-pub mod desk;
-pub mod runner;
-pub mod sweep;
+mod backoff;
+pub(super) mod reconciler;
+pub(super) mod runner;
+mod settlement;

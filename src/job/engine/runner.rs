@@ -1,144 +1,135 @@
-//! Runs one job: claim, work under a lease that is renewed beside it, settle. What it came to is in the store.
+//! Runs one job: acquires its lease, starts its body, renews the lease beside it, and **settles**: records the outcome
+//! of the run in the ledger. Knows no kind of job.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{backoff::delay, desk::Desk};
+use super::settlement;
 use crate::{
     clock::Clock,
-    job::{Dispatch, Done, Limits, WorkError, work},
-    model::{
-        BatchChange, Job, JobChange, JobId, Outcome,
-        job::{Phase, Progress},
+    job::{
+        Dispatch, JobBodies, JobContext, JobLimits, JobQueue, ProgressReporter, RunEnd, RunError,
     },
-    store::{Changed, Result, Store, StoreError},
+    model::{Job, JobChange, JobId, RunOutcome},
+    store::{Changed, Result, Store},
 };
 
-/// What a nudge came to.
+/// First wait before a settlement that the store refused is written again; doubled for each further try.
+const FIRST_SETTLE_RETRY: Duration = Duration::from_millis(100);
+
+/// What a worker did about a nudge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ran {
-    /// Another worker has it, it is not due, or it is settled: a nudge may be late or doubled.
-    NotClaimed,
-    /// It was worked on and settled.
+pub enum NudgeResult {
+    /// Nothing: another worker has the job, it is not due, or it is settled. Nudges may be late or repeated.
+    NotAcquired,
+    /// Ran the job and settled it.
     Settled,
-    /// The lease was lost on the way; whoever has it now settles.
-    Lost,
+    /// Lost the lease during the run. The worker that has it now settles the job.
+    LeaseLost,
 }
 
-/// A place where jobs are run.
+/// Runs jobs under leases of one owner.
 pub struct Runner {
-    /// Where everything is.
-    pub(crate) store: Arc<dyn Store>,
-    /// Time.
-    pub(crate) clock: Arc<dyn Clock>,
-    /// The way to arm other jobs.
-    pub(crate) desk: Desk,
-    /// What bounds a run.
-    pub(crate) limits: Limits,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    jobs: JobQueue,
+    bodies: Arc<dyn JobBodies>,
+    limits: JobLimits,
     owner: String,
     stop: CancellationToken,
 }
 
-/// A claimed job under way, as its body sees it.
-pub struct Claimed<'a> {
-    /// The job's fencing token.
-    pub token: i64,
-    progress: &'a Mutex<Option<Progress>>,
-}
-
-impl Claimed<'_> {
-    /// Says how far the run is; the next sign of life carries it.
-    pub fn at(&self, phase: Phase, done: u64, total: u64) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Progress { phase, done, total });
-    }
-}
-
 impl Runner {
-    /// A runner whose leases carry `owner`, which no other start of any process uses. `stop` makes it
-    /// hand its jobs back.
+    /// Returns a runner whose leases carry `owner`, which no other start of any process uses. `stop` makes it release
+    /// the leases of its runs.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         dispatch: Arc<dyn Dispatch>,
-        limits: Limits,
+        bodies: Arc<dyn JobBodies>,
+        limits: JobLimits,
         owner: String,
         stop: CancellationToken,
     ) -> Self {
-        let desk = Desk::new(Arc::clone(&store), Arc::clone(&clock), dispatch);
+        let jobs = JobQueue::new(Arc::clone(&store), Arc::clone(&clock), dispatch);
         Self {
             store,
             clock,
-            desk,
+            jobs,
+            bodies,
             limits,
             owner,
             stop,
         }
     }
 
-    /// Looks at a job, and works on it if it is due and free.
-    pub async fn run(&self, id: JobId) -> Ran {
+    /// Runs a job if it is due and nobody holds its lease.
+    pub async fn run(&self, id: JobId) -> NudgeResult {
         if self.stop.is_cancelled() {
-            return Ran::NotClaimed;
+            return NudgeResult::NotAcquired;
         }
-        let claim = JobChange::Claim {
+        let acquire = JobChange::Acquire {
             owner: self.owner.clone(),
         };
-        match self.store.change_job(id, &claim, self.clock.now()).await {
-            Ok(Changed::Done(job)) => self.work(&job).await,
-            Ok(Changed::Refused(_) | Changed::Missing) => Ran::NotClaimed,
-            Err(why) => {
-                tracing::warn!(job.id = %id, error = %why, "can't claim job {id}: the sweep will try again");
-                Ran::NotClaimed
+        match self.store.change_job(id, &acquire, self.clock.now()).await {
+            Ok(Changed::Done(job)) => self.run_acquired(&job).await,
+            Ok(Changed::Refused(_) | Changed::Missing) => NudgeResult::NotAcquired,
+            Err(error) => {
+                tracing::warn!(job.id = %id, %error, "job {id} could not be acquired, the reconciler will nudge it again");
+                NudgeResult::NotAcquired
             }
         }
     }
 
-    async fn work(&self, job: &Job) -> Ran {
-        let progress = Mutex::new(None);
-        let claimed = Claimed {
-            token: job.token,
-            progress: &progress,
-        };
-        let body = AssertUnwindSafe(self.body(job, &claimed)).catch_unwind();
+    async fn run_acquired(&self, job: &Job) -> NudgeResult {
+        let progress = ProgressReporter::default();
+        let context = self.context(job, &progress);
+        let body = AssertUnwindSafe(self.run_body(job, &context)).catch_unwind();
         let outcome = tokio::select! {
             biased;
-            done = body => self.outcome(job, done.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))),
-            () = self.keep_alive(job, &progress) => return Ran::Lost,
-            () = self.stop.cancelled() => Outcome::HandBack,
+            ended = body => {
+                let ended = ended.unwrap_or_else(|panic| Err(settlement::panic_error(panic.as_ref())));
+                settlement::outcome(job, ended, &self.limits, self.clock.now())
+            }
+            () = self.renew_until_lost(job, &progress) => return NudgeResult::LeaseLost,
+            () = self.stop.cancelled() => RunOutcome::Released,
         };
-        self.settle(job, outcome).await
+        self.settle(job, &context, outcome).await
     }
 
-    async fn body(&self, job: &Job, claimed: &Claimed<'_>) -> std::result::Result<Done, WorkError> {
+    fn context<'a>(&'a self, job: &Job, progress: &'a ProgressReporter) -> JobContext<'a> {
+        JobContext {
+            store: self.store.as_ref(),
+            clock: self.clock.as_ref(),
+            jobs: &self.jobs,
+            limits: &self.limits,
+            token: job.token,
+            progress,
+        }
+    }
+
+    async fn run_body(
+        &self,
+        job: &Job,
+        context: &JobContext<'_>,
+    ) -> std::result::Result<RunEnd, RunError> {
+        // A body that crashes its process each time would do so again.
         if job.crashes >= self.limits.crashes {
-            // A job whose runs only ever crash is not run again.
-            return Ok(Done::GivenUp);
+            return Ok(RunEnd::Abandoned);
         }
-        match job.id {
-            JobId::Process(id) => work::process::run(self, claimed, id).await,
-            JobId::Undo(id) => work::undo::run(self, claimed, id).await,
-            JobId::Rollup(day) => work::rollup::run(self, day).await,
-            JobId::Reprocess(slot) => work::reprocess::run(self, claimed, slot).await,
-            JobId::Cleanup(_) => work::cleanup::run(self, claimed).await,
-        }
+        self.bodies.run(job.id, context).await
     }
 
-    /// Renews the lease; returns when it is lost.
-    async fn keep_alive(&self, job: &Job, progress: &Mutex<Option<Progress>>) {
+    /// Renews the lease three times within its length; returns once it is lost.
+    async fn renew_until_lost(&self, job: &Job, progress: &ProgressReporter) {
         loop {
             self.clock.sleep(self.limits.lease / 3).await;
-            let progress = *progress.lock().unwrap_or_else(PoisonError::into_inner);
             let renew = JobChange::Renew {
                 token: job.token,
-                progress,
+                progress: progress.latest(),
             };
             match self
                 .store
@@ -147,106 +138,59 @@ impl Runner {
             {
                 Ok(Changed::Done(_)) => {}
                 Ok(Changed::Refused(_) | Changed::Missing) => {
-                    lost(job);
+                    log_lease_lost(job);
                     return;
                 }
-                // The store is away; the lease may outlast it.
-                Err(why) => {
-                    tracing::warn!(job.id = %job.id, error = %why, "can't renew the lease of job {}", job.id)
+                // The lease may outlast the outage.
+                Err(error) => {
+                    tracing::warn!(job.id = %job.id, %error, "lease of job {} could not be renewed, will try again", job.id)
                 }
             }
         }
     }
 
-    fn outcome(&self, job: &Job, done: std::result::Result<Done, WorkError>) -> Outcome {
-        let later = |failures| self.clock.now() + delay(self.limits.backoff, failures, seed(job));
-        match done {
-            Ok(Done::Completed) => Outcome::Completed,
-            Ok(Done::Again) => Outcome::Again,
-            Ok(Done::Cancelled) | Err(WorkError::Superseded) => Outcome::Cancelled,
-            Ok(Done::GivenUp) if job.crashes >= self.limits.crashes => Outcome::Dead {
-                error: format!("its worker was lost {} times without progress", job.crashes),
-                of_error: false,
-            },
-            Ok(Done::GivenUp) => Outcome::Dead {
-                error: job
-                    .last_error
-                    .clone()
-                    .unwrap_or_else(|| "its batch had been given up".into()),
-                of_error: true,
-            },
-            Err(why @ (WorkError::Store(StoreError::Unavailable { .. }) | WorkError::Sort(_))) => {
-                Outcome::Delay {
-                    reason: chain(&why),
-                    run_at: later(0),
-                }
-            }
-            Err(
-                why @ WorkError::Store(
-                    StoreError::Corrupt { .. } | StoreError::Missing { .. } | StoreError::Setup(_),
-                ),
-            ) => Outcome::Dead {
-                error: chain(&why),
-                of_error: true,
-            },
-            Err(
-                why @ (WorkError::Store(StoreError::Failed { .. }) | WorkError::Inconsistent(_)),
-            ) => {
-                if job.attempt + 1 >= self.limits.attempts {
-                    Outcome::Dead {
-                        error: chain(&why),
-                        of_error: true,
-                    }
-                } else {
-                    Outcome::Retry {
-                        error: chain(&why),
-                        run_at: later(job.attempt),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Writes what a run came to: the batch first, the job last.
-    async fn settle(&self, job: &Job, outcome: Outcome) -> Ran {
-        log(job, &outcome);
-        let again = outcome == Outcome::Again;
-        let mut wait = Duration::from_millis(100);
+    /// Records the outcome of a run, trying again while the store is unavailable: a lease that is held a little longer
+    /// does less harm than a crash counted for a run that had none.
+    async fn settle(
+        &self,
+        job: &Job,
+        context: &JobContext<'_>,
+        outcome: RunOutcome,
+    ) -> NudgeResult {
+        log_outcome(job, &outcome);
+        let mut wait = FIRST_SETTLE_RETRY;
         loop {
-            match self.write_outcome(job, &outcome).await {
-                Ok(Changed::Done(_)) if again => {
-                    self.desk.nudge(job.id).await;
-                    return Ran::Settled;
+            match self.write_outcome(job, context, &outcome).await {
+                Ok(Changed::Done(_)) => {
+                    if outcome == RunOutcome::MoreRequested {
+                        self.jobs.nudge(job.id).await;
+                    }
+                    return NudgeResult::Settled;
                 }
-                Ok(Changed::Done(_)) => return Ran::Settled,
                 Ok(Changed::Refused(_) | Changed::Missing) => {
-                    lost(job);
-                    return Ran::Lost;
+                    log_lease_lost(job);
+                    return NudgeResult::LeaseLost;
                 }
-                // Keeping the lease a little longer is better than a crash that was none.
-                Err(why) => {
-                    tracing::warn!(job.id = %job.id, error = %why, "can't settle job {} yet", job.id)
+                Err(error) => {
+                    tracing::warn!(job.id = %job.id, %error, "job {} could not be settled, will try again", job.id)
                 }
             }
             tokio::select! {
                 () = self.clock.sleep(wait) => {}
-                () = self.stop.cancelled() => return Ran::Lost,
+                () = self.stop.cancelled() => return NudgeResult::LeaseLost,
             }
             wait = (wait * 2).min(self.limits.lease / 3);
         }
     }
 
-    async fn write_outcome(&self, job: &Job, outcome: &Outcome) -> Result<Changed<Job>> {
-        if let (Outcome::Dead { error, .. }, JobId::Process(id)) = (outcome, job.id) {
-            // A run that failed before it began has no fence to fail under.
-            self.store
-                .change_batch(id, &BatchChange::Begin { token: job.token })
-                .await?;
-            let fail = BatchChange::Fail {
-                token: job.token,
-                reason: error.clone(),
-            };
-            self.store.change_batch(id, &fail).await?;
+    async fn write_outcome(
+        &self,
+        job: &Job,
+        context: &JobContext<'_>,
+        outcome: &RunOutcome,
+    ) -> Result<Changed<Job>> {
+        if let RunOutcome::Dead { error, .. } = outcome {
+            self.bodies.abandon(job.id, context, error).await?;
         }
         let settle = JobChange::Settle {
             token: job.token,
@@ -258,53 +202,26 @@ impl Runner {
     }
 }
 
-/// What this run still writes is refused, by its token.
-fn lost(job: &Job) {
-    tracing::warn!(job.id = %job.id, token = job.token, "job {} was taken over: its lease had lapsed", job.id);
+/// The token of the lost lease refuses all further writes of the run.
+fn log_lease_lost(job: &Job) {
+    tracing::warn!(job.id = %job.id, token = job.token, "lease of job {} was lost to another worker, this run ends", job.id);
 }
 
-fn log(job: &Job, outcome: &Outcome) {
+fn log_outcome(job: &Job, outcome: &RunOutcome) {
     let (id, attempt) = (job.id, job.attempt + 1);
     match outcome {
-        Outcome::Completed => tracing::info!(job.id = %id, attempt, "job {id} completed"),
-        Outcome::Again | Outcome::Cancelled | Outcome::HandBack => {
+        RunOutcome::Completed => tracing::info!(job.id = %id, attempt, "job {id} completed"),
+        RunOutcome::MoreRequested | RunOutcome::Cancelled | RunOutcome::Released => {
             tracing::info!(job.id = %id, ?outcome, "job {id} ended early")
         }
-        Outcome::Retry { error, run_at } => {
-            tracing::warn!(job.id = %id, attempt, error, %run_at, "job {id} failed, will be tried again")
+        RunOutcome::Retry { error, run_at } => {
+            tracing::warn!(job.id = %id, attempt, error, %run_at, "job {id} failed, will run again")
         }
-        Outcome::Delay { reason, run_at } => {
-            tracing::warn!(job.id = %id, reason, %run_at, "job {id} has to wait")
+        RunOutcome::Delay { reason, run_at } => {
+            tracing::warn!(job.id = %id, reason, %run_at, "job {id} was delayed, will run again")
         }
-        Outcome::Dead { error, .. } => {
-            tracing::error!(job.id = %id, attempt, error, "job {id} is given up")
+        RunOutcome::Dead { error, .. } => {
+            tracing::error!(job.id = %id, attempt, error, "job {id} is dead, an admin can retry or discard it")
         }
     }
-}
-
-/// The same claim waits the same, other claims wait otherwise.
-fn seed(job: &Job) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(job.id.to_string().as_bytes(), job.token.cast_unsigned())
-}
-
-fn panicked(panic: &(dyn std::any::Any + Send)) -> WorkError {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    WorkError::Inconsistent(format!(
-        "the run panicked: {}",
-        text.unwrap_or("no message")
-    ))
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(why) = cause {
-        text = format!("{text}: {why}");
-        cause = why.source();
-    }
-    text
 }

@@ -1,32 +1,29 @@
-//! Who counts which identity: claims those of one batch, in key order, and finds the rows that are not its own.
+//! Claims the identities of one batch in key order, and finds the rows whose identity another row holds.
 
 use std::collections::{BTreeMap, HashMap};
 
 use roaring::RoaringBitmap;
 
 use crate::{
-    job::{
-        WorkError,
-        engine::runner::{Claimed, Runner},
-    },
-    model::{Batch, BatchId, Content, IdentityKey, job::Phase},
+    job::{JobContext, RunError},
+    model::{Batch, BatchId, Content, IdentityKey, JobPhase},
     sort::{Sorted, Sorter},
     store::{Attributes, Claim, Held, Loss, Overlap, Projection, StoreError},
 };
 
-/// Key, row, content: in this order the bytes sort by key, then row.
+/// Bytes of a sort record: key, row, content. In this layout the bytes sort by key, then by row.
 const RECORD: usize = 28;
 
-/// Rows whose identity is counted elsewhere.
+/// The rows of a batch that are not counted, since another row holds their identity.
 #[derive(Debug, Default)]
-pub(super) struct Lost {
+pub(super) struct LostRows {
     /// The rows.
     pub(super) rows: RoaringBitmap,
-    /// To whom, how many, and the first of them.
+    /// The losses by the batch that holds the identities.
     pub(super) overlaps: BTreeMap<BatchId, Overlap>,
 }
 
-impl Lost {
+impl LostRows {
     fn add(&mut self, loser: BatchId, owner: BatchId, loss: Loss) {
         self.rows.insert(loss.row);
         let overlap = self.overlaps.entry(owner).or_insert_with(|| Overlap {
@@ -41,18 +38,18 @@ impl Lost {
         } else {
             overlap.duplicates += 1;
         }
-        // Claims come in the order of their hashes: of all losses the conflicts are listed first, then the lowest rows.
+        // Losses arrive in the order of their hashes. The samples list conflicts first, then the lowest rows.
         let rank = |loss: &Loss| (!loss.conflict, loss.row);
         let at = overlap
             .samples
-            .partition_point(|kept| rank(kept) < rank(&loss));
+            .partition_point(|sample| rank(sample) < rank(&loss));
         if at < Overlap::SAMPLES {
             overlap.samples.insert(at, loss);
             overlap.samples.truncate(Overlap::SAMPLES);
         }
     }
 
-    /// Rows with equal content elsewhere, and rows with other content.
+    /// Returns the numbers of duplicates (equal content) and conflicts (other content).
     pub(super) fn counts(&self) -> (u64, u64) {
         self.overlaps
             .values()
@@ -60,26 +57,25 @@ impl Lost {
     }
 }
 
-/// All identities of a batch, by key, then row.
-pub(super) async fn identities(
-    runner: &Runner,
-    claimed: &Claimed<'_>,
+/// Sorts all identities of a batch by key, then by row.
+pub(super) async fn sort_identities(
+    context: &JobContext<'_>,
     batch: &Batch,
-) -> Result<Sorted<RECORD>, WorkError> {
+) -> Result<Sorted<RECORD>, RunError> {
     let total = batch.receipt.as_ref().map_or(0, |r| r.rows.inserted);
     let mut identity = batch.identity().ok_or_else(|| StoreError::Corrupt {
         what: format!("batch {}", batch.id),
         why: "its receipt does not say what tells its events apart".into(),
     })?;
     let mut sorter =
-        Sorter::<RECORD>::new(runner.limits.scratch.clone(), runner.limits.sort_memory);
+        Sorter::<RECORD>::new(context.limits.scratch.clone(), context.limits.sort_memory);
     let projection = Projection {
         line: false,
         event_id: identity.reads_event_id(),
         user_id: true,
         attributes: Attributes::These(identity.attributes()),
     };
-    let mut scan = runner.store.scan_events(batch.id, projection).await?;
+    let mut scan = context.store.scan_events(batch.id, projection).await?;
     while let Some(block) = scan.next().await? {
         for (at, &row) in block.rows.iter().enumerate() {
             if let Some(IdentityKey(key)) = identity.key(&block, at) {
@@ -95,38 +91,36 @@ pub(super) async fn identities(
                 sorter.push(record)?;
             }
         }
-        claimed.at(
-            Phase::Sort,
-            block.rows.last().copied().unwrap_or(0).into(),
-            total,
-        );
+        let sorted = block.rows.last().copied().unwrap_or(0).into();
+        context.progress.report(JobPhase::Sort, sorted, total);
         tokio::task::consume_budget().await;
     }
     Ok(sorter.finish()?)
 }
 
-/// One claim per different key, `at_once` at a time; repeats within the file are lost to its lowest row.
-pub(super) struct Distinct<I> {
+/// Reads sorted records as claims, one per distinct key. Of the rows of one key the lowest claims it; the others are
+/// lost to it.
+pub(super) struct DistinctClaims<I> {
     records: I,
     head: Option<Claim>,
-    at_once: usize,
+    page: usize,
     batch: BatchId,
 }
 
-impl<I: Iterator<Item = std::io::Result<[u8; RECORD]>>> Distinct<I> {
-    pub(super) fn new(records: I, at_once: usize, batch: BatchId) -> Self {
+impl<I: Iterator<Item = std::io::Result<[u8; RECORD]>>> DistinctClaims<I> {
+    pub(super) fn new(records: I, page: usize, batch: BatchId) -> Self {
         Self {
             records,
             head: None,
-            at_once,
+            page,
             batch,
         }
     }
 
-    /// The next claims in key order, empty at the end.
-    pub(super) fn next(&mut self, lost: &mut Lost) -> Result<Vec<Claim>, WorkError> {
-        let mut claims = Vec::with_capacity(self.at_once);
-        while claims.len() < self.at_once {
+    /// Returns the next claims in key order, at most a page of them; none at the end.
+    pub(super) fn next(&mut self, lost: &mut LostRows) -> Result<Vec<Claim>, RunError> {
+        let mut claims = Vec::with_capacity(self.page);
+        while claims.len() < self.page {
             let Some(record) = self.records.next().transpose()? else {
                 claims.extend(self.head.take());
                 break;
@@ -169,68 +163,71 @@ fn decode(record: &[u8; RECORD]) -> Claim {
     }
 }
 
-/// Claims everything, writes to whom what was lost, and then looks once more whether one of those is gone:
-/// an owner that goes later finds the overlap and asks for a new run.
+/// Claims all identities of a batch and stores its overlaps. Then reads the status of each owner once more: an owner
+/// deleted before the overlap was stored did not requeue this batch, so its identities are claimed again.
 pub(super) async fn claim_all(
-    runner: &Runner,
-    claimed: &Claimed<'_>,
+    context: &JobContext<'_>,
     batch: &Batch,
-) -> Result<Lost, WorkError> {
+) -> Result<LostRows, RunError> {
     loop {
-        let lost = claim_once(runner, claimed, batch).await?;
+        let lost = claim_once(context, batch).await?;
         let overlaps: Vec<Overlap> = lost.overlaps.values().cloned().collect();
         if !overlaps.is_empty() {
-            runner.store.put_overlaps(&overlaps).await?;
+            context.store.put_overlaps(&overlaps).await?;
         }
-        let mut gone = false;
+        let mut has_void_owner = false;
         for owner in overlaps
             .iter()
             .map(|o| o.owner)
             .filter(|owner| *owner != batch.id)
         {
-            gone |= is_void(runner, owner).await?;
+            has_void_owner |= is_void(context, owner).await?;
         }
-        if !gone {
+        if !has_void_owner {
             return Ok(lost);
         }
     }
 }
 
-async fn claim_once(
-    runner: &Runner,
-    claimed: &Claimed<'_>,
-    batch: &Batch,
-) -> Result<Lost, WorkError> {
+async fn claim_once(context: &JobContext<'_>, batch: &Batch) -> Result<LostRows, RunError> {
     let total = batch.receipt.as_ref().map_or(0, |r| r.rows.inserted);
-    let records = identities(runner, claimed, batch).await?;
-    let mut distinct = Distinct::new(records, runner.limits.claims_at_once, batch.id);
-    let mut lost = Lost::default();
-    let mut void = HashMap::new();
+    let records = sort_identities(context, batch).await?;
+    let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once, batch.id);
+    let mut lost = LostRows::default();
+    let mut void_owners = HashMap::new();
     let mut done = 0;
     loop {
         let claims = distinct.next(&mut lost)?;
         if claims.is_empty() {
             return Ok(lost);
         }
-        let held = runner.store.claim(batch.id, &claims).await?;
-        settle_held(runner, batch.id, &claims, held, &mut void, &mut lost).await?;
+        let held = context.store.claim(batch.id, &claims).await?;
+        resolve_held(
+            context,
+            batch.id,
+            &claims,
+            held,
+            &mut void_owners,
+            &mut lost,
+        )
+        .await?;
         done += claims.len() as u64;
-        claimed.at(Phase::Claim, done, total);
+        context.progress.report(JobPhase::Claim, done, total);
     }
 }
 
-/// Takes over what owners that are gone still hold; the rest is lost.
-async fn settle_held(
-    runner: &Runner,
+/// Takes over the identities that void owners still hold; the others are lost.
+async fn resolve_held(
+    context: &JobContext<'_>,
     batch: BatchId,
     claims: &[Claim],
     held: Vec<Held>,
-    void: &mut HashMap<BatchId, bool>,
-    lost: &mut Lost,
-) -> Result<(), WorkError> {
+    void_owners: &mut HashMap<BatchId, bool>,
+    lost: &mut LostRows,
+) -> Result<(), RunError> {
     let mut open: Vec<(Claim, Held)> = held.into_iter().map(|h| (claims[h.index], h)).collect();
     while !open.is_empty() {
-        let mut gone: BTreeMap<BatchId, Vec<Claim>> = BTreeMap::new();
+        let mut from_void: BTreeMap<BatchId, Vec<Claim>> = BTreeMap::new();
         for (
             claim,
             Held {
@@ -241,14 +238,14 @@ async fn settle_held(
             },
         ) in open.drain(..)
         {
-            let is_gone = match void.get(&owner) {
+            let owner_is_void = match void_owners.get(&owner) {
                 Some(known) => *known,
-                None => *void
+                None => *void_owners
                     .entry(owner)
-                    .or_insert(owner != batch && is_void(runner, owner).await?),
+                    .or_insert(owner != batch && is_void(context, owner).await?),
             };
-            if is_gone {
-                gone.entry(owner).or_default().push(claim);
+            if owner_is_void {
+                from_void.entry(owner).or_default().push(claim);
             } else {
                 lost.add(
                     batch,
@@ -261,17 +258,17 @@ async fn settle_held(
                 );
             }
         }
-        for (owner, claims) in gone {
-            let held = runner.store.take_over(batch, owner, &claims).await?;
+        for (owner, claims) in from_void {
+            let held = context.store.take_over(batch, owner, &claims).await?;
             open.extend(held.into_iter().map(|h| (claims[h.index], h)));
         }
     }
     Ok(())
 }
 
-/// Whether nothing comes back from where a batch is.
-async fn is_void(runner: &Runner, owner: BatchId) -> Result<bool, WorkError> {
-    Ok(runner
+/// Returns whether a batch is deleted, or in a state that only leads there.
+async fn is_void(context: &JobContext<'_>, owner: BatchId) -> Result<bool, RunError> {
+    Ok(context
         .store
         .batch(owner)
         .await?

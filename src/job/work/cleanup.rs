@@ -1,96 +1,88 @@
-//! Removes what has expired: batches that were never processed, what tombstones left, old slots of the schedule.
+//! Removes what has expired: batches that were never processed, orphaned rows of deleted batches, old jobs of the
+//! schedule, idempotency keys and resumable uploads.
 
 use chrono::TimeDelta;
 
+use super::undo::purge;
 use crate::{
-    job::{
-        Done, WorkError,
-        engine::runner::{Claimed, Runner},
-    },
-    model::{BatchChange, BatchId, BatchStatus, job::Phase},
+    job::{JobContext, RunEnd, RunError},
+    model::{BatchChange, BatchId, BatchStatus, JobPhase},
     store::BatchFilter,
 };
 
-use super::undo::purge;
-
-/// Batches read at once.
+/// Documents read in one query.
 const PAGE: usize = 200;
-/// A writer that was late by more than this would have outlived its lease many times over.
+/// Age at which a tombstone is purged a second time. A writer delayed for longer has lost its lease long before.
 const LATE_WRITERS: TimeDelta = TimeDelta::hours(1);
-/// How long settled slots of the schedule are remembered.
-const SLOTS_KEPT: TimeDelta = TimeDelta::days(7);
-/// How long the keys of requests are remembered.
-const KEYS_KEPT: TimeDelta = TimeDelta::hours(24);
+/// Time for which settled jobs of the schedule stay in the ledger.
+const SLOT_RETENTION: TimeDelta = TimeDelta::days(7);
+/// Time for which idempotency keys are stored.
+const KEY_RETENTION: TimeDelta = TimeDelta::hours(24);
 
-/// One run.
-pub(crate) async fn run(runner: &Runner, claimed: &Claimed<'_>) -> Result<Done, WorkError> {
-    expire(runner).await?;
-    let mut purged = 0;
-    loop {
-        let left = runner
-            .store
-            .unpurged_batches(runner.clock.now() - LATE_WRITERS, PAGE)
-            .await?;
-        for id in &left {
-            purge_tombstone(runner, *id).await?;
-            purged += 1;
-            claimed.at(Phase::Remove, purged, purged);
-        }
-        if left.len() < PAGE {
-            break;
-        }
-    }
-    while runner
-        .store
-        .prune_jobs(runner.clock.now() - SLOTS_KEPT)
-        .await?
-    {}
-    while runner
-        .store
-        .prune_keys(runner.clock.now() - KEYS_KEPT)
-        .await?
-    {}
-    while runner.store.prune_transfers(runner.clock.now()).await? {}
-    Ok(Done::Completed)
+/// Runs one cleanup.
+pub(super) async fn run(context: &JobContext<'_>) -> Result<RunEnd, RunError> {
+    expire_batches(context).await?;
+    purge_tombstones(context).await?;
+    let now = context.clock.now();
+    while context.store.prune_jobs(now - SLOT_RETENTION).await? {}
+    while context.store.prune_keys(now - KEY_RETENTION).await? {}
+    while context.store.prune_transfers(now).await? {}
+    Ok(RunEnd::Completed)
 }
 
-async fn purge_tombstone(runner: &Runner, id: BatchId) -> Result<(), WorkError> {
-    let late = runner.clock.now() - LATE_WRITERS;
-    let due = runner.store.batch(id).await?.filter(|batch| {
+async fn purge_tombstones(context: &JobContext<'_>) -> Result<(), RunError> {
+    let mut purged = 0;
+    loop {
+        let before = context.clock.now() - LATE_WRITERS;
+        let page = context.store.unpurged_batches(before, PAGE).await?;
+        for id in &page {
+            purge_tombstone(context, *id).await?;
+            purged += 1;
+            context.progress.report(JobPhase::Remove, purged, purged);
+        }
+        if page.len() < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+async fn purge_tombstone(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
+    let late = context.clock.now() - LATE_WRITERS;
+    let due = context.store.batch(id).await?.filter(|batch| {
         batch.purges == 0 || batch.purges == 1 && batch.deleted_at.is_some_and(|at| at < late)
     });
-    // Another cleanup was here since the list was read: the second purge has to wait its hour.
+    // Another cleanup may have purged it since the page was read; the second purge has to wait its hour.
     let Some(batch) = due else { return Ok(()) };
-    purge(runner, id).await?;
+    purge(context, id).await?;
     let purged = BatchChange::Purged {
         before: batch.purges,
     };
-    runner.store.change_batch(id, &purged).await?;
+    context.store.change_batch(id, &purged).await?;
     Ok(())
 }
 
-async fn expire(runner: &Runner) -> Result<(), WorkError> {
-    let Some(kept) = runner.limits.batch_ttl else {
+async fn expire_batches(context: &JobContext<'_>) -> Result<(), RunError> {
+    let Some(ttl) = context.limits.batch_ttl else {
         return Ok(());
     };
-    let now = runner.clock.now();
+    let now = context.clock.now();
     let mut filter = BatchFilter {
         statuses: vec![BatchStatus::Uploaded],
         parent: None,
         before: None,
     };
     loop {
-        let page = runner.store.list_batches(&filter, PAGE).await?;
-        for batch in page.iter().filter(|b| b.created_at + kept <= now) {
-            // Refused if it was asked for meanwhile.
-            if runner
+        let page = context.store.list_batches(&filter, PAGE).await?;
+        for batch in page.iter().filter(|b| b.created_at + ttl <= now) {
+            // Refused if the batch was queued since the page was read.
+            if context
                 .store
                 .change_batch(batch.id, &BatchChange::Expire { at: now })
                 .await?
                 .done()
                 .is_some()
             {
-                tracing::info!(batch.id = %batch.id, "batch {} was never processed and is removed", batch.id);
+                tracing::info!(batch.id = %batch.id, "batch {} expired unprocessed and is deleted", batch.id);
             }
         }
         filter.before = page.last().map(|b| b.id);

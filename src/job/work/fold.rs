@@ -1,47 +1,52 @@
-//! Folds the rows that a batch counts, in row order, in as many passes as memory needs.
+//! Folds the counted rows of a batch in row order, in as many passes as the memory bound requires.
 
 use roaring::RoaringBitmap;
 
 use crate::{
-    job::{
-        WorkError,
-        engine::runner::{Claimed, Runner},
-    },
+    job::{JobContext, RunError},
     metric::{DayZone, Fold, Group},
-    model::{Batch, Day, job::Phase},
+    model::{Batch, Day, JobPhase},
     store::Projection,
 };
 
-/// Counts the events that are not in `lost` from the day `from` on; gives the groups, the rows looked at,
-/// and where the next pass begins, if one is needed.
-pub(super) async fn pass(
-    runner: &Runner,
-    claimed: &Claimed<'_>,
+/// The result of one pass over the events.
+pub(super) struct FoldPass {
+    /// The groups from the first day of the pass on, by day and type.
+    pub(super) groups: Vec<Group>,
+    /// The rows read, counted or not.
+    pub(super) rows: u64,
+    /// The first day of the next pass, if one is needed.
+    pub(super) next: Option<Day>,
+}
+
+/// Folds the events that are not in `lost`, from the day `from` on.
+pub(super) async fn fold_pass(
+    context: &JobContext<'_>,
     batch: &Batch,
     lost: &RoaringBitmap,
     from: Day,
-) -> Result<(Vec<Group>, u64, Option<Day>), WorkError> {
+) -> Result<FoldPass, RunError> {
     let total = batch.receipt.as_ref().map_or(0, |r| r.rows.inserted);
     let mut fold = Fold::new(
-        DayZone::new(runner.limits.time_zone),
+        DayZone::new(context.limits.time_zone),
         from,
-        runner.limits.fold_groups,
+        context.limits.fold_groups,
     );
-    let mut scan = runner
+    let mut scan = context
         .store
         .scan_events(batch.id, Projection::USERS)
         .await?;
-    let mut seen = 0;
+    let mut rows = 0;
     while let Some(block) = scan.next().await? {
         if lost.is_empty() {
             fold.add(&block, |_| true);
         } else {
             fold.add(&block, |row| !lost.contains(row));
         }
-        seen += block.len() as u64;
-        claimed.at(Phase::Fold, seen, total);
+        rows += block.len() as u64;
+        context.progress.report(JobPhase::Fold, rows, total);
         tokio::task::consume_budget().await;
     }
     let (groups, next) = fold.finish();
-    Ok((groups, seen, next))
+    Ok(FoldPass { groups, rows, next })
 }

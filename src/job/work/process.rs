@@ -1,136 +1,123 @@
-//! Counts a batch: claim, fold, publish, mark, roll up, finish. Each step is a compare-and-set or may be
-//! repeated, so a crash anywhere costs time and nothing else.
+//! Counts a batch: claim, fold, publish, mark, roll up, finish. Each step is a compare-and-set or may be repeated, so a
+//! crash between any two costs time and changes no figure.
 
 use std::collections::BTreeSet;
 
+use super::{
+    claim::{LostRows, claim_all},
+    fold::fold_pass,
+    rollup::roll_up,
+};
 use crate::{
-    job::{
-        Done, WorkError,
-        engine::runner::{Claimed, Runner},
-    },
-    model::{Batch, BatchChange, BatchId, BatchStatus, Counts, Day, Published, job::Phase},
+    job::{JobContext, RunEnd, RunError},
+    model::{Batch, BatchChange, BatchId, BatchStatus, Counts, Day, JobPhase, Published},
     store::{Changed, Store},
 };
 
-use super::{claim, fold, rollup};
-
-/// Partials written in one transaction, short enough that leases and seals need not wait.
+/// Partials written in one transaction: few enough that lease renewals and seals wait briefly.
 const PARTIALS_AT_ONCE: usize = 256;
 /// Days marked in one transaction.
 const DAYS_AT_ONCE: usize = 500;
 
-/// One run.
-pub(crate) async fn run(
-    runner: &Runner,
-    claimed: &Claimed<'_>,
-    id: BatchId,
-) -> Result<Done, WorkError> {
-    let token = claimed.token;
-    let batch = match runner
-        .store
-        .change_batch(id, &BatchChange::Begin { token })
-        .await?
-    {
+/// Runs the job of one batch.
+pub(super) async fn run(context: &JobContext<'_>, id: BatchId) -> Result<RunEnd, RunError> {
+    let token = context.token;
+    let begin = BatchChange::Begin { token };
+    let batch = match context.store.change_batch(id, &begin).await? {
         Changed::Done(batch) => batch,
-        Changed::Missing => return Ok(Done::Cancelled),
-        Changed::Refused(_) => return not_wanted(runner, id).await,
+        Changed::Missing => return Ok(RunEnd::Cancelled),
+        Changed::Refused(_) => return end_by_status(context, id).await,
     };
     let computed = batch.wanted;
     let published = match batch.published.clone() {
-        // A run before this one came as far as to publish.
+        // An earlier run ended after it had published.
         Some(published) if published.computed == computed => published,
-        before => publish(runner, claimed, &batch, before.as_ref()).await?,
+        before => publish(context, &batch, before.as_ref()).await?,
     };
     let days = published.touched();
-    mark(runner.store.as_ref(), &days).await?;
+    mark_days(context.store, &days).await?;
     for (done, day) in days.iter().enumerate() {
-        claimed.at(Phase::Rollup, done as u64, days.len() as u64);
-        rollup::roll_up(runner, *day).await?;
+        let (done, total) = (done as u64, days.len() as u64);
+        context.progress.report(JobPhase::Rollup, done, total);
+        roll_up(context, *day).await?;
     }
-    match runner
-        .store
-        .change_batch(id, &BatchChange::Finish { token, computed })
-        .await?
-    {
+    let finish = BatchChange::Finish { token, computed };
+    match context.store.change_batch(id, &finish).await? {
         Changed::Done(batch) if batch.status == BatchStatus::Completed => {
-            while runner.store.sweep_partials(id).await? {}
-            Ok(Done::Completed)
+            while context.store.sweep_partials(id).await? {}
+            Ok(RunEnd::Completed)
         }
-        Changed::Done(_) => Ok(Done::Again),
-        Changed::Refused(_) | Changed::Missing => not_wanted(runner, id).await,
+        Changed::Done(_) => Ok(RunEnd::MoreRequested),
+        Changed::Refused(_) | Changed::Missing => end_by_status(context, id).await,
     }
 }
 
-/// The batch is no longer queued or processing under this token: the job follows it.
-async fn not_wanted(runner: &Runner, id: BatchId) -> Result<Done, WorkError> {
-    let status = runner.store.batch(id).await?.map(|b| b.status);
+/// Ends a run whose batch is no longer queued or processing under its token: the job follows the batch.
+async fn end_by_status(context: &JobContext<'_>, id: BatchId) -> Result<RunEnd, RunError> {
+    let status = context.store.batch(id).await?.map(|b| b.status);
     Ok(match status {
-        Some(BatchStatus::Failed) => Done::GivenUp,
-        Some(BatchStatus::Completed) => Done::Completed,
-        Some(BatchStatus::Queued | BatchStatus::Processing) => Done::Again,
+        Some(BatchStatus::Failed) => RunEnd::Abandoned,
+        Some(BatchStatus::Completed) => RunEnd::Completed,
+        Some(BatchStatus::Queued | BatchStatus::Processing) => RunEnd::MoreRequested,
         None
         | Some(
             BatchStatus::Receiving
             | BatchStatus::Uploaded
             | BatchStatus::Deleting
             | BatchStatus::Deleted,
-        ) => Done::Cancelled,
+        ) => RunEnd::Cancelled,
     })
 }
 
-/// Claims, folds, writes the partials under this token and lets the batch point to them.
+/// Claims and folds the events, writes the partials under the run's token, and makes the batch point to them.
 async fn publish(
-    runner: &Runner,
-    claimed: &Claimed<'_>,
+    context: &JobContext<'_>,
     batch: &Batch,
     before: Option<&Published>,
-) -> Result<Published, WorkError> {
-    let token = claimed.token;
+) -> Result<Published, RunError> {
+    let token = context.token;
     let lost = if batch.claims() {
-        claim::claim_all(runner, claimed, batch).await?
+        claim_all(context, batch).await?
     } else {
-        claim::Lost::default()
+        LostRows::default()
     };
     let mut days = BTreeSet::new();
-    let (mut seen, mut counted) = (0, 0);
+    let (mut inserted, mut counted) = (0, 0);
     let mut from = Some(Day(i32::MIN));
     while let Some(start) = from {
-        let (groups, rows, next) = fold::pass(runner, claimed, batch, &lost.rows, start).await?;
-        for part in groups.chunks(PARTIALS_AT_ONCE) {
-            runner.store.put_partials(batch.id, token, part).await?;
+        let pass = fold_pass(context, batch, &lost.rows, start).await?;
+        for part in pass.groups.chunks(PARTIALS_AT_ONCE) {
+            context.store.put_partials(batch.id, token, part).await?;
         }
-        days.extend(groups.iter().map(|g| g.day));
-        counted += groups.iter().map(|g| g.partial.count).sum::<u64>();
-        (seen, from) = (rows, next);
+        days.extend(pass.groups.iter().map(|g| g.day));
+        counted += pass.groups.iter().map(|g| g.partial.count).sum::<u64>();
+        (inserted, from) = (pass.rows, pass.next);
     }
     let (duplicate, conflict) = lost.counts();
     let counts = Counts {
-        inserted: seen,
+        inserted,
         counted,
         duplicate,
         conflict,
     };
-    check(batch, counts)?;
+    check_sums(batch, counts)?;
     let published = Published {
         computed: batch.wanted,
         token,
         counts,
         days: days.into_iter().collect(),
         prev_days: before.map(Published::touched).unwrap_or_default(),
-        at: runner.clock.now(),
+        at: context.clock.now(),
     };
-    match runner
-        .store
-        .change_batch(batch.id, &BatchChange::Publish(published.clone()))
-        .await?
-    {
+    let publish = BatchChange::Publish(published.clone());
+    match context.store.change_batch(batch.id, &publish).await? {
         Changed::Done(_) => Ok(published),
-        Changed::Refused(_) | Changed::Missing => Err(WorkError::Superseded),
+        Changed::Refused(_) | Changed::Missing => Err(RunError::Superseded),
     }
 }
 
-/// Every stored event is counted, a duplicate or a conflict; figures that lose one are not published.
-fn check(batch: &Batch, counts: Counts) -> Result<(), WorkError> {
+/// Refuses to publish figures that lose an event: each stored event is counted, a duplicate or a conflict.
+fn check_sums(batch: &Batch, counts: Counts) -> Result<(), RunError> {
     let stored = batch.receipt.as_ref().map_or(0, |r| r.rows.inserted);
     let Counts {
         inserted,
@@ -141,14 +128,14 @@ fn check(batch: &Batch, counts: Counts) -> Result<(), WorkError> {
     if inserted == stored && inserted == counted + duplicate + conflict {
         return Ok(());
     }
-    Err(WorkError::Inconsistent(format!(
+    Err(RunError::Inconsistent(format!(
         "batch {} has {stored} events, but {inserted} were read, {counted} counted, {duplicate} duplicate, {conflict} in conflict",
         batch.id
     )))
 }
 
-/// Asks for new figures of days.
-pub(super) async fn mark(store: &dyn Store, days: &[Day]) -> Result<(), WorkError> {
+/// Requests new figures of days.
+pub(super) async fn mark_days(store: &dyn Store, days: &[Day]) -> Result<(), RunError> {
     for part in days.chunks(DAYS_AT_ONCE) {
         store.mark_days(part).await?;
     }

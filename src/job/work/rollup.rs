@@ -1,29 +1,30 @@
-//! Recomputes one day from the published partials. Whoever answers the newest wish wins.
+//! Recomputes the figures of one day from the published partials. Of two concurrent runs, the figures for the newer
+//! request stay.
 
 use crate::{
-    job::{Done, WorkError, engine::runner::Runner},
+    job::{JobContext, RunEnd, RunError},
     model::Day,
 };
 
-/// One run.
-pub(crate) async fn run(runner: &Runner, day: Day) -> Result<Done, WorkError> {
-    roll_up(runner, day).await?;
-    let state = runner.store.day(day).await?;
+/// Runs the job of one day.
+pub(super) async fn run(context: &JobContext<'_>, day: Day) -> Result<RunEnd, RunError> {
+    roll_up(context, day).await?;
+    let state = context.store.day(day).await?;
     Ok(if state.computed < state.wanted {
-        Done::Again
+        RunEnd::MoreRequested
     } else {
-        Done::Completed
+        RunEnd::Completed
     })
 }
 
-/// Brings a day's figures up to the wish read at the start; nothing to do if another run has.
-pub(super) async fn roll_up(runner: &Runner, day: Day) -> Result<(), WorkError> {
-    let state = runner.store.day(day).await?;
+/// Computes the figures requested when it begins, unless another run has.
+pub(super) async fn roll_up(context: &JobContext<'_>, day: Day) -> Result<(), RunError> {
+    let state = context.store.day(day).await?;
     if state.computed < state.wanted {
-        let figures = runner.store.fold_day(day).await?;
-        runner
+        let figures = context.store.fold_day(day).await?;
+        context
             .store
-            .replace_day(day, state.wanted, runner.clock.now(), &figures)
+            .replace_day(day, state.wanted, context.clock.now(), &figures)
             .await?;
     }
     Ok(())

@@ -1,73 +1,61 @@
-//! Takes a batch away: its days are recomputed, what it had claimed goes to those that had lost it,
-//! its events go last, for the claims are found through them.
+//! Deletes a batch: its days are recomputed, and the batches that lost identities to it are counted again. Its events
+//! are removed last, because its claims are found by reading them.
 
+use super::{
+    claim::{DistinctClaims, LostRows, sort_identities},
+    process::mark_days,
+    rollup::roll_up,
+};
 use crate::{
-    job::{
-        Done, WorkError,
-        engine::runner::{Claimed, Runner},
-    },
-    model::{Batch, BatchChange, BatchId, BatchStatus, JobId, job::Phase},
+    job::{JobContext, RunEnd, RunError},
+    model::{Batch, BatchChange, BatchId, BatchStatus, JobId, JobPhase},
     store::StoreError,
 };
 
-use super::{
-    claim::{Distinct, Lost, identities},
-    process::mark,
-    rollup::roll_up,
-};
-
-/// Losers read at once.
+/// Losers read in one query.
 const PAGE: usize = 200;
 
-/// One run.
-pub(crate) async fn run(
-    runner: &Runner,
-    claimed: &Claimed<'_>,
-    id: BatchId,
-) -> Result<Done, WorkError> {
-    let Some(batch) = runner
+/// Runs the job of one batch.
+pub(super) async fn run(context: &JobContext<'_>, id: BatchId) -> Result<RunEnd, RunError> {
+    let Some(batch) = context
         .store
         .batch(id)
         .await?
         .filter(|b| b.status == BatchStatus::Deleting)
     else {
-        return Ok(Done::Completed);
+        return Ok(RunEnd::Completed);
     };
-    mark(runner.store.as_ref(), &batch.undo_days).await?;
-    requeue_losers(runner, id).await?;
+    mark_days(context.store, &batch.undo_days).await?;
+    requeue_losers(context, id).await?;
     if batch.claims() {
-        release(runner, claimed, &batch).await?;
+        release_claims(context, &batch).await?;
     }
     for (done, day) in batch.undo_days.iter().enumerate() {
-        claimed.at(Phase::Rollup, done as u64, batch.undo_days.len() as u64);
-        roll_up(runner, *day).await?;
+        let (done, total) = (done as u64, batch.undo_days.len() as u64);
+        context.progress.report(JobPhase::Rollup, done, total);
+        roll_up(context, *day).await?;
     }
-    purge(runner, id).await?;
-    runner
-        .store
-        .change_batch(
-            id,
-            &BatchChange::Bury {
-                at: runner.clock.now(),
-            },
-        )
-        .await?;
-    Ok(Done::Completed)
+    purge(context, id).await?;
+    let bury = BatchChange::Bury {
+        at: context.clock.now(),
+    };
+    context.store.change_batch(id, &bury).await?;
+    Ok(RunEnd::Completed)
 }
 
-async fn requeue_losers(runner: &Runner, id: BatchId) -> Result<(), WorkError> {
+async fn requeue_losers(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
     let mut after = None;
     loop {
-        let losers = runner.store.losers(id, after, PAGE).await?;
+        let losers = context.store.losers(id, after, PAGE).await?;
         for loser in losers.iter().map(|o| o.loser).filter(|loser| *loser != id) {
-            // Gone, or never processed: nothing to recount.
-            let recounted = runner
+            // Refused by a batch that is deleted or was never processed.
+            let recounted = context
                 .store
                 .change_batch(loser, &BatchChange::Recount)
                 .await?
                 .done();
             if recounted.is_some_and(|b| b.status == BatchStatus::Queued) {
-                runner.desk.arm(JobId::Process(loser)).await?;
+                context.jobs.arm(JobId::Process(loser)).await?;
             }
         }
         after = losers.last().map(|o| o.loser);
@@ -77,38 +65,38 @@ async fn requeue_losers(runner: &Runner, id: BatchId) -> Result<(), WorkError> {
     }
 }
 
-async fn release(runner: &Runner, claimed: &Claimed<'_>, batch: &Batch) -> Result<(), WorkError> {
+async fn release_claims(context: &JobContext<'_>, batch: &Batch) -> Result<(), RunError> {
     let total = batch.receipt.as_ref().map_or(0, |r| r.rows.inserted);
-    let records = match identities(runner, claimed, batch).await {
-        // Removed by a run before this one, or past reading: what is left claimed is taken over by whoever asks.
-        Err(WorkError::Store(StoreError::Missing { .. } | StoreError::Corrupt { .. })) => {
+    let records = match sort_identities(context, batch).await {
+        // Removed by an earlier run, or unreadable. Other batches take over claims of a deleted batch.
+        Err(RunError::Store(StoreError::Missing { .. } | StoreError::Corrupt { .. })) => {
             return Ok(());
         }
         other => other?,
     };
-    let mut distinct = Distinct::new(records, runner.limits.claims_at_once, batch.id);
+    let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once, batch.id);
     let mut done = 0;
     loop {
         let keys: Vec<_> = distinct
-            .next(&mut Lost::default())?
+            .next(&mut LostRows::default())?
             .into_iter()
             .map(|claim| claim.key)
             .collect();
         if keys.is_empty() {
             return Ok(());
         }
-        runner.store.release(batch.id, &keys).await?;
+        context.store.release(batch.id, &keys).await?;
         done += keys.len() as u64;
-        claimed.at(Phase::Remove, done, total);
+        context.progress.report(JobPhase::Remove, done, total);
     }
 }
 
-/// Removes what a void batch wrote, the events last.
-pub(super) async fn purge(runner: &Runner, id: BatchId) -> Result<(), WorkError> {
-    while runner.store.sweep_partials(id).await? {}
-    while runner.store.drop_rejections(id).await? {}
-    // A loser that writes its overlap later looks at the owner again, finds it void, and claims.
-    runner.store.drop_overlaps(id).await?;
-    runner.store.drop_events(id).await?;
+/// Removes everything that a deleted batch wrote, its events last.
+pub(super) async fn purge(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
+    while context.store.sweep_partials(id).await? {}
+    while context.store.drop_rejections(id).await? {}
+    // A loser that stores its overlap after this reads the owner's status again, finds it deleted, and claims.
+    context.store.drop_overlaps(id).await?;
+    context.store.drop_events(id).await?;
     Ok(())
 }

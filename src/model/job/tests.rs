@@ -32,7 +32,7 @@ fn each_state_allows_just_what_the_table_says() {
             JobChange::Arm,
             "queued>queued running>running completed>queued dead>queued cancelled>queued discarded>queued",
         ),
-        (JobChange::Claim { owner: "w".into() }, "queued>running"),
+        (JobChange::Acquire { owner: "w".into() }, "queued>running"),
         (
             JobChange::Renew {
                 token: 3,
@@ -40,31 +40,31 @@ fn each_state_allows_just_what_the_table_says() {
             },
             "running>running",
         ),
-        (settle(Outcome::Completed), "running>completed"),
-        (settle(Outcome::Again), "running>queued"),
+        (settle(RunOutcome::Completed), "running>completed"),
+        (settle(RunOutcome::MoreRequested), "running>queued"),
         (
-            settle(Outcome::Retry {
+            settle(RunOutcome::Retry {
                 error: "e".into(),
                 run_at: later,
             }),
             "running>queued",
         ),
         (
-            settle(Outcome::Delay {
+            settle(RunOutcome::Delay {
                 reason: "r".into(),
                 run_at: later,
             }),
             "running>queued",
         ),
         (
-            settle(Outcome::Dead {
+            settle(RunOutcome::Dead {
                 error: "e".into(),
                 of_error: true,
             }),
             "running>dead",
         ),
-        (settle(Outcome::Cancelled), "running>cancelled"),
-        (settle(Outcome::HandBack), "running>queued"),
+        (settle(RunOutcome::Cancelled), "running>cancelled"),
+        (settle(RunOutcome::Released), "running>queued"),
         (
             JobChange::Lapse {
                 token: 3,
@@ -106,7 +106,7 @@ fn a_stale_token_neither_renews_nor_settles_nor_lapses() {
         it.after(
             &JobChange::Settle {
                 token: 2,
-                outcome: Outcome::Completed
+                outcome: RunOutcome::Completed
             },
             now()
         )
@@ -139,11 +139,11 @@ fn a_stale_token_neither_renews_nor_settles_nor_lapses() {
 
 #[test]
 fn the_token_grows_at_each_claim_and_is_never_reset() {
-    let claim = JobChange::Claim { owner: "w".into() };
+    let claim = JobChange::Acquire { owner: "w".into() };
     let first = job(JobState::Queued).after(&claim, now()).expect("due");
     let dead = JobChange::Settle {
         token: first.token,
-        outcome: Outcome::Dead {
+        outcome: RunOutcome::Dead {
             error: "e".into(),
             of_error: true,
         },
@@ -160,7 +160,7 @@ fn a_job_is_not_claimed_before_its_time() {
     let mut it = job(JobState::Queued);
     it.run_at = now() + TimeDelta::seconds(1);
     assert!(
-        it.after(&JobChange::Claim { owner: "w".into() }, now())
+        it.after(&JobChange::Acquire { owner: "w".into() }, now())
             .is_err()
     );
 }
@@ -169,10 +169,10 @@ fn a_job_is_not_claimed_before_its_time() {
 fn crashes_count_only_without_progress_between() {
     let crash = |mut it: Job, done: u64| {
         it = it
-            .after(&JobChange::Claim { owner: "w".into() }, now())
+            .after(&JobChange::Acquire { owner: "w".into() }, now())
             .expect("due");
-        let progress = Some(Progress {
-            phase: Phase::Claim,
+        let progress = Some(JobProgress {
+            phase: JobPhase::Claim,
             done,
             total: 100,
         });

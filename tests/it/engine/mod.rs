@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tallymill::{
     clock::{Clock, Fixed},
-    job::{Ran, Undone},
+    job::{DeletionRequest, NudgeResult},
     model::{BatchChange, BatchStatus, Day, JobId, JobState},
     store::Changed,
 };
@@ -40,7 +40,7 @@ fn kill_at(yard: &Yard, job: JobId, verb: &'static str) {
 /// Runs a job that fails, each time when it is due, until it is given up.
 fn run_until_dead(yard: &Yard, job: JobId) -> Vec<f64> {
     let mut waits = Vec::new();
-    while yard.run(job) == Ran::Settled && yard.job(job).state == JobState::Queued {
+    while yard.run(job) == NudgeResult::Settled && yard.job(job).state == JobState::Queued {
         waits.push(yard.wait_for(job).as_secs_f64());
     }
     waits
@@ -53,11 +53,15 @@ fn a_killed_worker_leaves_the_batch_to_the_next_one() {
         let (id, job) = yard.ask(1, &FEW);
         kill_at(&yard, job, verb);
         assert_eq!(yard.job(job).state, JobState::Running);
-        assert_eq!(yard.run(job), Ran::NotClaimed, "its lease has not run out");
+        assert_eq!(
+            yard.run(job),
+            NudgeResult::NotAcquired,
+            "its lease has not run out"
+        );
         yard.nudged();
         yard.lapse();
         assert!(yard.nudged().contains(&job), "the sweep nudges it again");
-        assert_eq!(yard.run(job), Ran::Settled);
+        assert_eq!(yard.run(job), NudgeResult::Settled);
         assert_eq!(yard.status(id), BatchStatus::Completed, "killed at {verb}");
         assert_eq!(yard.figures(), figures_of_few());
     }
@@ -71,9 +75,9 @@ fn a_frozen_worker_that_wakes_can_neither_publish_nor_settle() {
     let mut zombie = yard.begin(job, "boot-1/frozen", Fixed::default());
     yard.script.freeze(None);
     yard.lapse();
-    assert_eq!(yard.run(job), Ran::Settled);
+    assert_eq!(yard.run(job), NudgeResult::Settled);
     let (batch, ledger) = (yard.batch(id), yard.job(job));
-    assert_eq!(zombie.go_on(), Some(Ran::Lost));
+    assert_eq!(zombie.go_on(), Some(NudgeResult::LeaseLost));
     assert_eq!((yard.batch(id), yard.job(job)), (batch, ledger));
     assert_eq!(yard.figures(), figures_of_few());
 }
@@ -86,10 +90,10 @@ fn late_partials(yard: &mut Yard) -> Vec<(i32, String, u64, u64)> {
     yard.script.freeze(Some("put_partials"));
     let mut zombie = yard.begin(job, "boot-1/frozen", Fixed::default());
     yard.script.freeze(None);
-    now(yard.desk().undo(owner)).expect("the ledger is here");
+    now(yard.service().delete(owner)).expect("the ledger is here");
     yard.lapse();
     yard.drain();
-    assert_eq!(zombie.go_on(), Some(Ran::Lost));
+    assert_eq!(zombie.go_on(), Some(NudgeResult::LeaseLost));
     now(yard.store().mark_days(&[Day(0)])).expect("marks");
     yard.pass();
     yard.pass();
@@ -116,7 +120,11 @@ fn a_worker_that_loses_its_lease_notices_and_lets_go() {
     yard.script.freeze(Some("put_partials"));
     let mut slow = yard.begin(job, "boot-1/slow", yard.clock.clone());
     yard.lapse();
-    assert_eq!(slow.go_on(), Some(Ran::Lost), "its renewal is refused");
+    assert_eq!(
+        slow.go_on(),
+        Some(NudgeResult::LeaseLost),
+        "its renewal is refused"
+    );
 }
 
 #[test]
@@ -133,7 +141,7 @@ fn a_worker_that_renews_keeps_its_lease() {
     let lease = yard.job(job).lease.expect("is running");
     assert_eq!((lease.owner.as_str(), lease.renewals), ("boot-1/busy", 12));
     yard.script.freeze(None);
-    assert_eq!(busy.go_on(), Some(Ran::Settled));
+    assert_eq!(busy.go_on(), Some(NudgeResult::Settled));
 }
 
 #[test]
@@ -160,10 +168,14 @@ fn a_job_that_always_fails_is_dead_after_four_runs_and_a_retry_makes_it_good() {
             .failure
             .is_some_and(|why| why.contains("planned"))
     );
-    assert_eq!(yard.run(job), Ran::NotClaimed, "nobody tries a dead job");
+    assert_eq!(
+        yard.run(job),
+        NudgeResult::NotAcquired,
+        "nobody tries a dead job"
+    );
 
     yard.script.fail("scan_events", None);
-    let retried = now(yard.desk().retry(job)).expect("the ledger is here");
+    let retried = now(yard.service().retry(job)).expect("the ledger is here");
     assert!(matches!(retried, Changed::Done(_)));
     yard.drain();
     assert_eq!(yard.status(id), BatchStatus::Completed);
@@ -180,9 +192,9 @@ fn a_job_is_not_run_before_its_delay_is_over() {
     let wait = yard.job(job).run_at - yard.clock.now();
     let wait = wait.to_std().expect("later");
     yard.clock.advance(wait - Duration::from_millis(1));
-    assert_eq!(yard.run(job), Ran::NotClaimed);
+    assert_eq!(yard.run(job), NudgeResult::NotAcquired);
     yard.clock.advance(Duration::from_millis(1));
-    assert_eq!(yard.run(job), Ran::Settled);
+    assert_eq!(yard.run(job), NudgeResult::Settled);
 }
 
 #[test]
@@ -197,7 +209,7 @@ fn a_poison_job_is_dead_after_exactly_as_many_lapses_as_are_allowed() {
         assert_eq!((queued.state, queued.crashes), (JobState::Queued, crash));
     }
     yard.wait_for(job);
-    assert_eq!(yard.run(job), Ran::Settled);
+    assert_eq!(yard.run(job), NudgeResult::Settled);
     assert_eq!(yard.script.passed("scan_events"), 0, "it is not run again");
     let dead = yard.job(job);
     assert_eq!((dead.state, dead.died_of_error), (JobState::Dead, false));
@@ -216,13 +228,13 @@ fn a_store_that_is_away_costs_no_attempt() {
     let (id, job) = yard.ask(1, &FEW);
     yard.script.fail("scan_events", Some(Fault::Unavailable));
     for _ in 0..10 {
-        assert_eq!(yard.run(job), Ran::Settled);
+        assert_eq!(yard.run(job), NudgeResult::Settled);
         let waiting = yard.job(job);
         assert_eq!((waiting.state, waiting.attempt), (JobState::Queued, 0));
         assert!(yard.wait_for(job) > Duration::ZERO);
     }
     yard.script.fail("scan_events", None);
-    assert_eq!(yard.run(job), Ran::Settled);
+    assert_eq!(yard.run(job), NudgeResult::Settled);
     assert_eq!(yard.status(id), BatchStatus::Completed);
 }
 
@@ -233,14 +245,14 @@ fn a_worker_that_stops_hands_its_job_back_and_the_next_resumes_at_once() {
     yard.script.freeze(Some("put_partials"));
     let mut worker = yard.begin(job, "boot-1/stopping", yard.clock.clone());
     worker.stop.cancel();
-    assert_eq!(worker.go_on(), Some(Ran::Settled));
+    assert_eq!(worker.go_on(), Some(NudgeResult::Settled));
     let queued = yard.job(job);
     assert_eq!(
         (queued.state, queued.attempt, queued.crashes, queued.lease),
         (JobState::Queued, 0, 0, None)
     );
     yard.script.freeze(None);
-    assert_eq!(yard.run(job), Ran::Settled, "without any wait");
+    assert_eq!(yard.run(job), NudgeResult::Settled, "without any wait");
     assert_eq!(yard.status(id), BatchStatus::Completed);
     assert_eq!(yard.figures(), figures_of_few());
 }
@@ -258,8 +270,8 @@ fn an_undo_gives_claims_to_the_losers_by_name() {
     assert_eq!(named, [(first, 2)]);
     let wanted = yard.batch(stranger).wanted;
 
-    let undone = now(yard.desk().undo(first)).expect("the ledger is here");
-    assert_eq!(undone, Undone::Started(JobId::Undo(first)));
+    let undone = now(yard.service().delete(first)).expect("the ledger is here");
+    assert_eq!(undone, DeletionRequest::Queued(JobId::Undo(first)));
     assert_eq!(yard.nudged(), [JobId::Undo(first)]);
     yard.run(JobId::Undo(first));
     assert_eq!(yard.nudged(), [job], "only the loser counts anew");
@@ -273,8 +285,8 @@ fn an_undo_gives_claims_to_the_losers_by_name() {
     );
     assert_eq!(yard.status(first), BatchStatus::Deleted);
     assert_eq!(yard.batch(stranger).wanted, wanted);
-    let again = now(yard.desk().undo(first)).expect("the ledger is here");
-    assert_eq!(again, Undone::Gone);
+    let again = now(yard.service().delete(first)).expect("the ledger is here");
+    assert_eq!(again, DeletionRequest::AlreadyDeleted);
 }
 
 #[test]
@@ -283,7 +295,7 @@ fn a_conflict_keeps_the_batch_that_was_processed_first() {
     let older = yard.upload(1, &[("e1", "login", "ann", 0)]);
     yard.ask(2, &[("e1", "logout", "ann", 0)]);
     yard.drain();
-    now(yard.desk().process(older, false)).expect("the ledger is here");
+    now(yard.service().process(older, false)).expect("the ledger is here");
     yard.drain();
     let counts = yard.batch(older).published.expect("is published").counts;
     assert_eq!(
@@ -299,11 +311,11 @@ fn asking_again_changes_nothing_unless_forced() {
     let (id, job) = yard.ask(1, &FEW);
     yard.drain();
     let (batch, ledger) = (yard.batch(id), yard.job(job));
-    let again = now(yard.desk().process(id, false)).expect("the ledger is here");
+    let again = now(yard.service().process(id, false)).expect("the ledger is here");
     assert_eq!(again, Changed::Done(job));
     yard.drain();
     assert_eq!((yard.batch(id), yard.job(job)), (batch, ledger));
-    now(yard.desk().process(id, true)).expect("the ledger is here");
+    now(yard.service().process(id, true)).expect("the ledger is here");
     yard.drain();
     assert_eq!(yard.batch(id).published.map(|p| p.computed), Some(2));
     assert_eq!(yard.figures(), figures_of_few());
@@ -329,7 +341,7 @@ fn leases_of_an_earlier_start_lapse_at_once() {
     yard.pass();
     assert_eq!(yard.job(job).state, JobState::Running, "but not its own");
     yard.script.freeze(None);
-    assert_eq!(own.go_on(), Some(Ran::Settled));
+    assert_eq!(own.go_on(), Some(NudgeResult::Settled));
     assert_eq!(yard.status(id), BatchStatus::Completed);
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tallymill::{
     clock::Clock,
-    job::{Keyed, Ran},
+    job::{KeyedRequest, NudgeResult},
     metric::Partial,
     model::{BatchStatus, JobId, JobState, RequestKey, Slot, Transfer, TransferId},
     store::{Begun, Changed, Room},
@@ -20,9 +20,9 @@ use crate::helpers::{now, stock::DAY};
 pub(super) fn pass_night(yard: &Yard) {
     yard.clock.advance(Duration::from_secs(86_400));
     let slot = JobId::Reprocess(Slot(yard.clock.now().timestamp()));
-    now(yard.desk().arm_slot(slot)).expect("the ledger is here");
+    now(yard.jobs().arm_once(slot)).expect("the ledger is here");
     yard.nudged();
-    assert_eq!(yard.run(slot), Ran::Settled);
+    assert_eq!(yard.run(slot), NudgeResult::Settled);
     assert_eq!(yard.job(slot).state, JobState::Completed);
 }
 
@@ -76,8 +76,8 @@ fn cleanup_takes_old_unprocessed_batches_but_not_those_asked_for() {
     yard.clock.advance(Duration::from_secs(3_599));
     let cleanup = |n: i64| {
         let slot = JobId::Cleanup(Slot(n));
-        now(yard.desk().arm_slot(slot)).expect("the ledger is here");
-        assert_eq!(yard.run(slot), Ran::Settled);
+        now(yard.jobs().arm_once(slot)).expect("the ledger is here");
+        assert_eq!(yard.run(slot), NudgeResult::Settled);
     };
     cleanup(1);
     assert_eq!(
@@ -90,7 +90,7 @@ fn cleanup_takes_old_unprocessed_batches_but_not_those_asked_for() {
     assert_eq!(yard.status(forgotten), BatchStatus::Deleted);
     assert_eq!(yard.batch(forgotten).purges, 1);
     assert_eq!(yard.status(asked), BatchStatus::Queued);
-    let late = now(yard.desk().process(forgotten, false)).expect("the ledger is here");
+    let late = now(yard.service().process(forgotten, false)).expect("the ledger is here");
     assert!(matches!(late, Changed::Refused(_)));
     cleanup(3);
     assert_eq!(yard.batch(forgotten).purges, 1, "the second purge waits");
@@ -106,8 +106,8 @@ fn cleanup_forgets_keys_of_requests_after_a_day_and_empty_files_after_an_hour() 
     let yard = Yard::new();
     let (asked, _) = yard.ask(1, &FEW);
     let key = RequestKey([7; 32]);
-    let keyed = || now(yard.desk().process_once(key, asked, false)).expect("the ledger is here");
-    assert!(matches!(keyed(), Keyed::Asked(Changed::Done(_))));
+    let keyed = || now(yard.service().process_once(key, asked, false)).expect("the ledger is here");
+    assert!(matches!(keyed(), KeyedRequest::Made(Changed::Done(_))));
     let file = Transfer {
         id: TransferId::at(yard.clock.now()),
         length: 9,
@@ -130,8 +130,8 @@ fn cleanup_forgets_keys_of_requests_after_a_day_and_empty_files_after_an_hour() 
     {
         yard.clock.advance(Duration::from_secs(minutes * 60));
         let slot = JobId::Cleanup(Slot(yard.clock.now().timestamp()));
-        now(yard.desk().arm_slot(slot)).expect("the ledger is here");
-        assert_eq!(yard.run(slot), Ran::Settled);
+        now(yard.jobs().arm_once(slot)).expect("the ledger is here");
+        assert_eq!(yard.run(slot), NudgeResult::Settled);
         let found = now(yard.store().key(key)).expect("reads");
         assert_eq!(found.is_some(), key_known);
         let found = now(yard.store().transfer(file.id)).expect("reads");

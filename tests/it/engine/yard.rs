@@ -13,7 +13,10 @@ use async_trait::async_trait;
 use chrono_tz::Tz;
 use tallymill::{
     clock::{Clock, Fixed},
-    job::{Desk, Dispatch, DispatchError, Limits, Ran, Runner, Sweep},
+    job::{
+        Dispatch, DispatchError, JobLimits, JobQueue, JobService, NudgeResult, Reconciler, Runner,
+        work::Bodies,
+    },
     model::{Batch, BatchId, BatchStatus, Day, Job, JobId},
     store::{Result, Store, StoreError, StoredDay, embedded::Mode},
 };
@@ -102,13 +105,13 @@ impl Dispatch for Nudges {
 
 /// A worker at a job, as far as it has come.
 pub(super) struct AtWork {
-    run: Pin<Box<dyn Future<Output = Ran>>>,
+    run: Pin<Box<dyn Future<Output = NudgeResult>>>,
     pub(super) stop: CancellationToken,
 }
 
 impl AtWork {
     /// Goes on as far as it can.
-    pub(super) fn go_on(&mut self) -> Option<Ran> {
+    pub(super) fn go_on(&mut self) -> Option<NudgeResult> {
         let mut context = Context::from_waker(Waker::noop());
         match self.run.as_mut().poll(&mut context) {
             Poll::Ready(ran) => Some(ran),
@@ -122,7 +125,7 @@ pub(super) struct Yard {
     pub(super) clock: Fixed,
     pub(super) script: Arc<Script>,
     nudges: Arc<Nudges>,
-    sweep: Sweep,
+    sweep: Reconciler,
     mutant: Option<Mutant>,
 }
 
@@ -160,9 +163,14 @@ impl Yard {
         &*self.home.store
     }
 
-    pub(super) fn desk(&self) -> Desk {
+    pub(super) fn service(&self) -> JobService {
         let clock = Arc::new(self.clock.clone());
-        Desk::new(self.home.store.clone(), clock, self.nudges.clone())
+        JobService::new(self.home.store.clone(), clock, self.nudges.clone())
+    }
+
+    pub(super) fn jobs(&self) -> JobQueue {
+        let clock = Arc::new(self.clock.clone());
+        JobQueue::new(self.home.store.clone(), clock, self.nudges.clone())
     }
 
     /// Uploads the nth batch.
@@ -173,7 +181,7 @@ impl Yard {
     /// Uploads the nth batch and asks for its figures.
     pub(super) fn ask(&self, n: u64, events: &[Event<'_>]) -> (BatchId, JobId) {
         let id = self.upload(n, events);
-        let asked = now(self.desk().process(id, false)).expect("the ledger is here");
+        let asked = now(self.service().process(id, false)).expect("the ledger is here");
         (id, asked.done().expect("is uploaded"))
     }
 
@@ -185,6 +193,7 @@ impl Yard {
             Arc::new(store),
             Arc::new(clock),
             self.nudges.clone(),
+            Arc::new(Bodies),
             limits(&self.home),
             owner.into(),
             stop.clone(),
@@ -196,12 +205,13 @@ impl Yard {
     }
 
     /// Runs a job to its end.
-    pub(super) fn run(&self, job: JobId) -> Ran {
+    pub(super) fn run(&self, job: JobId) -> NudgeResult {
         let store = Staged::new(self.home.store.clone(), self.script.clone(), self.mutant);
         let runner = Runner::new(
             Arc::new(store),
             Arc::new(self.clock.clone()),
             self.nudges.clone(),
+            Arc::new(Bodies),
             limits(&self.home),
             "boot-1/w".into(),
             CancellationToken::new(),
@@ -276,15 +286,15 @@ fn sweep(
     home: &Home,
     clock: &Fixed,
     nudges: &Arc<Nudges>,
-    limits: Limits,
+    limits: JobLimits,
     prefix: Option<String>,
-) -> Sweep {
+) -> Reconciler {
     let (store, clock) = (home.store.clone(), Arc::new(clock.clone()));
-    Sweep::new(store, clock, nudges.clone(), limits, prefix)
+    Reconciler::new(store, clock, nudges.clone(), limits, prefix)
 }
 
-fn limits(home: &Home) -> Limits {
-    Limits {
+fn limits(home: &Home) -> JobLimits {
+    JobLimits {
         attempts: 4,
         crashes: 5,
         backoff: Duration::from_secs(5),

@@ -122,7 +122,7 @@ impl Staged {
 
     /// Remembers what the actor works on.
     pub(super) fn remember(&self, id: JobId, change: &JobChange) {
-        if matches!(change, JobChange::Claim { .. }) {
+        if matches!(change, JobChange::Acquire { .. }) {
             *self.memory.working.lock().expect("one thread") = Some(id);
         }
     }

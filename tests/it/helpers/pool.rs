@@ -11,7 +11,7 @@ use std::{
 use tallymill::{
     job::{
         Dispatch,
-        apalis::{Handler, Queue},
+        apalis::{NudgeHandler, WorkerPool},
     },
     model::{JobId, Slot},
 };
@@ -47,7 +47,7 @@ pub(crate) fn job(n: i64) -> JobId {
 
 impl Pool {
     /// Works on a queue; every run takes a permit of the gate.
-    pub(crate) fn start(queue: Queue, concurrency: usize, permits: usize) -> Self {
+    pub(crate) fn start(queue: WorkerPool, concurrency: usize, permits: usize) -> Self {
         let runs = Arc::new(Runs::default());
         let gate = Arc::new(Semaphore::new(permits));
         let stop = CancellationToken::new();
@@ -121,7 +121,7 @@ impl Pool {
     }
 }
 
-fn handler(runs: Arc<Runs>, gate: Arc<Semaphore>) -> Handler {
+fn handler(runs: Arc<Runs>, gate: Arc<Semaphore>) -> NudgeHandler {
     Arc::new(move |job| {
         let (runs, gate) = (Arc::clone(&runs), Arc::clone(&gate));
         Box::pin(async move {

@@ -9,7 +9,7 @@ use tallymill::{
     metric::{DayFigures, Group},
     model::{
         Batch, BatchChange, BatchId, BatchStatus, Columns, Day, IdentityKey, Instant, Job,
-        JobChange, JobId, JobState, Outcome, Receipt, Rejection,
+        JobChange, JobId, JobState, Receipt, Rejection, RunOutcome,
     },
     store::{
         AuditEntry, BatchFilter, BatchStore, Changed, Claim, ClaimStore, DatedFilter, DayState,
@@ -70,13 +70,13 @@ impl Staged {
             (JobChange::Settle { .. }, Changed::Refused(_)) => Seen::SettleRefused,
             (JobChange::Lapse { .. }, Changed::Done(_)) => Seen::Lapse,
             (JobChange::Settle { outcome, .. }, Changed::Done(_)) => match outcome {
-                Outcome::Retry { .. } => Seen::Retry,
-                Outcome::Dead { .. } => Seen::Dead,
-                Outcome::HandBack => Seen::HandedBack,
-                Outcome::Completed
-                | Outcome::Again
-                | Outcome::Delay { .. }
-                | Outcome::Cancelled => return,
+                RunOutcome::Retry { .. } => Seen::Retry,
+                RunOutcome::Dead { .. } => Seen::Dead,
+                RunOutcome::Released => Seen::HandedBack,
+                RunOutcome::Completed
+                | RunOutcome::MoreRequested
+                | RunOutcome::Delay { .. }
+                | RunOutcome::Cancelled => return,
             },
             _ => return,
         };

@@ -9,7 +9,7 @@ use futures_util::{Stream, stream};
 use tallymill::{
     clock::Fixed,
     ingest::{Accepted, IngestError, Kept, UploadOptions},
-    job::{Desk, Dispatch, DispatchError, Keyed},
+    job::{Dispatch, DispatchError, JobService, KeyedRequest},
     model::{BatchStatus, JobId, RequestKey},
     store::{Changed, Store},
 };
@@ -146,21 +146,22 @@ async fn a_wish_that_dies_at_any_step_is_made_once_by_the_next_one_with_its_key(
         for ground in [Ground::embedded().await, Ground::mongo().await] {
             let (store, clock) = (ground.store(), Fixed::default());
             let batch = uploaded(&*store, 1, &[("e", "a", "u", 5)]).await;
-            let desk = |store| Desk::new(store, Arc::new(clock.clone()), Arc::new(Nowhere));
+            let service =
+                |store| JobService::new(store, Arc::new(clock.clone()), Arc::new(Nowhere));
             let cliff = Cliff::after(steps);
-            let dying = desk(ground.behind(&cliff));
+            let dying = service(ground.behind(&cliff));
             let first = until_it_dies(&cliff, dying.process_once(key(), batch, true)).await;
             done += usize::from(first.is_some());
-            let desk = desk(store.clone());
+            let service = service(store.clone());
             let key_there = store.key(key()).await.expect("reads");
-            let soon = desk.process_once(key(), batch, true).await;
+            let soon = service.process_once(key(), batch, true).await;
             if first.is_none() && key_there.is_some_and(|entry| entry.outcome.is_none()) {
-                assert_eq!(soon.expect("answers"), Keyed::Busy, "step {steps}");
+                assert_eq!(soon.expect("answers"), KeyedRequest::Busy, "step {steps}");
             }
             clock.advance(Duration::from_secs(15));
             let job = JobId::Process(batch);
-            match desk.process_once(key(), batch, true).await {
-                Ok(Keyed::Asked(Changed::Done(asked)) | Keyed::Before(asked)) => {
+            match service.process_once(key(), batch, true).await {
+                Ok(KeyedRequest::Made(Changed::Done(asked)) | KeyedRequest::Repeated(asked)) => {
                     assert_eq!(asked, job, "step {steps}");
                 }
                 other => panic!("step {steps}: {other:?}"),

@@ -14,7 +14,7 @@ use std::{
 use chrono_tz::Tz;
 use tallymill::{
     clock::{Clock, Fixed},
-    job::{Desk, Limits, Runner, Sweep},
+    job::{JobLimits, JobQueue, JobService, Reconciler, Runner, work::Bodies},
     model::{BatchId, BatchStatus, JobChange, JobId, JobState, Slot},
     store::{BatchFilter, Store},
 };
@@ -38,7 +38,7 @@ const FROZEN: u64 = 300;
 #[derive(Clone, PartialEq)]
 enum Role {
     Client,
-    Sweep,
+    Reconciler,
     Worker(JobId),
 }
 
@@ -59,17 +59,17 @@ pub(super) struct World {
     nudges: Arc<Nudges>,
     shared: Arc<Shared>,
     mutant: Option<Mutant>,
-    limits: Limits,
+    limits: JobLimits,
     actors: Vec<Actor>,
-    sweep: Arc<tokio::sync::Mutex<Sweep>>,
+    sweep: Arc<tokio::sync::Mutex<Reconciler>>,
     workers: u64,
     steps: u64,
     complaints: Arc<Mutex<Vec<String>>>,
 }
 
 /// Limits so small that spills, passes and chunks happen with a handful of rows.
-fn limits(dir: &Path) -> Limits {
-    Limits {
+fn limits(dir: &Path) -> JobLimits {
+    JobLimits {
         attempts: 2,
         crashes: 5,
         backoff: Duration::from_secs(1),
@@ -107,7 +107,7 @@ impl World {
             shared: Arc::clone(&shared),
             faulty: true,
         };
-        let sweep = Sweep::new(
+        let sweep = Reconciler::new(
             Arc::new(Staged::new(ground.behind(&gate), Arc::new(gate), mutant)),
             Arc::new(clock.clone()),
             nudges.clone(),
@@ -159,9 +159,14 @@ impl World {
         self.ground.now(future)
     }
 
-    fn desk(&self) -> Desk {
+    fn service(&self) -> JobService {
         let clock = Arc::new(self.clock.clone());
-        Desk::new(self.store(false), clock, self.nudges.clone())
+        JobService::new(self.store(false), clock, self.nudges.clone())
+    }
+
+    fn jobs(&self) -> JobQueue {
+        let clock = Arc::new(self.clock.clone());
+        JobQueue::new(self.store(false), clock, self.nudges.clone())
     }
 
     fn enter(
@@ -189,6 +194,7 @@ impl World {
             self.store(true),
             Arc::new(self.clock.clone()),
             self.nudges.clone(),
+            Arc::new(Bodies),
             self.limits.clone(),
             format!("w{}", self.workers),
             stop.clone(),
@@ -199,9 +205,9 @@ impl World {
     }
 
     fn sweep(&mut self) {
-        if !self.actors.iter().any(|a| a.role == Role::Sweep) {
+        if !self.actors.iter().any(|a| a.role == Role::Reconciler) {
             let sweep = Arc::clone(&self.sweep);
-            self.enter(Role::Sweep, CancellationToken::new(), async move {
+            self.enter(Role::Reconciler, CancellationToken::new(), async move {
                 drop(sweep.lock().await.pass().await);
             });
         }
@@ -238,14 +244,14 @@ impl World {
         }
         let id = self.batches[self.dice.below(self.batches.len() as u64) as usize];
         let slot = Slot(self.clock.now().timestamp() + pick as i64 % 4);
-        let desk = self.desk();
+        let (service, jobs) = (self.service(), self.jobs());
         match pick {
-            0..53 => self.client(async move { drop(desk.process(id, false).await) }),
-            53..65 => self.client(async move { drop(desk.process(id, true).await) }),
-            65..75 => self.client(async move { drop(desk.undo(id).await) }),
-            75..79 => self.client(async move { drop(desk.retry(JobId::Process(id)).await) }),
-            79..83 => self.client(async move { drop(desk.arm_slot(JobId::Cleanup(slot)).await) }),
-            83..87 => self.client(async move { drop(desk.arm_slot(JobId::Reprocess(slot)).await) }),
+            0..53 => self.client(async move { drop(service.process(id, false).await) }),
+            53..65 => self.client(async move { drop(service.process(id, true).await) }),
+            65..75 => self.client(async move { drop(service.delete(id).await) }),
+            75..79 => self.client(async move { drop(service.retry(JobId::Process(id)).await) }),
+            79..83 => self.client(async move { drop(jobs.arm_once(JobId::Cleanup(slot)).await) }),
+            83..87 => self.client(async move { drop(jobs.arm_once(JobId::Reprocess(slot)).await) }),
             87..92 => self.clock.advance(Duration::from_secs(self.dice.below(40))),
             92..94 => {
                 if let Some(actor) = self.pick_actor() {
@@ -376,8 +382,8 @@ impl World {
                     return Ok(());
                 }
                 for job in dead {
-                    let desk = self.desk();
-                    self.client(async move { drop(desk.retry(job.id).await) });
+                    let service = self.service();
+                    self.client(async move { drop(service.retry(job.id).await) });
                 }
             }
             if self.actors.is_empty() || step % 200 == 0 {
@@ -396,8 +402,8 @@ impl World {
         let slot = Slot(self.clock.now().timestamp());
         let wanted = self.wanted();
         for job in [JobId::Cleanup(slot), JobId::Reprocess(slot)] {
-            let desk = self.desk();
-            self.client(async move { drop(desk.arm_slot(job).await) });
+            let jobs = self.jobs();
+            self.client(async move { drop(jobs.arm_once(job).await) });
             self.rest()?;
         }
         if self.wanted() == wanted {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tallymill::{
-    model::{Day, Instant, Job, JobChange, JobId, JobState, Outcome, Slot},
+    model::{Day, Instant, Job, JobChange, JobId, JobState, RunOutcome, Slot},
     store::{Changed, Store},
 };
 use tokio::task::JoinSet;
@@ -21,11 +21,11 @@ async fn change(store: &dyn Store, job: JobId, change: JobChange, now: Instant) 
 
 async fn claim(store: &dyn Store, job: JobId, now: Instant) -> Option<Job> {
     let owner = "w".into();
-    change(store, job, JobChange::Claim { owner }, now).await
+    change(store, job, JobChange::Acquire { owner }, now).await
 }
 
 async fn settle(store: &dyn Store, job: JobId, token: i64, now: Instant) -> Option<Job> {
-    let outcome = Outcome::Completed;
+    let outcome = RunOutcome::Completed;
     change(store, job, JobChange::Settle { token, outcome }, now).await
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn claiming_a_job_twice_gives_it_once(store: Arc<dyn Store>) {
     assert!(claim(&*store, job(1), at(4)).await.is_none(), "not yet due");
     assert!(claim(&*store, job(1), at(5)).await.is_some());
     assert!(claim(&*store, job(1), at(5)).await.is_none());
-    let none = JobChange::Claim { owner: "w".into() };
+    let none = JobChange::Acquire { owner: "w".into() };
     let missing = store.change_job(job(2), &none, at(5)).await;
     assert!(matches!(missing, Ok(Changed::Missing)));
 }

@@ -1,10 +1,10 @@
--- Lets a nudge be pushed if its job does not wait already and there is room, in one step for all processes.
--- KEYS: 1 scheduled, 2 active, 3 workers, 4 what begins the name of every worker's inflight set, 5 waiting, 6 pushing
--- ARGV: 1 job, 2 name of this reservation, 3 most outstanding, 4 milliseconds that a push may take
--- Returns: 1 push it, 0 it waits already, -1 full
+-- Reserves room for a nudge unless its job waits already or the queue is full. Atomic for all processes.
+-- KEYS: 1 scheduled, 2 active, 3 workers, 4 prefix of a worker's inflight set, 5 waiting, 6 pushing
+-- ARGV: 1 job, 2 id of this reservation, 3 most outstanding nudges, 4 milliseconds for which the reservation counts
+-- Returns: 1 granted, 0 already waiting, -1 full
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- Waiting jobs and reservations by the moment at which they no longer count.
+-- The score of a waiting job or a reservation is the time at which it expires.
 redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now)
 redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', now)
 if redis.call('ZSCORE', KEYS[5], ARGV[1]) then

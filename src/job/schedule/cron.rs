@@ -1,16 +1,16 @@
-//! Five-field cron text (or `@daily` and its like) to instants, in a zone. Knows no clock and no queue.
-//! A local time that a clock change skips fires right after the gap; one that it repeats fires once.
+//! Converts five-field cron text (or a nickname such as `@daily`) to instants in a time zone. Reads no clock.
+//! A local time that a clock change skips is due right after the gap; a repeated one is due once.
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use crate::model::Instant;
 
-/// Days searched for a tick: the longest a 29 February can be away.
+/// Days searched for a tick: the longest time between two 29 Februaries.
 const HORIZON: u64 = 8 * 366 + 2;
-/// Longest gap of a clock change that is searched, in minutes: a whole day was skipped once (Samoa, 2011).
+/// Longest gap of a clock change, in minutes. Samoa skipped a day in 2011.
 const GAP: i64 = 25 * 60;
-/// Longest text that is looked at.
+/// Longest text that is parsed.
 const TEXT_BYTES: usize = 200;
 
 const MONTHS: [&str; 12] = [
@@ -27,15 +27,7 @@ const NICKNAMES: [(&str, &str); 7] = [
     ("@annually", "0 0 1 1 *"),
 ];
 
-/// Checks a setting before anything depends on it.
-///
-/// # Errors
-/// As [`Cron::parse`].
-pub fn check_cron(text: &str) -> Result<(), String> {
-    Cron::parse(text).map(drop)
-}
-
-/// When something is due.
+/// A parsed cron expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
     minutes: Vec<u32>,
@@ -43,7 +35,7 @@ pub struct Cron {
     days: u64,
     months: u64,
     weekdays: u64,
-    /// Both kinds of day are restricted: either will do, as everywhere in cron.
+    /// Whether both kinds of day are restricted. Then either suffices, as in every cron.
     either_day: bool,
 }
 
@@ -75,10 +67,10 @@ const FIELDS: [Field; 5] = [
 ];
 
 impl Cron {
-    /// Reads `minute hour day-of-month month day-of-week`, with `*`, lists, ranges, steps and names.
+    /// Parses `minute hour day-of-month month day-of-week`, with `*`, lists, ranges, steps and names.
     ///
     /// # Errors
-    /// What is wrong with which field, and what it accepts.
+    /// Names the field, what is wrong with it, and what it accepts.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > TEXT_BYTES {
             return Err(format!("is longer than {TEXT_BYTES} bytes"));
@@ -113,10 +105,10 @@ impl Cron {
             .ok_or_else(|| "is never due: there is no such day".into())
     }
 
-    /// The first tick after an instant.
+    /// Returns the first tick after an instant.
     #[must_use]
     pub fn next(&self, after: Instant, zone: Tz) -> Option<Instant> {
-        // A day earlier: a tick that a gap moved may belong to the local day before.
+        // One day earlier: a tick moved by a gap may belong to the local day before.
         let first = after.with_timezone(&zone).date_naive() - Days::new(1);
         (0..HORIZON)
             .filter_map(|n| first.checked_add_days(Days::new(n)))
@@ -124,7 +116,7 @@ impl Cron {
             .find_map(|day| self.ticks(day, zone).find(|tick| *tick > after))
     }
 
-    /// The last tick at or before an instant.
+    /// Returns the last tick at or before an instant.
     #[must_use]
     pub fn last(&self, until: Instant, zone: Tz) -> Option<Instant> {
         let last = until.with_timezone(&zone).date_naive();
@@ -229,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_of_cron_mean_what_they_mean_elsewhere() {
+    fn cron_forms_mean_what_they_mean_elsewhere() {
         let thursday = "2025-11-20T10:30:00Z";
         for (cron, due) in [
             ("0 0 * * *", "2025-11-21T00:00"),
@@ -250,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_cron_is_refused_with_its_field() {
+    fn invalid_text_is_refused_with_its_field() {
         for (cron, named) in [
             ("", "0 fields"),
             ("0 0 * *", "4 fields"),
@@ -269,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn midnight_comes_once_a_day_across_clock_changes() {
+    fn midnight_is_due_once_a_day_across_clock_changes() {
         let midnight = Cron::parse("0 0 * * *").expect("midnight");
         for (zone, start) in [
             (Tz::Europe__Berlin, "2025-03-20T12:00:00Z"),
@@ -291,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_time_fires_right_after_the_gap() {
+    fn skipped_times_are_due_right_after_the_gap() {
         assert_eq!(
             next("30 2 * * *", "2025-03-29T12:00:00Z", Tz::Europe__Berlin),
             "2025-03-30T01:00"

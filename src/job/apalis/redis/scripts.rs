@@ -1,46 +1,46 @@
-//! What stands in Redis besides apalis' own doing: room for nudges, and the removal of what apalis leaves behind.
+//! The Lua scripts beside apalis: they bound the number of waiting nudges, and remove keys that apalis leaves behind.
 
 use apalis_redis::Config;
 use redis::{AsyncCommands, AsyncIter, RedisError, Script, aio::ConnectionManager};
 
-use super::super::WAITING;
+use super::super::MAX_WAITING;
 use crate::model::JobId;
 
-/// Milliseconds that a push may take; one that comes later is counted late, which is far longer than anybody waits for it.
-const PUSH: u32 = 2_000;
-/// Milliseconds for which a job counts as waiting: so long is one late whose nudge got lost on the way.
-const WAITS: u32 = 10_000;
-/// Done tasks forgotten in one step, so that no step holds others up.
-const TRIMMED: usize = 500;
-/// Keys looked at in one step.
-const PAGE: usize = 500;
+/// Milliseconds for which a reservation counts; far longer than any caller waits for a push.
+const PUSH_MILLIS: u32 = 2_000;
+/// Milliseconds for which a pushed job counts as waiting. A job whose nudge is lost cannot be nudged for as long.
+const WAITING_MILLIS: u32 = 10_000;
+/// Done tasks removed by one script call, which blocks Redis.
+const TRIM_PAGE: usize = 500;
+/// Keys checked by one script call, which blocks Redis.
+const KEY_PAGE: usize = 500;
 
-/// What may be done about a nudge.
+/// The answer to a request to push a nudge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// Push it.
-    Push,
-    /// Its job waits already.
-    Waits,
-    /// As many wait as may.
-    Full,
+pub(super) enum Reservation {
+    /// The nudge may be pushed.
+    Granted,
+    /// A nudge of the same job waits already.
+    AlreadyWaiting,
+    /// [`MAX_WAITING`] nudges wait.
+    QueueFull,
 }
 
-/// The scripts, and the keys that they touch.
-pub(super) struct Keys {
+/// The scripts and the names of their keys.
+pub(super) struct QueueScripts {
     config: Config,
     waiting: String,
     pushing: String,
     reserve: Script,
     pushed: Script,
     trim: Script,
-    leave: Script,
-    leftovers: Script,
+    remove_worker: Script,
+    remove_orphans: Script,
 }
 
 type Result<T> = std::result::Result<T, RedisError>;
 
-impl Keys {
+impl QueueScripts {
     pub(super) fn new(config: Config) -> Self {
         Self {
             waiting: format!("{}:waiting", config.queue),
@@ -49,20 +49,20 @@ impl Keys {
             reserve: Script::new(include_str!("reserve.lua")),
             pushed: Script::new(include_str!("pushed.lua")),
             trim: Script::new(include_str!("trim.lua")),
-            leave: Script::new(include_str!("leave.lua")),
-            leftovers: Script::new(include_str!("leftovers.lua")),
+            remove_worker: Script::new(include_str!("remove_worker.lua")),
+            remove_orphans: Script::new(include_str!("remove_orphans.lua")),
         }
     }
 
-    /// Asks for room for a nudge under the name of this push.
+    /// Reserves one of the [`MAX_WAITING`] slots for a nudge, under the id of this push.
     pub(super) async fn reserve(
         &self,
         redis: &mut ConnectionManager,
         job: JobId,
         push: &str,
-    ) -> Result<Room> {
+    ) -> Result<Reservation> {
         let config = &self.config;
-        let room: i64 = self
+        let answer: i64 = self
             .reserve
             .key(config.scheduled_jobs_set())
             .key(config.active_jobs_list())
@@ -72,19 +72,19 @@ impl Keys {
             .key(&self.pushing)
             .arg(job.to_string())
             .arg(push)
-            .arg(WAITING)
-            .arg(PUSH)
+            .arg(MAX_WAITING)
+            .arg(PUSH_MILLIS)
             .invoke_async(redis)
             .await?;
-        Ok(match room {
-            0 => Room::Waits,
-            1 => Room::Push,
-            _ => Room::Full,
+        Ok(match answer {
+            0 => Reservation::AlreadyWaiting,
+            1 => Reservation::Granted,
+            _ => Reservation::QueueFull,
         })
     }
 
-    /// Notes that a nudge was pushed.
-    pub(super) async fn pushed(
+    /// Records that a nudge was pushed.
+    pub(super) async fn record_push(
         &self,
         redis: &mut ConnectionManager,
         job: JobId,
@@ -92,37 +92,45 @@ impl Keys {
     ) -> Result<()> {
         let mut script = self.pushed.key(&self.waiting);
         script.key(&self.pushing).arg(job.to_string()).arg(push);
-        script.arg(WAITS).invoke_async(redis).await
+        script.arg(WAITING_MILLIS).invoke_async(redis).await
     }
 
-    /// Notes that a nudge was taken: the next one about this job is news.
-    pub(super) async fn taken(&self, redis: &mut ConnectionManager, job: JobId) -> Result<()> {
+    /// Records that a worker received a nudge, so that its job may be nudged again.
+    pub(super) async fn record_receipt(
+        &self,
+        redis: &mut ConnectionManager,
+        job: JobId,
+    ) -> Result<()> {
         redis.zrem(&self.waiting, job.to_string()).await
     }
 
-    /// Forgets what is done.
+    /// Removes done tasks.
     pub(super) async fn trim(&self, redis: &mut ConnectionManager) -> Result<()> {
         let config = &self.config;
         loop {
-            let forgotten: usize = self
+            let removed: usize = self
                 .trim
                 .key(config.done_jobs_set())
                 .key(config.dead_jobs_set())
                 .key(config.job_data_hash())
                 .key(config.job_meta_hash())
-                .arg(TRIMMED)
+                .arg(TRIM_PAGE)
                 .invoke_async(redis)
                 .await?;
-            if forgotten < TRIMMED {
+            if removed < TRIM_PAGE {
                 return Ok(());
             }
         }
     }
 
-    /// Forgets a worker that ended.
-    pub(super) async fn leave(&self, redis: &mut ConnectionManager, worker: &str) -> Result<()> {
+    /// Removes an ended worker and the nudges that it had fetched.
+    pub(super) async fn remove_worker(
+        &self,
+        redis: &mut ConnectionManager,
+        worker: &str,
+    ) -> Result<()> {
         let config = &self.config;
-        let mut script = self.leave.key(config.workers_set());
+        let mut script = self.remove_worker.key(config.workers_set());
         script
             .key(format!("{}:{worker}", config.inflight_jobs_set()))
             .key(self.worker_metadata(worker))
@@ -133,8 +141,8 @@ impl Keys {
         script.invoke_async(redis).await
     }
 
-    /// When a worker last gave a sign of life, by its own clock; none if it is not known.
-    pub(super) async fn sign(
+    /// Returns the time of a worker's last heartbeat by its own clock; `None` if Redis does not know the worker.
+    pub(super) async fn last_heartbeat(
         &self,
         redis: &mut ConnectionManager,
         worker: &str,
@@ -146,33 +154,33 @@ impl Keys {
         format!("{}:metadata:{worker}", self.config.workers_set())
     }
 
-    /// Forgets what processes left behind that were killed; returns how many keys that were.
-    pub(super) async fn leftovers(&self, redis: &mut ConnectionManager) -> Result<usize> {
+    /// Removes the orphaned keys of killed processes; returns their number.
+    pub(super) async fn remove_orphans(&self, redis: &mut ConnectionManager) -> Result<usize> {
         let config = &self.config;
         let mut scanned = redis.clone();
         let pattern = format!("{}:*", config.queue);
         let options = redis::ScanOptions::default()
             .with_pattern(pattern)
-            .with_count(PAGE);
+            .with_count(KEY_PAGE);
         let mut keys: AsyncIter<'_, String> = scanned.scan_options(options).await?;
-        let (mut page, mut all) = (Vec::with_capacity(PAGE), 0);
+        let (mut page, mut removed) = (Vec::with_capacity(KEY_PAGE), 0);
         loop {
             let key = keys.next_item().await.transpose()?;
-            let last = key.is_none();
+            let is_last = key.is_none();
             page.extend(key);
-            if page.len() == PAGE || last && !page.is_empty() {
-                let mut script = self.leftovers.key(config.workers_set());
+            if page.len() == KEY_PAGE || is_last && !page.is_empty() {
+                let mut script = self.remove_orphans.key(config.workers_set());
                 script
                     .key(config.job_data_hash())
                     .key(&page)
                     .arg(format!("{}:metadata", config.workers_set()))
                     .arg(config.inflight_jobs_set())
                     .arg(config.job_meta_hash());
-                all += script.invoke_async::<usize>(redis).await?;
+                removed += script.invoke_async::<usize>(redis).await?;
                 page.clear();
             }
-            if last {
-                return Ok(all);
+            if is_last {
+                return Ok(removed);
             }
         }
     }

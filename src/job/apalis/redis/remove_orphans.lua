@@ -1,7 +1,7 @@
--- Of some keys of the queue, deletes those that belong to no worker and no task: what a killed process leaves behind.
--- KEYS: 1 workers, 2 data, then the keys to look at
--- ARGV: 1 begins the metadata of a worker, 2 begins an inflight set, 3 begins the metadata of a task
--- Returns: how many were deleted
+-- Deletes those of the given keys that belong to no worker and no task. A killed process leaves such keys behind.
+-- KEYS: 1 workers, 2 data, then the keys to check
+-- ARGV: 1 prefix of the metadata of a worker, 2 prefix of an inflight set, 3 prefix of the metadata of a task
+-- Returns: the number of deleted keys
 local deleted = 0
 local function after(key, prefix)
   if string.sub(key, 1, #prefix + 1) == prefix .. ':' then

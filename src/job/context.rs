@@ -1,0 +1,44 @@
+//! What the engine hands to the body of a job.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::{JobLimits, JobQueue};
+use crate::{
+    clock::Clock,
+    model::job::{JobPhase, JobProgress},
+    store::Store,
+};
+
+/// The surroundings of one run.
+pub struct JobContext<'a> {
+    /// All data.
+    pub store: &'a dyn Store,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// Arms and nudges other jobs.
+    pub jobs: &'a JobQueue,
+    /// The bounds of the run.
+    pub limits: &'a JobLimits,
+    /// The fencing token of the run: a write under an older token is refused.
+    pub token: i64,
+    /// Receives the progress of the run.
+    pub progress: &'a ProgressReporter,
+}
+
+/// The latest progress of a run. The next renewal of the lease stores it in the ledger.
+#[derive(Debug, Default)]
+pub struct ProgressReporter(Mutex<Option<JobProgress>>);
+
+impl ProgressReporter {
+    /// Replaces the progress: `done` of `total` rows, days or batches of a phase.
+    pub fn report(&self, phase: JobPhase, done: u64, total: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(JobProgress { phase, done, total });
+    }
+
+    /// Returns the latest progress, if any was reported.
+    #[must_use]
+    pub fn latest(&self) -> Option<JobProgress> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,100 @@
+//! Decides what the ledger records about a run that has ended. Reads and writes nothing.
+
+use std::any::Any;
+
+use super::backoff::delay;
+use crate::{
+    job::{JobLimits, RunEnd, RunError},
+    model::{Instant, Job, RunOutcome},
+    store::StoreError,
+};
+
+/// Returns the outcome of a run of `job` that ended at `now`.
+pub(super) fn outcome(
+    job: &Job,
+    ended: Result<RunEnd, RunError>,
+    limits: &JobLimits,
+    now: Instant,
+) -> RunOutcome {
+    match ended {
+        Ok(end) => outcome_of_end(job, end, limits),
+        Err(error) => outcome_of_error(job, &error, limits, now),
+    }
+}
+
+fn outcome_of_end(job: &Job, end: RunEnd, limits: &JobLimits) -> RunOutcome {
+    match end {
+        RunEnd::Completed => RunOutcome::Completed,
+        RunEnd::MoreRequested => RunOutcome::MoreRequested,
+        RunEnd::Cancelled => RunOutcome::Cancelled,
+        RunEnd::Abandoned if job.crashes >= limits.crashes => RunOutcome::Dead {
+            error: format!("its worker was lost {} times without progress", job.crashes),
+            of_error: false,
+        },
+        RunEnd::Abandoned => RunOutcome::Dead {
+            error: job
+                .last_error
+                .clone()
+                .unwrap_or_else(|| "its batch had been given up".into()),
+            of_error: true,
+        },
+    }
+}
+
+fn outcome_of_error(job: &Job, error: &RunError, limits: &JobLimits, now: Instant) -> RunOutcome {
+    let later = |failures| now + delay(limits.backoff, failures, backoff_seed(job));
+    let dead = || RunOutcome::Dead {
+        error: with_causes(error),
+        of_error: true,
+    };
+    match error {
+        RunError::Superseded => RunOutcome::Cancelled,
+        RunError::Store(StoreError::Unavailable { .. }) | RunError::Sort(_) => RunOutcome::Delay {
+            reason: with_causes(error),
+            run_at: later(0),
+        },
+        // Another attempt would read the same.
+        RunError::Store(
+            StoreError::Corrupt { .. } | StoreError::Missing { .. } | StoreError::Setup(_),
+        ) => dead(),
+        RunError::Store(StoreError::Failed { .. }) | RunError::Inconsistent(_)
+            if job.attempt + 1 >= limits.attempts =>
+        {
+            dead()
+        }
+        RunError::Store(StoreError::Failed { .. }) | RunError::Inconsistent(_) => {
+            RunOutcome::Retry {
+                error: with_causes(error),
+                run_at: later(job.attempt),
+            }
+        }
+    }
+}
+
+/// Converts the panic of a body to an error of its run.
+pub(super) fn panic_error(panic: &(dyn Any + Send)) -> RunError {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    RunError::Inconsistent(format!(
+        "the run panicked: {}",
+        text.unwrap_or("no message")
+    ))
+}
+
+/// Equal for equal runs, so that a replayed test waits the same; different for the runs of different jobs.
+fn backoff_seed(job: &Job) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(job.id.to_string().as_bytes(), job.token.cast_unsigned())
+}
+
+/// An error with its causes, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
