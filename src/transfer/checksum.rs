@@ -1,9 +1,10 @@
-//! Checksums of parts, as the tus protocol has them.
+//! The checksum extension of the tus protocol: parses a checksum, and compares it with a chunk.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// What the bytes of one request have to come to.
+/// The expected digest of the bytes of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checksum {
     algorithm: Algorithm,
@@ -16,39 +17,41 @@ enum Algorithm {
     Sha256,
 }
 
-/// A text that is no checksum.
+/// The text is not a checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a checksum is one of {} and, after a space, the digest in Base64",
     Checksum::ALGORITHMS
 )]
-pub struct NoChecksum;
+pub struct InvalidChecksum;
 
 impl Checksum {
-    /// The algorithms there are, by comma.
+    /// The supported algorithms, separated by commas.
     pub const ALGORITHMS: &'static str = "sha1,sha256";
 
-    /// Whether these bytes come to it.
+    /// Returns whether `bytes` have this digest.
     #[must_use]
-    pub fn is_of(&self, bytes: &[u8]) -> bool {
+    pub fn matches(&self, bytes: &[u8]) -> bool {
         match self.algorithm {
-            Algorithm::Sha1 => self.digest == sha1_smol::Sha1::from(bytes).digest().bytes(),
+            Algorithm::Sha1 => self.digest == Sha1::digest(bytes)[..],
             Algorithm::Sha256 => self.digest == Sha256::digest(bytes)[..],
         }
     }
 }
 
 impl std::str::FromStr for Checksum {
-    type Err = NoChecksum;
+    type Err = InvalidChecksum;
 
-    fn from_str(text: &str) -> Result<Self, NoChecksum> {
-        let (name, digest) = text.trim().split_once(' ').ok_or(NoChecksum)?;
+    fn from_str(text: &str) -> Result<Self, InvalidChecksum> {
+        let (name, digest) = text.trim().split_once(' ').ok_or(InvalidChecksum)?;
         let algorithm = match name {
             "sha1" => Algorithm::Sha1,
             "sha256" => Algorithm::Sha256,
-            _ => return Err(NoChecksum),
+            _ => return Err(InvalidChecksum),
         };
-        let digest = STANDARD.decode(digest.trim()).map_err(|_| NoChecksum)?;
+        let digest = STANDARD
+            .decode(digest.trim())
+            .map_err(|_| InvalidChecksum)?;
         Ok(Self { algorithm, digest })
     }
 }
@@ -58,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_algorithms_tell_bytes_apart() {
+    fn both_algorithms_detect_changed_bytes() {
         // Of `hello world`, by sha1sum and sha256sum.
         for text in [
             "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=",
@@ -66,7 +69,7 @@ mod tests {
         ] {
             let checksum: Checksum = text.parse().expect("a checksum");
             assert!(
-                checksum.is_of(b"hello world") && !checksum.is_of(b"hello"),
+                checksum.matches(b"hello world") && !checksum.matches(b"hello"),
                 "{text}"
             );
         }
@@ -77,7 +80,7 @@ mod tests {
             "sha1 ?",
             "sha1Kq5s",
         ] {
-            assert_eq!(text.parse::<Checksum>(), Err(NoChecksum), "{text}");
+            assert_eq!(text.parse::<Checksum>(), Err(InvalidChecksum), "{text}");
         }
     }
 }

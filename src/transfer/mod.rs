@@ -16,7 +16,7 @@ use crate::{
     store::{Appended, Begun, Part, Room, Store, StoreError},
 };
 
-pub use checksum::{Checksum, NoChecksum};
+pub use checksum::{Checksum, InvalidChecksum};
 pub use error::TransferError;
 
 /// Bytes of one part: few enough to hold, enough to be worth an fsync.
@@ -281,7 +281,7 @@ impl Transfers {
             }
             waiting.extend_from_slice(&chunk);
         }
-        if !checksum.is_of(&waiting) {
+        if !checksum.matches(&waiting) {
             return Err(TransferError::WrongChecksum);
         }
         while !waiting.is_empty() {

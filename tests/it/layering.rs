@@ -40,12 +40,14 @@ const RIM: [(&str, &[&str]); 2] = [
 ];
 
 /// A crate and the places that may name it, by the beginning of their path.
-const CRATES: [(&str, &[&str]); 32] = [
+const CRATES: [(&str, &[&str]); 34] = [
     // `app` holds the running server.
     ("actix_web", &["http/", "app.rs"]),
     ("actix_multipart", &["http/"]),
     ("subtle", &["http/"]),
-    ("sha1_smol", &["transfer/"]),
+    ("sha1", &["transfer/"]),
+    ("httpdate", &["http/"]),
+    ("rustls", &["cli/"]),
     // One reads checksums, the other metadata.
     ("base64", &["transfer/", "http/"]),
     ("csv_async", &["parse/"]),

@@ -159,16 +159,10 @@ async fn a_refused_file_is_named_with_the_detail_and_its_rows() {
 }
 
 #[tokio::test]
-async fn addresses_that_can_not_be_used_are_refused_with_a_reason() {
+async fn server_address_without_scheme_is_refused() {
     let csv = file("");
-    for (url, reason) in [
-        ("https://x", "this build speaks http only"),
-        ("x:3000", "http://host:port"),
-    ] {
-        let why = import(&options(url, csv.path()), config()).await;
-        assert!(
-            matches!(&why, Err(ImportError::Refused(w)) if w.contains(reason)),
-            "{why:?}"
-        );
-    }
+    let result = import(&options("x:3000", csv.path()), config()).await;
+    let refused =
+        matches!(&result, Err(ImportError::Refused(why)) if why.contains("http://host:port"));
+    assert!(refused, "{result:?}");
 }

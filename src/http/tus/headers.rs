@@ -119,9 +119,9 @@ fn bad(why: String) -> Problem {
     Problem::new(Code::BadUpload, why)
 }
 
-/// An instant as headers carry it (RFC 9110, 5.6.7).
+/// Formats an instant for a header (RFC 9110, section 5.6.7).
 pub(super) fn http_date(at: Instant) -> String {
-    at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    httpdate::fmt_http_date(at.into())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::{StreamExt, stream};
 use reqwest::{Body, Method};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::helpers::app::{Answer, TestApp};
@@ -218,7 +219,7 @@ async fn bytes_that_do_not_come_to_their_checksum_are_not_kept() {
     let csv = rows(30);
     let at = create(&app, csv.len(), &[]).await;
     let (first, second) = csv.split_at(500);
-    let sha1 = |text: &str| STANDARD.encode(sha1_smol::Sha1::from(text).digest().bytes());
+    let sha1 = |text: &str| STANDARD.encode(Sha1::digest(text));
     let sha256 = |text: &str| STANDARD.encode(Sha256::digest(text));
     let send = async |start: usize, text: &str, checksum: String| {
         let start = start.to_string();
