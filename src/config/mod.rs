@@ -1,5 +1,5 @@
-//! The settings: read once at start from `.env` and the environment, typed, with all faults at once.
-//! Secrets show in no text that comes from here.
+//! Reads the settings at start, from `.env` and the environment, into one typed value. Reports all faults at once, and
+//! shows no secret in any text.
 
 mod read;
 mod table;
@@ -16,24 +16,24 @@ use std::{
 use chrono_tz::Tz;
 use ipnet::IpNet;
 
-pub use table::{SETTINGS, Setting};
+pub use table::{SETTING_GROUPS, Setting, SettingGroup};
 
 use read::Reader;
 
-/// Everything that can be set.
+/// All settings. `docs/configuration.md` describes each.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `HOST`: the address to listen on.
     pub host: IpAddr,
-    /// `PORT`: the port to listen on; 0 = any free one.
+    /// `PORT`: the port to listen on; 0 is any free port.
     pub port: u16,
-    /// `DATA_DIR`: where everything is kept; beside MongoDB only what is sorted on the way.
+    /// `DATA_DIR`: the directory of the embedded store; with MongoDB only scratch space.
     pub data_dir: PathBuf,
-    /// `MONGO_URI`: the store that many processes share; none = the embedded one in `data_dir`.
+    /// `MONGO_URI`: the MongoDB store; `None` is the embedded store.
     pub mongo_uri: Option<Secret>,
-    /// `REDIS_URL`: the queue that many processes share; none = nudges stay within the process.
+    /// `REDIS_URL`: the shared queue and upload limit; `None` is in process.
     pub redis_url: Option<Secret>,
-    /// `ADMIN_TOKEN`: what `/admin` asks for; none = `/admin` is closed.
+    /// `ADMIN_TOKEN`: the bearer token of the admin routes; `None` closes them.
     pub admin_token: Option<Secret>,
     /// `LOG_LEVEL`: a level, or levels by module.
     pub log_level: String,
@@ -41,21 +41,21 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `CLEANUP_INTERVAL_SECONDS`.
     pub cleanup_interval: Duration,
-    /// `CLEANUP_TTL_SECONDS`: how long an unprocessed batch is kept; none = for ever.
+    /// `CLEANUP_TTL_SECONDS`: the age at which an unprocessed batch is deleted; `None` is never.
     pub cleanup_ttl: Option<Duration>,
-    /// `REPROCESS_CRON`: its text; whoever builds the schedule checks it.
+    /// `REPROCESS_CRON`: the text, which `app` parses.
     pub reprocess_cron: String,
     /// `REPROCESS_BUDGET_SECONDS`.
     pub reprocess_budget: Duration,
-    /// `TIME_ZONE`: where days begin.
+    /// `TIME_ZONE`: the zone whose midnights separate days.
     pub time_zone: Tz,
-    /// `UPLOAD_LIMIT`: uploads per window and client; 0 = off.
+    /// `UPLOAD_LIMIT`: uploads per window and client; 0 is no limit.
     pub upload_limit: u32,
     /// `UPLOAD_WINDOW_SECONDS`.
     pub upload_window: Duration,
-    /// `TRUSTED_PROXIES`: networks whose `X-Forwarded-For` is believed.
+    /// `TRUSTED_PROXIES`: the networks whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// `WORKER_CONCURRENCY`: jobs run at once.
+    /// `WORKER_CONCURRENCY`: jobs that the process runs at once.
     pub worker_concurrency: usize,
     /// `JOB_MAX_ATTEMPTS`.
     pub job_max_attempts: u32,
@@ -73,7 +73,7 @@ pub struct Config {
     pub limits: FileLimits,
 }
 
-/// What a file has to keep to.
+/// The limits of an uploaded file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileLimits {
     /// `BODY_LIMIT_BYTES`.
@@ -92,20 +92,20 @@ pub struct FileLimits {
     pub user_id_bytes: usize,
     /// `EVENT_ID_LIMIT_BYTES`.
     pub event_id_bytes: usize,
-    /// `REJECTION_LIMIT`: rejected rows kept per batch.
+    /// `REJECTION_LIMIT`: rejected rows stored per batch.
     pub rejections: u64,
-    /// `EVENT_TYPES_LIMIT`: different event types per file.
+    /// `EVENT_TYPES_LIMIT`: distinct event types per file.
     pub event_types: usize,
-    /// `DAYS_LIMIT`: different days per file.
+    /// `DAYS_LIMIT`: distinct days per file.
     pub days: usize,
 }
 
-/// A text that is never shown.
+/// A text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself.
+    /// Returns the text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -118,16 +118,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One object a line, for machines.
+    /// One JSON object a line, for machines.
     Json,
 }
 
-/// Everything that is wrong with the settings.
+/// All faults of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFaults(pub Vec<String>);
 
@@ -141,10 +141,10 @@ impl fmt::Display for ConfigFaults {
 impl std::error::Error for ConfigFaults {}
 
 impl Config {
-    /// Reads `.env` of the working directory, if there is one, then the environment, which wins.
+    /// Reads the environment, and for variables that are not set `.env` of the working directory.
     ///
     /// # Errors
-    /// Every setting that can't be used.
+    /// [`ConfigFaults`] names every setting that can't be used.
     pub fn load() -> Result<Self, ConfigFaults> {
         let file = read::env_file(".env".as_ref())?;
         Self::from_lookup(|key| {
@@ -154,10 +154,10 @@ impl Config {
         })
     }
 
-    /// Reads every setting by its key; one that is missing or blank has its default.
+    /// Reads every setting by its key. A missing or blank value is the default.
     ///
     /// # Errors
-    /// Every setting that can't be used.
+    /// [`ConfigFaults`] names every setting that can't be used.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigFaults> {
         let mut read = Reader::new(&lookup);
         let config = Self {
@@ -195,7 +195,7 @@ impl Config {
         read.finish(config)
     }
 
-    /// Where to listen.
+    /// Returns the address to listen on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.host, self.port)
@@ -204,13 +204,13 @@ impl Config {
 
 impl FileLimits {
     fn read(read: &mut Reader<'_>) -> Self {
-        /// Most that one row may take; rows are held in memory while they are read.
-        const ROW: usize = 64 * 1024 * 1024;
+        /// Highest limit of a row, which is held in memory while it is read.
+        const MAX_ROW_BYTES: usize = 64 * 1024 * 1024;
         Self {
             body_bytes: read.number("BODY_LIMIT_BYTES", 1, 1 << 50),
-            record_bytes: read.number("RECORD_LIMIT_BYTES", 1, ROW),
+            record_bytes: read.number("RECORD_LIMIT_BYTES", 1, MAX_ROW_BYTES),
             record_lines: read.number("RECORD_LIMIT_LINES", 1, 10_000_000),
-            cell_bytes: read.number("CELL_LIMIT_BYTES", 1, ROW),
+            cell_bytes: read.number("CELL_LIMIT_BYTES", 1, MAX_ROW_BYTES),
             columns: read.number("COLUMN_LIMIT", 3, 10_000),
             event_type_bytes: read.number("EVENT_TYPE_LIMIT_BYTES", 1, 4_096),
             user_id_bytes: read.number("USER_ID_LIMIT_BYTES", 1, 65_536),

@@ -1,4 +1,4 @@
-//! Turns the text of a setting into its type, and notes what can't be.
+//! Parses the text of each setting, and collects the faults.
 
 use std::{
     collections::HashMap,
@@ -14,15 +14,15 @@ use std::{
 use chrono_tz::Tz;
 use ipnet::IpNet;
 
-use super::{ConfigFaults, LogFormat, SETTINGS, Secret};
+use super::{ConfigFaults, LogFormat, Secret, Setting, table::settings};
 
-/// Longest duration: ten years.
-const LONGEST: u64 = 10 * 366 * 86_400;
+/// Longest duration in seconds: ten years.
+const LONGEST_SECONDS: u64 = 10 * 366 * 86_400;
 /// Characters of a wrong value that a fault shows.
-const SHOWN: usize = 100;
+const SHOWN_CHARS: usize = 100;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Reads settings one by one.
+/// Reads settings one by one. A faulty setting has its default until `finish` reports the fault.
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     faults: Vec<String>,
@@ -51,36 +51,28 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn text(&self, key: &str) -> String {
-        let default = SETTINGS.iter().find(|setting| setting.key == key);
-        self.set(key).unwrap_or_else(|| {
-            default
-                .expect("a test reads every key of the table")
-                .default
-                .to_owned()
-        })
+        self.set(key)
+            .unwrap_or_else(|| table_entry(key).default.to_owned())
     }
 
-    /// A text that shows nowhere; none if it is not set.
+    /// Reads a secret; `None` if it is not set.
     pub(super) fn secret(&self, key: &str) -> Option<Secret> {
         Some(self.text(key))
             .filter(|text| !text.is_empty())
             .map(Secret)
     }
 
-    /// Notes what is wrong with settings that stand each for itself.
-    pub(super) fn fault(&mut self, what: &str) {
-        self.faults.push(what.into());
+    /// Adds a fault of a combination of settings.
+    pub(super) fn fault(&mut self, fault: &str) {
+        self.faults.push(fault.into());
     }
 
     fn parsed<T>(&mut self, key: &str, accepted: &str, parse: impl Fn(&str) -> Option<T>) -> T {
         let text = self.text(key);
         parse(&text).unwrap_or_else(|| {
-            let shown: String = text.chars().take(SHOWN).collect();
+            let shown: String = text.chars().take(SHOWN_CHARS).collect();
             self.faults.push(format!("{key}={shown} is not {accepted}"));
-            let setting = SETTINGS.iter().find(|setting| setting.key == key);
-            setting
-                .and_then(|setting| parse(setting.default))
-                .expect("a test parses every default")
+            parse(table_entry(key).default).expect("a test parses every default")
         })
     }
 
@@ -95,10 +87,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn seconds(&mut self, key: &str, min: u64) -> Duration {
-        let accepted = format!("a whole number of seconds from {min} to {LONGEST}");
+        let accepted = format!("a whole number of seconds from {min} to {LONGEST_SECONDS}");
         self.parsed(key, &accepted, |text| {
             let seconds = text.parse().ok()?;
-            (min..=LONGEST)
+            (min..=LONGEST_SECONDS)
                 .contains(&seconds)
                 .then(|| Duration::from_secs(seconds))
         })
@@ -157,7 +149,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The settings of a `.env` file; none if there is no such file.
+fn table_entry(key: &str) -> &'static Setting {
+    settings()
+        .find(|setting| setting.key == key)
+        .expect("a test reads every key of the table")
+}
+
+/// Returns the settings of a `.env` file; none if there is no such file.
 pub(super) fn env_file(path: &Path) -> Result<HashMap<String, String>, ConfigFaults> {
     let name = path.display();
     let text = match fs::read(path) {
@@ -168,12 +166,12 @@ pub(super) fn env_file(path: &Path) -> Result<HashMap<String, String>, ConfigFau
     dotenvy::from_read_iter(text.as_slice())
         .collect::<Result<_, _>>()
         .map_err(|why| {
-            // What it can't read may be a secret, so only its place is named.
-            let place = match &why {
+            // The line may hold a secret, so only its number is shown.
+            let line = match &why {
                 dotenvy::Error::LineParse(rest, _) => line_of(&text, rest.trim_end()),
                 _ => None,
             };
-            let place = place.map_or(String::new(), |line| format!(" at line {line}"));
+            let place = line.map_or(String::new(), |line| format!(" at line {line}"));
             let fault = format!(
                 "{name} can't be read{place}: write KEY=value, with quotes around values that hold spaces"
             );

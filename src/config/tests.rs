@@ -12,7 +12,7 @@ fn faults(settings: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn nothing_set_is_the_documented_start() {
+fn defaults_are_the_documented_ones() {
     let config = with(&[]).expect("defaults");
     assert_eq!(config.address().to_string(), "127.0.0.1:3000");
     assert_eq!(config.data_dir, PathBuf::from("./data"));
@@ -28,7 +28,7 @@ fn nothing_set_is_the_documented_start() {
 }
 
 #[test]
-fn every_setting_of_the_table_is_read_and_no_other() {
+fn exactly_the_settings_of_the_table_are_read() {
     let read = std::cell::RefCell::new(Vec::new());
     let config = Config::from_lookup(|key| {
         read.borrow_mut().push(key.to_owned());
@@ -37,13 +37,13 @@ fn every_setting_of_the_table_is_read_and_no_other() {
     assert!(config.is_ok());
     let mut read = read.into_inner();
     read.sort();
-    let mut known: Vec<_> = SETTINGS.iter().map(|s| s.key.to_owned()).collect();
+    let mut known: Vec<_> = table::settings().map(|s| s.key.to_owned()).collect();
     known.sort();
     assert_eq!(read, known);
 }
 
 #[test]
-fn all_faults_are_named_at_once_with_key_value_and_what_is_accepted() {
+fn all_faults_are_reported_at_once() {
     let faults = faults(&[
         ("HOST", "here"),
         ("PORT", "70000"),
@@ -68,7 +68,7 @@ fn all_faults_are_named_at_once_with_key_value_and_what_is_accepted() {
 }
 
 #[test]
-fn redis_needs_mongodb_and_neither_shows_its_password() {
+fn redis_needs_mongodb_and_passwords_are_hidden() {
     let (mongo, redis) = (
         ("MONGO_URI", "mongodb://me:hunter2@db/tallymill"),
         ("REDIS_URL", "redis://:hunter2@cache"),
@@ -107,7 +107,7 @@ fn trusted_proxies_are_addresses_and_networks() {
 }
 
 #[test]
-fn the_admin_token_shows_nowhere() {
+fn the_admin_token_is_hidden() {
     let config = with(&[("ADMIN_TOKEN", "hunter2")]).expect("fine");
     assert!(!format!("{config:#?}").contains("hunter2"));
     assert_eq!(
@@ -119,7 +119,7 @@ fn the_admin_token_shows_nowhere() {
 }
 
 #[test]
-fn zero_keeps_batches_for_ever_and_levels_go_by_module() {
+fn zero_ttl_is_never_and_levels_may_name_modules() {
     let config = with(&[
         ("CLEANUP_TTL_SECONDS", "0"),
         ("LOG_LEVEL", "warn,tallymill::job=debug"),
@@ -137,15 +137,65 @@ fn the_example_file_lists_every_setting() {
         "# Settings of tallymill. Copy this file to .env and take the # off the lines to change.\n\
          # The environment wins over .env. A wrong value stops the start and is named.\n",
     );
-    for Setting { key, default, doc } in SETTINGS {
-        let quote = if default.contains(' ') { "\"" } else { "" };
-        expected += &format!("\n# {doc}\n# {key}={quote}{default}{quote}\n");
+    for SettingGroup { title, settings } in SETTING_GROUPS {
+        expected += &format!("\n## {title}\n");
+        for Setting {
+            key,
+            default,
+            unit: _,
+            doc,
+        } in settings
+        {
+            let quote = if default.contains(' ') { "\"" } else { "" };
+            expected += &format!("\n# {doc}\n# {key}={quote}{default}{quote}\n");
+        }
     }
-    assert_eq!(include_str!("../../.env.example"), expected);
+    is_generated(".env.example", &expected);
 }
 
 #[test]
-fn an_env_file_is_read_and_a_broken_line_is_named_without_its_value() {
+fn the_configuration_page_lists_every_setting() {
+    let mut expected = String::from(
+        "# Configuration\n\n\
+         Settings are environment variables, or lines of `.env` in the working directory; the environment wins.\n\
+         A wrong value stops the start, and the error names every fault.\n\
+         This page and `.env.example` are generated from `src/config/table.rs`\n\
+         (`TALLYMILL_SNAPSHOT=write cargo test --lib config::`).\n",
+    );
+    for SettingGroup { title, settings } in SETTING_GROUPS {
+        expected +=
+            &format!("\n## {title}\n\n| setting | default | unit | meaning |\n|---|---|---|---|\n");
+        for Setting {
+            key,
+            default,
+            unit,
+            doc,
+        } in settings
+        {
+            let default = if default.is_empty() {
+                "none".into()
+            } else {
+                format!("`{default}`")
+            };
+            expected += &format!("| `{key}` | {default} | {unit} | {doc} |\n");
+        }
+    }
+    is_generated("docs/configuration.md", &expected);
+}
+
+/// Compares a generated file with its content; with `TALLYMILL_SNAPSHOT=write` replaces it first.
+fn is_generated(path: &str, expected: &str) {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let mode = std::env::vars().find(|(key, _)| key == "TALLYMILL_SNAPSHOT");
+    if mode.is_some_and(|(_, mode)| mode == "write") {
+        std::fs::write(&file, expected).expect("writes");
+    }
+    let found = std::fs::read_to_string(&file).expect("a generated file");
+    assert_eq!(found, expected, "{path}");
+}
+
+#[test]
+fn a_broken_line_of_an_env_file_is_named_without_its_value() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join(".env");
     assert_eq!(read::env_file(&path), Ok(HashMap::new()));
