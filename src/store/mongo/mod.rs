@@ -1,6 +1,6 @@
 //! The store that many processes share: MongoDB, from one server to a sharded cluster.
 //! Every verb is one document changed by compare-and-set, or an order of writes that may be cut anywhere and repeated:
-//! no multi-document transaction, no server-side code. `deploy/mongodb.md` has the shard keys.
+//! no multi-document transaction, no server-side code. `docs/deploy/mongodb.md` has the shard keys.
 
 mod batches;
 mod change;
