@@ -1,6 +1,6 @@
 //! What is wrong with a whole file or with the options: each says what, why, and what to do.
 
-use super::field::Required;
+use super::value::field::Required;
 
 /// Labels named in a text, and the characters of each.
 const LABELS_SHOWN: usize = 20;

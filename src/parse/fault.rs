@@ -1,12 +1,16 @@
 //! What is wrong with a row, in words: each fault says where, what, and what to do about it.
 
 use super::{
-    cells::Row,
-    field::{Required, ValueFault},
-    frame::{Bad, Damage},
+    csv::{
+        cells::Row,
+        frame::{Bad, Damage},
+        scan::Cause,
+    },
     header::Header,
-    scan::Cause,
-    timestamp::{Numeric, Order, TimeFault, Timestamps},
+    value::{
+        field::{Required, ValueFault},
+        timestamp::{Numeric, Order, TimeFault, Timestamps},
+    },
 };
 use crate::model::{
     mended::MARK,
@@ -110,7 +114,7 @@ const TOTALS: [&str; 7] = [
 
 /// Whether a row that is no event sums up the others, as reports end.
 pub(super) fn is_totals(row: Row<'_>) -> bool {
-    let first = row.iter().map(super::field::trim).find(|c| !c.is_empty());
+    let first = row.iter().map(super::value::field::trim).find(|c| !c.is_empty());
     let Some(text) = first.and_then(|cell| std::str::from_utf8(cell).ok()) else {
         return false;
     };
@@ -184,7 +188,7 @@ pub(super) fn value(
 ) -> Fault {
     match found {
         ValueFault::Missing => {
-            let says = if super::field::trim(cell).is_empty() {
+            let says = if super::value::field::trim(cell).is_empty() {
                 "is empty"
             } else {
                 "holds what stands for no value"
@@ -194,7 +198,7 @@ pub(super) fn value(
         ValueFault::TooLong => {
             let says = format!(
                 "has {} bytes, the limit is {limit}",
-                super::field::trim(cell).len()
+                super::value::field::trim(cell).len()
             );
             let hint = format!(
                 "shorten the value, check that the column is the one meant, or raise {setting}"

@@ -2,35 +2,27 @@
 //! Reads once, front to back, at flat memory; never stops at a bad row, only at a bad file.
 //! Every record is accounted for: received = inserted + failed + blank. No IO, no clock.
 
-mod cells;
-mod detect;
-mod dialect;
+mod csv;
 mod error;
 mod fault;
-mod field;
-mod format;
-mod frame;
 mod header;
-mod kept;
-mod nearest;
-mod propose;
-mod reading;
+mod rejected_cells;
 mod row;
-mod scan;
-mod timestamp;
-mod zone;
+mod value;
 
 use chrono_tz::Tz;
 
-pub use dialect::{Dialect, Escape, Wish};
+pub use csv::dialect::{Dialect, Escape, Wish};
 pub use error::{ParseError, ParseOptionError};
-pub use field::Required;
 pub use header::{Header, fold};
+pub use value::field::Required;
 
 use self::{
-    format::Format,
-    reading::{Reading, Setup},
-    timestamp::Timestamps,
+    csv::{
+        detect,
+        reader::{Reading, Setup},
+    },
+    value::{format::Format, timestamp::Timestamps},
 };
 use crate::model::{event::EventBlock, receipt::FormatProposal, rejection::Rejection};
 

@@ -5,15 +5,19 @@ use std::collections::VecDeque;
 
 use super::{
     Limits, Parsed,
-    cells::Row,
-    dialect::Dialect,
+    csv::{
+        cells::Row,
+        dialect::Dialect,
+        frame::{Bad, Kind, Meta},
+    },
     fault,
-    field::{self, Required},
-    frame::{Bad, Kind, Meta},
     header::{self, Header},
-    kept::{EXTRA_CELLS, keep, split},
-    propose::Unread,
-    timestamp::Timestamps,
+    rejected_cells::{EXTRA_CELLS, keep, split},
+    value::{
+        field::{self, Required},
+        format_proposal::Unread,
+        timestamp::Timestamps,
+    },
 };
 use crate::model::{
     event::{EventBlock, TextColumn},

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Limits;
-pub(super) use crate::model::event::{null_is_empty, trim};
+use crate::parse::Limits;
+pub(crate) use crate::model::event::{null_is_empty, trim};
 
 /// A column with a meaning of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,12 +58,12 @@ impl Required {
     }
 
     /// Every label that is accepted, the first found wins.
-    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name()).chain(self.aliases().iter().copied())
     }
 
     /// The setting that moves the limit of its values.
-    pub(super) fn setting(self) -> &'static str {
+    pub(crate) fn setting(self) -> &'static str {
         match self {
             Self::EventType => "EVENT_TYPE_LIMIT_BYTES",
             Self::Timestamp => "CELL_LIMIT_BYTES",
@@ -79,7 +79,7 @@ impl Required {
     }
 
     /// The longest value; a timestamp is bounded by its forms.
-    pub(super) fn limit(self, limits: &Limits) -> usize {
+    pub(crate) fn limit(self, limits: &Limits) -> usize {
         match self {
             Self::EventType => limits.event_type_bytes,
             Self::UserId => limits.user_id_bytes,
@@ -97,7 +97,7 @@ impl fmt::Display for Required {
 
 /// What is wrong with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ValueFault {
+pub(crate) enum ValueFault {
     /// Nothing but white space, or what databases write for nothing.
     Missing,
     /// Over its limit.
@@ -106,7 +106,7 @@ pub(super) enum ValueFault {
 
 /// The value of a cell that must have one.
 #[inline]
-pub(super) fn value(cell: &[u8], limit: usize) -> Result<&[u8], ValueFault> {
+pub(crate) fn value(cell: &[u8], limit: usize) -> Result<&[u8], ValueFault> {
     let value = null_is_empty(trim(cell));
     match value.len() {
         0 => Err(ValueFault::Missing),

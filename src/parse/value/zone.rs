@@ -12,14 +12,14 @@ const HOUR: i64 = 3600;
 
 /// A time zone that remembers the offset it gave last; files are mostly in order of time.
 #[derive(Debug)]
-pub(super) struct Zone {
+pub(crate) struct Zone {
     tz: Tz,
     recent: Cell<Option<(i64, i64)>>,
 }
 
 impl Zone {
     /// The zone of that name.
-    pub(super) fn new(tz: Tz) -> Self {
+    pub(crate) fn new(tz: Tz) -> Self {
         Self {
             tz,
             recent: Cell::new(None),
@@ -27,13 +27,13 @@ impl Zone {
     }
 
     /// Its name.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.tz.name()
     }
 
     /// The instant of a wall time, both in microseconds; the earlier of two.
     #[inline]
-    pub(super) fn instant(&self, local: i64) -> Result<i64, TimeFault> {
+    pub(crate) fn instant(&self, local: i64) -> Result<i64, TimeFault> {
         if self.tz == Tz::UTC {
             return Ok(local);
         }

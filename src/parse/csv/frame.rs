@@ -8,7 +8,7 @@ use super::scan::{Cause, Rules, Scan, Step};
 use crate::model::rejection::Rejection;
 
 /// Text taken in at a time and handed on at a time: fits the processor's caches with its copies.
-pub(super) const BLOCK_BYTES: usize = 128 * 1024;
+pub(crate) const BLOCK_BYTES: usize = 128 * 1024;
 
 /// Bad records handed on at a time, since each may keep some text.
 const BLOCK_BAD: usize = 256;
@@ -20,7 +20,7 @@ const REPEATED_TIMES: u64 = 4;
 
 /// What became of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// In the block's text.
     Clean,
     /// In the block's text, with text after a closing quote.
@@ -31,20 +31,20 @@ pub(super) enum Kind {
 
 /// One record of a block.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Meta {
+pub(crate) struct Meta {
     /// Physical line it starts on.
-    pub(super) line: u32,
+    pub(crate) line: u32,
     /// Bytes of the text before it.
-    pub(super) byte: u64,
+    pub(crate) byte: u64,
     /// What became of it.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     /// Whether it ends in CR LF, so that its last cell ends in a CR that is not its own.
-    pub(super) crlf: bool,
+    pub(crate) crlf: bool,
 }
 
 /// What is wrong with a record that cannot be handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Damage {
+pub(crate) enum Damage {
     /// Its line is over the byte limit.
     TooLong,
     /// A quote is not closed.
@@ -53,41 +53,41 @@ pub(super) enum Damage {
 
 /// A record that cannot be handed on.
 #[derive(Debug, Clone)]
-pub(super) struct Bad {
+pub(crate) struct Bad {
     /// Physical line it starts on.
-    pub(super) line: u32,
+    pub(crate) line: u32,
     /// Bytes of the text before it.
-    pub(super) byte: u64,
+    pub(crate) byte: u64,
     /// The last physical line that went with it.
-    pub(super) last_line: u32,
+    pub(crate) last_line: u32,
     /// What is wrong.
-    pub(super) damage: Damage,
+    pub(crate) damage: Damage,
     /// Its first line without the line end, cut at the bytes a rejection keeps.
-    pub(super) text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// Whether `text` was cut.
-    pub(super) clipped: bool,
+    pub(crate) clipped: bool,
 }
 
 /// Whole records, end to end, each with a line end.
 #[derive(Debug, Default)]
-pub(super) struct Block {
+pub(crate) struct Block {
     /// The records' text.
-    pub(super) text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// One entry a record, bad ones included, in file order.
-    pub(super) metas: Vec<Meta>,
+    pub(crate) metas: Vec<Meta>,
     /// The bad ones, in file order.
-    pub(super) bad: Vec<Bad>,
+    pub(crate) bad: Vec<Bad>,
 }
 
 /// Line ends and blank lines met so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Lines without any text.
-    pub(super) blank: u64,
+    pub(crate) blank: u64,
     /// Records and blank lines that end in LF alone.
-    pub(super) lf: u64,
+    pub(crate) lf: u64,
     /// Records and blank lines that end in CR LF.
-    pub(super) crlf: u64,
+    pub(crate) crlf: u64,
 }
 
 /// A record whose quote is not closed, while the line to go on from is looked for.
@@ -100,7 +100,7 @@ struct Pending {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     rules: Rules,
     buffer: Vec<u8>,
     /// First byte of the current record.
@@ -123,7 +123,7 @@ pub(super) struct Frame {
 impl Frame {
     /// A frame at the first byte of a line of a file, with so many bytes before it; `rules.fields` is set later, by
     /// [`Frame::expect`].
-    pub(super) fn new(rules: Rules, line: u32, before: u64) -> Self {
+    pub(crate) fn new(rules: Rules, line: u32, before: u64) -> Self {
         Self {
             rules,
             buffer: Vec::new(),
@@ -141,28 +141,28 @@ impl Frame {
     }
 
     /// Says how many cells a record has, once the header is read.
-    pub(super) fn expect(&mut self, fields: usize) {
+    pub(crate) fn expect(&mut self, fields: usize) {
         self.rules.fields = Some(fields);
     }
 
     /// Line ends and blank lines so far.
-    pub(super) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         self.tally
     }
 
     /// Bytes reserved, for tests of the memory bound.
     #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
     /// Says that no more text comes.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.ended = true;
     }
 
     /// Takes in a head of `text` and says how long; cut until nothing comes before the next.
-    pub(super) fn push(&mut self, text: &[u8]) -> usize {
+    pub(crate) fn push(&mut self, text: &[u8]) -> usize {
         let limit = self.rules.record_bytes + 1 + BLOCK_BYTES;
         let take = text.len().min(BLOCK_BYTES);
         if self.start == self.buffer.len() || self.buffer.len() + take > limit {
@@ -177,7 +177,7 @@ impl Frame {
 
     /// Refills `block` with the records that are whole; false if there is none. Stops after each record while the
     /// number of cells is not known.
-    pub(super) fn cut(&mut self, block: &mut Block) -> bool {
+    pub(crate) fn cut(&mut self, block: &mut Block) -> bool {
         block.text.clear();
         block.metas.clear();
         block.bad.clear();

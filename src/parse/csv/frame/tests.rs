@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::parse::{cells::Cells, dialect::Dialect};
+use crate::parse::csv::{cells::Cells, dialect::Dialect};
 
 /// What became of one record: where it is, and its cells if it has any.
 #[derive(Debug, PartialEq, Eq)]

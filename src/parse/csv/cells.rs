@@ -13,14 +13,14 @@ use crate::model::mended::restore;
 const SOURCE_BYTES: usize = 16 * 1024;
 
 /// Splits records into cells.
-pub(super) struct Cells {
+pub(crate) struct Cells {
     reader: AsyncReader<Cursor<Vec<u8>>>,
     record: ByteRecord,
 }
 
 impl Cells {
     /// A splitter without text.
-    pub(super) fn new(dialect: Dialect) -> Self {
+    pub(crate) fn new(dialect: Dialect) -> Self {
         let reader = AsyncReaderBuilder::new()
             .delimiter(dialect.delimiter)
             .quote(dialect.quote)
@@ -38,7 +38,7 @@ impl Cells {
     }
 
     /// Takes the whole records in `text` in exchange for the buffer of those before, which have been read.
-    pub(super) fn load(&mut self, text: &mut Vec<u8>) {
+    pub(crate) fn load(&mut self, text: &mut Vec<u8>) {
         let source = self.reader.get_mut();
         if source.position() == 0 {
             // csv-core drops a byte-order mark from the first text it sees, where it would be part of a cell; an
@@ -51,7 +51,7 @@ impl Cells {
 
     /// The next record; none if it cannot be told apart from its neighbours, which the frame rules out.
     #[inline]
-    pub(super) fn next(&mut self) -> Option<Row<'_>> {
+    pub(crate) fn next(&mut self) -> Option<Row<'_>> {
         match self
             .reader
             .read_byte_record(&mut self.record)
@@ -65,7 +65,7 @@ impl Cells {
 
 /// The cells of one record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(crate) struct Row<'a> {
     record: &'a ByteRecord,
     /// Bytes of the last cell that belong to the line end.
     tail: usize,
@@ -84,33 +84,33 @@ impl<'a> Row<'a> {
 
     /// Leaves out the CR of a CR LF, which csv-async counts to the last cell.
     #[inline]
-    pub(super) fn without_cr(mut self) -> Self {
+    pub(crate) fn without_cr(mut self) -> Self {
         self.tail = usize::from(self.record.as_slice().last() == Some(&b'\r'));
         self
     }
 
     /// Gives the cells as they were before they went out to be mended.
     #[inline]
-    pub(super) fn restored(mut self) -> Self {
+    pub(crate) fn restored(mut self) -> Self {
         self.mended = true;
         self
     }
 
     /// Number of cells.
     #[inline]
-    pub(super) fn len(self) -> usize {
+    pub(crate) fn len(self) -> usize {
         self.record.len()
     }
 
     /// Bytes of all cells together.
     #[inline]
-    pub(super) fn text_bytes(self) -> usize {
+    pub(crate) fn text_bytes(self) -> usize {
         self.record.as_slice().len()
     }
 
     /// The cell at `at`; empty where the record has none.
     #[inline]
-    pub(super) fn cell(self, at: usize) -> &'a [u8] {
+    pub(crate) fn cell(self, at: usize) -> &'a [u8] {
         let cell = self.record.get(at).unwrap_or_default();
         let cell = if at + 1 == self.record.len() {
             &cell[..cell.len() - self.tail]
@@ -121,14 +121,14 @@ impl<'a> Row<'a> {
     }
 
     /// Whether every cell is UTF-8 without NUL.
-    pub(super) fn is_text(self) -> bool {
+    pub(crate) fn is_text(self) -> bool {
         // Cell by cell, since the halves of a character may stand in neighbouring cells.
         self.iter()
             .all(|cell| memchr::memchr(0, cell).is_none() && std::str::from_utf8(cell).is_ok())
     }
 
     /// All cells.
-    pub(super) fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = &'a [u8]> {
         (0..self.len()).map(move |at| self.cell(at))
     }
 }

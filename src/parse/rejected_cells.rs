@@ -1,6 +1,6 @@
 //! What is kept of a row that is rejected: its cells, bounded, also where its quotes are not sound.
 
-use super::dialect::{Dialect, Escape};
+use super::csv::dialect::{Dialect, Escape};
 use crate::model::rejection::Rejection;
 
 /// Cells kept beyond those of the header.

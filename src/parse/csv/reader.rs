@@ -3,29 +3,33 @@
 use memchr::memchr;
 
 use super::{
-    Limits, LineEnding, ParseError, Parsed, Summary, Wish,
     cells::{Cells, Row},
     detect::{self, Asked},
-    dialect::Dialect,
-    field::{self, Required},
+    dialect::{Dialect, Wish},
     frame::{Bad, Block, Damage, Frame, Kind, Meta},
+    scan::Rules,
+};
+use crate::parse::{
+    Limits, LineEnding, ParseError, Parsed, Summary,
     header::Header,
     row::Rows,
-    scan::Rules,
-    timestamp::Timestamps,
+    value::{
+        field::{self, Required},
+        timestamp::Timestamps,
+    },
 };
 
 /// What is known before the first byte.
-pub(super) struct Setup {
-    pub(super) mapped: Vec<(Required, String)>,
-    pub(super) mended: bool,
-    pub(super) limits: Limits,
-    pub(super) wish: Wish,
-    pub(super) times: Option<Timestamps>,
+pub(crate) struct Setup {
+    pub(crate) mapped: Vec<(Required, String)>,
+    pub(crate) mended: bool,
+    pub(crate) limits: Limits,
+    pub(crate) wish: Wish,
+    pub(crate) times: Option<Timestamps>,
 }
 
 /// A file whose dialect is known.
-pub(super) struct Reading {
+pub(crate) struct Reading {
     frame: Frame,
     block: Block,
     cells: Cells,
@@ -59,7 +63,7 @@ struct Head {
 
 impl Reading {
     /// The reading of a file that begins with `head`, and how much of that stands above its header.
-    pub(super) fn new(setup: &mut Setup, head: &mut [u8]) -> Result<(Self, usize), ParseError> {
+    pub(crate) fn new(setup: &mut Setup, head: &mut [u8]) -> Result<(Self, usize), ParseError> {
         let Setup {
             mapped,
             mended,
@@ -112,7 +116,7 @@ impl Reading {
         Ok((reading, found.skip))
     }
 
-    pub(super) fn feed(&mut self, text: &[u8]) -> Result<(), ParseError> {
+    pub(crate) fn feed(&mut self, text: &[u8]) -> Result<(), ParseError> {
         let Some(mut lines) = self.old_mac.take() else {
             return self.feed_lines(text);
         };
@@ -124,7 +128,7 @@ impl Reading {
         fed
     }
 
-    pub(super) fn feed_lines(&mut self, mut text: &[u8]) -> Result<(), ParseError> {
+    pub(crate) fn feed_lines(&mut self, mut text: &[u8]) -> Result<(), ParseError> {
         while !text.is_empty() {
             let taken = self.frame.push(text);
             text = &text[taken..];
@@ -133,21 +137,21 @@ impl Reading {
         Ok(())
     }
 
-    pub(super) fn take(&mut self) -> Option<Parsed> {
+    pub(crate) fn take(&mut self) -> Option<Parsed> {
         match &mut self.stage {
             Stage::Head(_) => None,
             Stage::Body(rows) => rows.take(),
         }
     }
 
-    pub(super) fn header(&self) -> Option<&Header> {
+    pub(crate) fn header(&self) -> Option<&Header> {
         match &self.stage {
             Stage::Head(_) => None,
             Stage::Body(rows) => Some(rows.header()),
         }
     }
 
-    pub(super) fn finish(&mut self) -> Result<Summary, ParseError> {
+    pub(crate) fn finish(&mut self) -> Result<Summary, ParseError> {
         self.frame.end();
         self.read()?;
         let Stage::Body(rows) = &mut self.stage else {

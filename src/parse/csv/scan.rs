@@ -7,20 +7,20 @@ use super::dialect::{Dialect, Escape};
 
 /// What a record has to keep to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     /// Delimiter and quote.
-    pub(super) dialect: Dialect,
+    pub(crate) dialect: Dialect,
     /// Longest record, its line end excluded.
-    pub(super) record_bytes: usize,
+    pub(crate) record_bytes: usize,
     /// Most physical lines of one record.
-    pub(super) record_lines: u32,
+    pub(crate) record_lines: u32,
     /// Cells of a record; none while the header is not known.
-    pub(super) fields: Option<usize>,
+    pub(crate) fields: Option<usize>,
 }
 
 /// Why a quote that was opened counts as never closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// The file ends inside it.
     EndOfFile,
     /// The record reaches the byte limit inside it.
@@ -37,7 +37,7 @@ pub(super) enum Cause {
 
 /// What a look at the text came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// No end in sight: more text is needed.
     More,
     /// A record up to this offset, its line end included.
@@ -59,15 +59,15 @@ enum Mode {
 
 /// How far the look at one record has come; offsets count from the record's first byte.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     /// First byte not yet looked at.
-    pub(super) at: usize,
+    pub(crate) at: usize,
     /// Line ends inside quotes.
-    pub(super) breaks: u32,
+    pub(crate) breaks: u32,
     /// Where the second physical line starts; 0 while there is none.
-    pub(super) first_line: usize,
+    pub(crate) first_line: usize,
     /// Whether text follows a closing quote.
-    pub(super) stray: bool,
+    pub(crate) stray: bool,
     mode: Mode,
     delimiters: usize,
     /// From here on delimiters are not counted yet.
@@ -78,7 +78,7 @@ impl Scan {
     /// Goes on over `text`, the record from its first byte and at most one byte over the limit; `last` = nothing
     /// follows it in the file; `join` = a record may span lines.
     #[inline]
-    pub(super) fn step(&mut self, text: &[u8], rules: &Rules, last: bool, join: bool) -> Step {
+    pub(crate) fn step(&mut self, text: &[u8], rules: &Rules, last: bool, join: bool) -> Step {
         loop {
             let step = match self.mode {
                 Mode::Plain => self.plain(text, rules, last),
@@ -227,7 +227,7 @@ impl Scan {
     }
 
     /// Cells of a record on one line that was found whole.
-    pub(super) fn fields(mut self, record: &[u8], delimiter: u8) -> usize {
+    pub(crate) fn fields(mut self, record: &[u8], delimiter: u8) -> usize {
         self.count(record, record.len(), delimiter);
         self.delimiters + 1
     }

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::{format::Format, zone::Zone};
 
-pub(super) const SECOND: i64 = 1_000_000;
+pub(crate) const SECOND: i64 = 1_000_000;
 const DAY_SECONDS: i64 = 86_400;
 
 /// 2200-01-01T00:00:00Z, the first instant that is out of range.
@@ -13,7 +13,7 @@ const END: i64 = 7_258_118_400 * SECOND;
 
 /// Why a value is no instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TimeFault {
+pub(crate) enum TimeFault {
     /// In none of the accepted forms.
     Shape,
     /// A month or day that the calendar does not have.
@@ -40,14 +40,14 @@ pub(super) enum TimeFault {
 
 /// Reads the timestamps of one file.
 #[derive(Debug)]
-pub(super) struct Timestamps {
-    pub(super) zone: Zone,
-    pub(super) format: Option<Format>,
+pub(crate) struct Timestamps {
+    pub(crate) zone: Zone,
+    pub(crate) format: Option<Format>,
 }
 
 impl Timestamps {
     /// Values without an offset are wall times in `zone`; with a `format`, all values must match it.
-    pub(super) fn new(zone: Tz, format: Option<Format>) -> Self {
+    pub(crate) fn new(zone: Tz, format: Option<Format>) -> Self {
         Self {
             zone: Zone::new(zone),
             format,
@@ -57,7 +57,7 @@ impl Timestamps {
     /// The instant of a value without white space around it. Of two instants of one wall time (clocks set back), it
     /// is the earlier.
     #[inline]
-    pub(super) fn read(&self, value: &[u8]) -> Result<i64, TimeFault> {
+    pub(crate) fn read(&self, value: &[u8]) -> Result<i64, TimeFault> {
         let instant = match &self.format {
             None => match value {
                 [_, _, _, _, b'-', ..] => self.iso(value)?,
@@ -227,7 +227,7 @@ fn unknown(value: &[u8]) -> TimeFault {
 
 /// A date of day, month and year in numbers, such as `3/4/2025`, perhaps with a time after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Numeric {
+pub(crate) struct Numeric {
     first: u32,
     second: u32,
     separator: char,
@@ -238,7 +238,7 @@ pub(super) struct Numeric {
 
 /// Which of the first two numbers is the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// The first, since it is no month.
     DayFirst,
     /// The second, since it is no month.
@@ -251,7 +251,7 @@ pub(super) enum Order {
 
 impl Numeric {
     /// Recognises the shape, not whether the date exists.
-    pub(super) fn of(value: &[u8]) -> Option<Self> {
+    pub(crate) fn of(value: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?;
         let (date, time) = text.split_at(text.find([' ', 'T']).unwrap_or(text.len()));
         let separator = date.chars().find(|c| !c.is_ascii_digit())?;
@@ -276,13 +276,13 @@ impl Numeric {
     }
 
     /// Whether both are written in the same way, whatever the date.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         let form = |of: &Self| (of.separator, of.short_year);
         form(self) == form(other) && self.time == other.time
     }
 
     /// What the numbers themselves say about their order.
-    pub(super) fn order(&self) -> Order {
+    pub(crate) fn order(&self) -> Order {
         let month = |number| (1..=12).contains(&number);
         let day = |number| (1..=31).contains(&number);
         let day_first = day(self.first) && month(self.second);
@@ -296,7 +296,7 @@ impl Numeric {
     }
 
     /// The `timestamp_format` that reads the value, with the day first or not.
-    pub(super) fn format(&self, day_first: bool) -> String {
+    pub(crate) fn format(&self, day_first: bool) -> String {
         let Self {
             separator, time, ..
         } = self;

@@ -9,17 +9,17 @@ use chrono::{
 use chrono_tz::Tz;
 
 use super::{
-    error::ParseOptionError,
     timestamp::{SECOND, TimeFault},
     zone::Zone,
 };
+use crate::parse::error::ParseOptionError;
 
 /// Longest format; no date needs more.
 const FORMAT_BYTES: usize = 128;
 
 /// A format that gives a full instant or wall time.
 #[derive(Debug)]
-pub(super) struct Format {
+pub(crate) struct Format {
     text: String,
     form: Form,
 }
@@ -38,10 +38,10 @@ enum Form {
 
 impl Format {
     /// Stands for the numbers that spreadsheets keep their dates in.
-    pub(super) const EXCEL: &'static str = "excel";
+    pub(crate) const EXCEL: &'static str = "excel";
 
     /// Checks the format with an instant written and read back.
-    pub(super) fn new(text: &str) -> Result<Self, ParseOptionError> {
+    pub(crate) fn new(text: &str) -> Result<Self, ParseOptionError> {
         let format = || text.to_owned();
         if text.trim().eq_ignore_ascii_case(Self::EXCEL) {
             return Ok(Self {
@@ -75,12 +75,12 @@ impl Format {
     }
 
     /// The format as it was declared.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// The instant of a value; a wall time without an offset is one of `zone`.
-    pub(super) fn read(&self, value: &[u8], zone: &Zone) -> Result<i64, TimeFault> {
+    pub(crate) fn read(&self, value: &[u8], zone: &Zone) -> Result<i64, TimeFault> {
         let text = std::str::from_utf8(value).map_err(|_| TimeFault::Format)?;
         let Form::Strftime { head, tail } = &self.form else {
             return serial(text, zone);

@@ -58,7 +58,7 @@ struct Shape {
 
 /// What was seen of timestamps that could not be read.
 #[derive(Debug, Default)]
-pub(super) struct Unread {
+pub(crate) struct Unread {
     shapes: Vec<Shape>,
     others: u64,
     sample: Vec<(u32, String)>,
@@ -66,7 +66,7 @@ pub(super) struct Unread {
 
 impl Unread {
     /// Takes in one that could not be read without a format.
-    pub(super) fn add(&mut self, line: u32, value: &[u8], found: TimeFault) {
+    pub(crate) fn add(&mut self, line: u32, value: &[u8], found: TimeFault) {
         let text = match std::str::from_utf8(value) {
             Ok(text) if text.len() <= VALUE_BYTES => text,
             _ => return,
@@ -109,7 +109,7 @@ impl Unread {
     }
 
     /// The format that most of them prove; none if their values allow two, or speak for two.
-    pub(super) fn proposal(&self) -> Option<FormatProposal> {
+    pub(crate) fn proposal(&self) -> Option<FormatProposal> {
         let most = self.shapes.iter().max_by_key(|shape| shape.rows);
         match most {
             Some(shape) if shape.rows >= self.others => shape.proposal(),
@@ -162,7 +162,7 @@ fn reads(format: &Format, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::timestamp::Timestamps;
+    use crate::parse::value::timestamp::Timestamps;
 
     fn proposed(values: &[&str]) -> Option<(String, u32, u64)> {
         let times = Timestamps::new(chrono_tz::Tz::UTC, None);

@@ -1,9 +1,13 @@
 //! From the labels of the first record to the meaning of each column.
 //! Canonical names win over aliases, `columns=` over both; all other columns are attributes.
 
+mod column_proposal;
+
 use std::collections::{HashMap, HashSet};
 
-use super::{Limits, error::ParseError, field::Required, nearest::missing};
+use column_proposal::missing;
+
+use super::{Limits, error::ParseError, value::field::Required};
 use crate::model::mended::{added, is_mended, restore};
 
 /// What the columns of a file mean.
@@ -32,7 +36,7 @@ pub struct Header {
 impl Header {
     /// Reads the cells of the header record; `mapped` is what `columns=` says, `mended` whether the sender says that the
     /// rows went out to be mended.
-    pub(super) fn read(
+    pub(crate) fn read(
         cells: &[&str],
         mapped: &[(Required, String)],
         limits: &Limits,

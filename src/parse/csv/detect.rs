@@ -2,50 +2,54 @@
 //! A guess counts only if the header under it holds every required column, so no silly one can pass for a success.
 
 use super::{
-    Limits,
     cells::Cells,
     dialect::{Dialect, Escape, Wish},
-    field::{self, Required},
     frame::{Block, Frame, Kind},
-    header::Header,
     scan::Rules,
-    timestamp::Timestamps,
+};
+use crate::parse::{
+    Limits,
+    header::Header,
+    value::{
+        field::{self, Required},
+        timestamp::Timestamps,
+    },
 };
 
 /// Text that a header is looked for in.
-pub(super) const HEAD_BYTES: usize = 128 * 1024;
+pub(crate) const HEAD_BYTES: usize = 128 * 1024;
 /// Lines that may stand above the header: titles, comments, export notes.
 const PREAMBLE_LINES: usize = 30;
 /// Delimiters that are tried, the likeliest first.
-pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+pub(crate) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// Quotes that are tried.
 const QUOTES: [u8; 2] = [b'"', b'\''];
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) dialect: Dialect,
+pub(crate) struct Found {
+    pub(crate) dialect: Dialect,
     /// Bytes above the header.
-    pub(super) skip: usize,
+    pub(crate) skip: usize,
     /// Lines above the header.
-    pub(super) lines: u32,
+    pub(crate) lines: u32,
     /// Labels of the header; 0 if none was found.
     labels: usize,
 }
 
 /// What a header has to hold.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// What `columns=` says.
-    pub(super) mapped: &'a [(Required, String)],
+    pub(crate) mapped: &'a [(Required, String)],
     /// Whether the rows are said to have gone out to be mended.
-    pub(super) mended: bool,
-    pub(super) limits: Limits,
+    pub(crate) mended: bool,
+    pub(crate) limits: Limits,
 }
 
 /// Looks for the header of a file that begins with `head`. Where there is none the first dialect is given back, so that
 /// the reader says what it misses.
-pub(super) fn detect(head: &[u8], wish: Wish, asked: Asked<'_>) -> Found {
+pub(crate) fn detect(head: &[u8], wish: Wish, asked: Asked<'_>) -> Found {
     let (stated, skip) = separator_line(head);
     let from = Found {
         dialect: Dialect::default(),
@@ -205,7 +209,7 @@ fn rules(dialect: Dialect, limits: Limits, fields: Option<usize>) -> Rules {
 
 /// The first line above the header that is no title but a row: as wide as the header, with three cells or more that are
 /// not blank, one of them a timestamp. Passed over, it would be lost.
-pub(super) fn row_above(head: &[u8], found: &Found, times: &Timestamps) -> Option<u32> {
+pub(crate) fn row_above(head: &[u8], found: &Found, times: &Timestamps) -> Option<u32> {
     let above = &head[..found.skip];
     let mut cells = Cells::new(found.dialect);
     (1..)

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::{error::ParseError, field::Required, header::fold};
+use super::fold;
+use crate::parse::{error::ParseError, value::field::Required};
 
 /// How alike a label and a name must be for the label to be offered (Jaro-Winkler, 1 = equal).
 const NEAREST: f64 = 0.85;
@@ -75,7 +76,7 @@ const WORDS: [(Required, &[&str]); 3] = [
 ];
 
 /// The fault of a header that lacks columns; `mapped` is what `columns=` says, `chosen` what is known by name.
-pub(super) fn missing(
+pub(crate) fn missing(
     labels: Vec<String>,
     mapped: &[(Required, String)],
     chosen: &HashMap<Required, usize>,
@@ -180,7 +181,7 @@ fn joined(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Limits, header::Header};
+    use crate::parse::{Limits, header::Header};
     use super::*;
 
     fn fault(labels: &[&str], mapped: &[(Required, String)]) -> (String, Option<String>) {
