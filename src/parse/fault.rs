@@ -12,9 +12,9 @@ use super::{
         timestamp::{Numeric, Order, TimeFault, Timestamps},
     },
 };
-use crate::model::{
-    mended::MARK,
-    rejection::{Fault, FaultCode},
+use crate::{
+    export::errors_csv::INCOMPLETE_MARK,
+    model::rejection::{Fault, FaultCode},
 };
 
 /// Labels of missing columns named in a text.
@@ -167,14 +167,14 @@ pub(super) fn cell(label: &str, cell: &[u8], limit: usize) -> Option<Fault> {
 /// Whether a cell of a row that went out to be mended still has the mark of what is to be filled in.
 pub(super) fn is_marked(cell: &[u8]) -> bool {
     let mut mark = [0; 4];
-    memchr::memmem::find(cell, MARK.encode_utf8(&mut mark).as_bytes()).is_some()
+    memchr::memmem::find(cell, INCOMPLETE_MARK.encode_utf8(&mut mark).as_bytes()).is_some()
 }
 
 /// What of such a cell is left to do.
 pub(super) fn not_mended(label: &str, cell: &[u8]) -> Option<Fault> {
     let hint = "write what belongs there, and remove the mark";
     is_marked(cell).then(|| {
-        let says = format!("still has the mark `{MARK}` of what could not be kept");
+        let says = format!("still has the mark `{INCOMPLETE_MARK}` of what could not be kept");
         cell_fault(FaultCode::NotMended, label, cell, &says, hint)
     })
 }

@@ -7,7 +7,7 @@ use csv_async::{AsyncReader, AsyncReaderBuilder, ByteRecord, Terminator};
 use futures_util::FutureExt;
 
 use super::dialect::{Dialect, Escape};
-use crate::model::mended::restore;
+use crate::export::errors_csv::strip_apostrophe;
 
 /// What csv-async takes from its source at a time; stays in the first-level cache.
 const SOURCE_BYTES: usize = 16 * 1024;
@@ -117,7 +117,7 @@ impl<'a> Row<'a> {
         } else {
             cell
         };
-        if self.mended { restore(cell) } else { cell }
+        if self.mended { strip_apostrophe(cell) } else { cell }
     }
 
     /// Whether every cell is UTF-8 without NUL.

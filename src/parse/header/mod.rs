@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use column_proposal::missing;
 
 use super::{Limits, error::ParseError, value::field::Required};
-use crate::model::mended::{added, is_mended, restore};
+use crate::export::errors_csv::{appended_positions, is_errors_csv, strip_apostrophe};
 
 /// What the columns of a file mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,10 +128,10 @@ type Labels = (Vec<String>, Vec<String>, Vec<usize>);
 fn read_labels(cells: &[&str], mended: bool) -> Result<Labels, ParseError> {
     let mut labels = name_all(cells)?;
     let mut folded: Vec<_> = labels.iter().map(|label| fold(label)).collect();
-    let mut added = added(folded.iter().map(String::as_str));
-    if mended || is_mended(added.len()) {
+    let mut added = appended_positions(folded.iter().map(String::as_str));
+    if mended || is_errors_csv(added.len()) {
         for label in labels.iter_mut().chain(&mut folded) {
-            if restore(label.as_bytes()).len() < label.len() {
+            if strip_apostrophe(label.as_bytes()).len() < label.len() {
                 label.remove(0);
             }
         }
