@@ -72,7 +72,7 @@ fn documents(file: &str) -> Vec<RawDocumentBuf> {
 }
 
 fn take(parser: &mut Parser, made: &mut Vec<RawDocumentBuf>) {
-    while let Some(parsed) = parser.take() {
+    while let Some(parsed) = parser.next_rows() {
         // The columns of `tallymill generate` that are not the service's own.
         let names = ["test_id", "country"].map(|name| CString::try_from(name).expect("a name"));
         let block = &parsed.events;

@@ -66,7 +66,7 @@ fn parse(file: &Path) {
         Parser::new(parse::Options::default(), parse::Limits::default()).expect("default options");
     while let Some(piece) = text.piece().expect("a CSV file") {
         parser.feed(piece).expect("a CSV file");
-        while parser.take().is_some() {}
+        while parser.next_rows().is_some() {}
     }
     let summary = parser.finish().expect("a CSV file");
     report("receive + parse", summary.received, started);

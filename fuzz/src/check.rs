@@ -8,7 +8,7 @@ use tallymill::{
         event::EventBlock,
         rejection::{Fault, Rejection},
     },
-    parse::{Parsed, Parser, Summary},
+    parse::{ParseSummary, ParsedRows, Parser},
     receive::{self, Received, Text},
 };
 
@@ -45,7 +45,7 @@ enum Refused {
 struct Whole {
     rows: Vec<Row>,
     rejections: Vec<Rejection>,
-    summary: Summary,
+    summary: ParseSummary,
     received: Received,
 }
 
@@ -129,10 +129,10 @@ fn not_parsed(why: impl std::fmt::Display) -> Refused {
 /// Takes what is ready, which is bounded.
 fn take(case: &Case, parser: &mut Parser, rows: &mut Vec<Row>, rejections: &mut Vec<Rejection>) {
     let mut ready = 0;
-    while let Some(Parsed {
+    while let Some(ParsedRows {
         events,
         rejections: bad,
-    }) = parser.take()
+    }) = parser.next_rows()
     {
         assert!(events.len() <= 8192 && bad.len() <= 1000);
         let text: usize = bad.iter().map(Rejection::text_bytes).sum();

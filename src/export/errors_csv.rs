@@ -12,8 +12,7 @@ pub const INCOMPLETE_MARK: char = '\u{fffd}';
 
 /// The positions of the appended columns among `labels`. Users may have moved or removed some.
 pub fn appended_positions<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<usize> {
-    let is_appended =
-        |(at, label): (usize, &str)| APPENDED_COLUMNS.contains(&label).then_some(at);
+    let is_appended = |(at, label): (usize, &str)| APPENDED_COLUMNS.contains(&label).then_some(at);
     labels.enumerate().filter_map(is_appended).collect()
 }
 

@@ -306,7 +306,9 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
         | ParseError::HeaderNotText { line }
         | ParseError::HeaderUnclosedQuote { line }
         | ParseError::CarriageReturnOnly { line }
-        | ParseError::Misread { line } => Problem::new(Code::BadHeader, detail).with("line", *line),
+        | ParseError::FramingMismatch { line } => {
+            Problem::new(Code::BadHeader, detail).with("line", *line)
+        }
     }
 }
 

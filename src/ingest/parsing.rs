@@ -12,21 +12,21 @@ use super::{
 };
 use crate::{
     model::{ColumnRole, Columns, Identity, IdentityBy},
-    parse::{Header, Parsed, Parser, Required, Summary},
+    parse::{EventField, Header, ParseSummary, ParsedRows, Parser},
     receive::{self, Broken, ReceiveError, Received, Text},
 };
 
 /// What the parser hands on.
 pub(super) enum Step {
     Columns(Columns, IdentityBy),
-    Rows(Parsed),
+    Rows(ParsedRows),
     End(Box<End>),
 }
 
 /// What is known when the last row has been seen.
 pub(super) struct End {
     pub(super) received: Received,
-    pub(super) summary: Summary,
+    pub(super) summary: ParseSummary,
     pub(super) survey: Survey,
 }
 
@@ -119,7 +119,7 @@ impl Parsing {
                 .look_for(Identity::new(source, &identity, &columns));
             send(steps, Step::Columns(columns, identity))?;
         }
-        while let Some(parsed) = self.parser.take() {
+        while let Some(parsed) = self.parser.next_rows() {
             self.survey
                 .add(&parsed.events)
                 .map_err(|what| self.too_many(what))?;
@@ -209,7 +209,7 @@ fn identity(header: &Header, key: &[String], dedupe: Dedupe) -> Result<IdentityB
     }
     let mut labels = Vec::with_capacity(key.len());
     for label in key {
-        let found = &header.labels[header.find(label)?];
+        let found = &header.labels[header.find_column(label)?];
         if labels.contains(found) {
             return Err(OptionFault::KeyTwice(found.clone()).into());
         }
@@ -224,19 +224,19 @@ fn identity(header: &Header, key: &[String], dedupe: Dedupe) -> Result<IdentityB
 fn columns(header: &Header, identity: &IdentityBy) -> Columns {
     let mut roles = vec![ColumnRole::Attribute; header.labels.len()];
     for (required, role) in [
-        (Required::EventType, ColumnRole::EventType),
-        (Required::Timestamp, ColumnRole::Timestamp),
-        (Required::UserId, ColumnRole::UserId),
-        (Required::EventId, ColumnRole::EventId),
+        (EventField::EventType, ColumnRole::EventType),
+        (EventField::Timestamp, ColumnRole::Timestamp),
+        (EventField::UserId, ColumnRole::UserId),
+        (EventField::EventId, ColumnRole::EventId),
     ] {
         if let Some(at) = header.column(required) {
             roles[at] = role;
         }
     }
-    for at in &header.added {
+    for at in &header.appended {
         roles[*at] = ColumnRole::Ignored;
     }
-    let open = header.hint_id_column && *identity == IdentityBy::EventId;
+    let open = header.has_unused_id_column && *identity == IdentityBy::EventId;
     let hint = open.then(|| {
         "the column `id` is kept as an attribute, since files often number their rows 1, 2, 3, …: if it really names \
          the event everywhere, send `key=id` (or rename it to `event_id`), and repeats are recognised"

@@ -13,7 +13,7 @@ use crate::{
         Columns, EventBlock, FaultCode, IdentityBy, Instant, Receipt, Rejection,
         receipt::{FormatProposal, RowCounts},
     },
-    parse::{LineEnding, Parsed},
+    parse::{LineEnding, ParsedRows},
     store::StoreError,
 };
 
@@ -60,7 +60,7 @@ impl Taken {
                     sink.open(&columns).await?;
                     (taken.columns, taken.identity) = (columns, identity);
                 }
-                Step::Rows(Parsed { events, rejections }) => {
+                Step::Rows(ParsedRows { events, rejections }) => {
                     if !events.is_empty() {
                         sink.events(events).await?;
                     }

@@ -1,370 +1,380 @@
-//! Cuts text into physical records and hands them on in blocks, with the true line of each.
-//! An open quote costs the line it stands on and what it truly swallowed: reading goes on at the next line that is a
-//! record of the right shape. Holds at most one record and one block, whatever comes.
+//! Divides text into physical records, with the true line of each, and returns them in blocks.
+//! An unclosed quote costs its own line and the lines that belong to its cell: reading resumes at the next line that is
+//! a record of the right number of cells. Holds at most one record and one block in memory.
 
 use memchr::memchr;
 
-use super::scan::{Cause, Rules, Scan, Step};
+use super::scan::{FramingOptions, RecordScan, ScanOutcome, UnclosedQuote};
 use crate::model::rejection::Rejection;
 
-/// Text taken in at a time and handed on at a time: fits the processor's caches with its copies.
-pub(crate) const BLOCK_BYTES: usize = 128 * 1024;
+/// Text accepted at a time, and text of a block. Fits the caches of the processor together with its copies.
+pub(super) const BLOCK_BYTES: usize = 128 * 1024;
 
-/// Bad records handed on at a time, since each may keep some text.
-const BLOCK_BAD: usize = 256;
+/// Maximum damaged records in a block, since each may store some text.
+const BLOCK_DAMAGED: usize = 256;
 
-/// Text that may be looked at again after quotes were left open: so much, and this often the text consumed. Natural
-/// files stay far below; beyond it records end with their line, which keeps hostile ones linear.
-const REPEATED_BYTES: u64 = 16 * 1024 * 1024;
-const REPEATED_TIMES: u64 = 4;
+/// Bytes that may be scanned again after unclosed quotes: a constant, and a multiple of the text consumed. Natural files
+/// stay far below. Beyond it every record ends with its line, which bounds the time for hostile files linearly.
+const RESCANNED_BYTES: u64 = 16 * 1024 * 1024;
+const RESCANNED_FACTOR: u64 = 4;
 
-/// What became of one record.
+/// The state of a framed record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// In the block's text.
+pub(super) enum RecordKind {
+    /// In the text of the block.
     Clean,
-    /// In the block's text, with text after a closing quote.
-    Stray,
-    /// Not in the text: the next of the block's bad ones.
-    Bad,
+    /// In the text of the block, with text after a closing quote.
+    StrayQuote,
+    /// Not in the text, but the next of the damaged records.
+    Damaged,
 }
 
 /// One record of a block.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Meta {
-    /// Physical line it starts on.
-    pub(crate) line: u32,
-    /// Bytes of the text before it.
-    pub(crate) byte: u64,
-    /// What became of it.
-    pub(crate) kind: Kind,
-    /// Whether it ends in CR LF, so that its last cell ends in a CR that is not its own.
-    pub(crate) crlf: bool,
+pub(super) struct FramedRecord {
+    /// Physical line where it starts.
+    pub(super) line: u32,
+    /// Bytes of text before it.
+    pub(super) byte: u64,
+    /// Whether it is in the text of the block.
+    pub(super) kind: RecordKind,
+    /// Whether it ends in CR LF, so that the CR is not part of its last cell.
+    pub(super) crlf: bool,
 }
 
-/// What is wrong with a record that cannot be handed on.
+/// What is wrong with a damaged record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Damage {
+pub(super) enum RecordDamage {
     /// Its line is over the byte limit.
     TooLong,
-    /// A quote is not closed.
-    Unclosed(Cause),
+    /// It opens a quote that is not closed.
+    UnclosedQuote(UnclosedQuote),
 }
 
-/// A record that cannot be handed on.
+/// A record that cannot be split into cells.
 #[derive(Debug, Clone)]
-pub(crate) struct Bad {
-    /// Physical line it starts on.
-    pub(crate) line: u32,
-    /// Bytes of the text before it.
-    pub(crate) byte: u64,
-    /// The last physical line that went with it.
-    pub(crate) last_line: u32,
+pub(super) struct DamagedRecord {
+    /// Physical line where it starts.
+    pub(super) line: u32,
+    /// Bytes of text before it.
+    pub(super) byte: u64,
+    /// The last physical line that is lost with it.
+    pub(super) last_line: u32,
     /// What is wrong.
-    pub(crate) damage: Damage,
-    /// Its first line without the line end, cut at the bytes a rejection keeps.
-    pub(crate) text: Vec<u8>,
-    /// Whether `text` was cut.
-    pub(crate) clipped: bool,
+    pub(super) damage: RecordDamage,
+    /// Its first line without the line end, clipped to the bytes that a rejection stores.
+    pub(super) text: Vec<u8>,
+    /// Whether `text` is clipped.
+    pub(super) clipped: bool,
 }
 
-/// Whole records, end to end, each with a line end.
+/// Complete records, back to back, each with a line end.
 #[derive(Debug, Default)]
-pub(crate) struct Block {
-    /// The records' text.
-    pub(crate) text: Vec<u8>,
-    /// One entry a record, bad ones included, in file order.
-    pub(crate) metas: Vec<Meta>,
-    /// The bad ones, in file order.
-    pub(crate) bad: Vec<Bad>,
+pub(super) struct RecordBlock {
+    /// The text of all records that are not damaged.
+    pub(super) text: Vec<u8>,
+    /// All records, damaged ones included, in file order.
+    pub(super) records: Vec<FramedRecord>,
+    /// The damaged records, in file order.
+    pub(super) damaged: Vec<DamagedRecord>,
 }
 
-/// Line ends and blank lines met so far.
+/// Line ends and blank lines read so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(super) struct LineCounts {
     /// Lines without any text.
-    pub(crate) blank: u64,
+    pub(super) blank: u64,
     /// Records and blank lines that end in LF alone.
-    pub(crate) lf: u64,
+    pub(super) lf: u64,
     /// Records and blank lines that end in CR LF.
-    pub(crate) crlf: u64,
+    pub(super) crlf: u64,
 }
 
-/// A record whose quote is not closed, while the line to go on from is looked for.
+/// A record with an unclosed quote, while the line to resume at is searched.
 #[derive(Debug)]
-struct Pending {
-    bad: Bad,
-    /// Blank lines since its last line; they are its own only if more of it follows.
+struct OpenQuote {
+    record: DamagedRecord,
+    /// Blank lines since its last line. They belong to the record only if more of it follows.
     blank: u64,
 }
 
-/// See the module.
+/// Divides the text of one file into records.
 #[derive(Debug)]
-pub(crate) struct Frame {
-    rules: Rules,
+pub(super) struct RecordFramer {
+    options: FramingOptions,
     buffer: Vec<u8>,
-    /// First byte of the current record.
+    /// First byte of the current record in the buffer.
     start: usize,
-    /// First byte of the records cut but not yet copied into a block.
-    run: usize,
-    scan: Scan,
-    /// Whether the rest of the current line is to be dropped.
-    skipping: bool,
-    pending: Option<Pending>,
+    /// First byte of the framed records that are not yet copied into a block.
+    uncopied: usize,
+    scan: RecordScan,
+    /// Whether the rest of the current line must be dropped.
+    skips_line: bool,
+    open_quote: Option<OpenQuote>,
     line: u32,
     /// Bytes of the file before the buffer.
-    before: u64,
-    /// Bytes looked at more than once.
-    repeated: u64,
-    ended: bool,
-    tally: Tally,
+    bytes_before: u64,
+    /// Bytes scanned more than once.
+    rescanned: u64,
+    input_ended: bool,
+    counts: LineCounts,
 }
 
-impl Frame {
-    /// A frame at the first byte of a line of a file, with so many bytes before it; `rules.fields` is set later, by
-    /// [`Frame::expect`].
-    pub(crate) fn new(rules: Rules, line: u32, before: u64) -> Self {
+impl RecordFramer {
+    /// Creates a framer that starts at physical line `line`, after `bytes_before` bytes of the file.
+    pub(super) fn new(options: FramingOptions, line: u32, bytes_before: u64) -> Self {
         Self {
-            rules,
+            options,
             buffer: Vec::new(),
             start: 0,
-            run: 0,
-            scan: Scan::default(),
-            skipping: false,
-            pending: None,
+            uncopied: 0,
+            scan: RecordScan::default(),
+            skips_line: false,
+            open_quote: None,
             line,
-            before,
-            repeated: 0,
-            ended: false,
-            tally: Tally::default(),
+            bytes_before,
+            rescanned: 0,
+            input_ended: false,
+            counts: LineCounts::default(),
         }
     }
 
-    /// Says how many cells a record has, once the header is read.
-    pub(crate) fn expect(&mut self, fields: usize) {
-        self.rules.fields = Some(fields);
+    /// Sets the number of cells of a record, once the header is read.
+    pub(super) fn set_columns(&mut self, columns: usize) {
+        self.options.columns = Some(columns);
     }
 
-    /// Line ends and blank lines so far.
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally
+    /// Returns the line ends and blank lines so far.
+    pub(super) fn line_counts(&self) -> LineCounts {
+        self.counts
     }
 
-    /// Bytes reserved, for tests of the memory bound.
+    /// Returns the bytes reserved, for tests of the memory bound.
     #[cfg(test)]
-    pub(crate) fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Says that no more text comes.
-    pub(crate) fn end(&mut self) {
-        self.ended = true;
+    /// Marks the end of the file: no more text follows.
+    pub(super) fn end_input(&mut self) {
+        self.input_ended = true;
     }
 
-    /// Takes in a head of `text` and says how long; cut until nothing comes before the next.
-    pub(crate) fn push(&mut self, text: &[u8]) -> usize {
-        let limit = self.rules.record_bytes + 1 + BLOCK_BYTES;
-        let take = text.len().min(BLOCK_BYTES);
-        if self.start == self.buffer.len() || self.buffer.len() + take > limit {
+    /// Copies the start of `text` into the buffer and returns its length. All blocks must be read before the next call.
+    pub(super) fn push(&mut self, text: &[u8]) -> usize {
+        let limit = self.options.record_bytes + 1 + BLOCK_BYTES;
+        let accepted = text.len().min(BLOCK_BYTES);
+        if self.start == self.buffer.len() || self.buffer.len() + accepted > limit {
             self.buffer.drain(..self.start);
-            self.before += self.start as u64;
-            (self.start, self.run) = (0, 0);
+            self.bytes_before += self.start as u64;
+            (self.start, self.uncopied) = (0, 0);
         }
-        let take = take.min(limit - self.buffer.len());
-        self.buffer.extend_from_slice(&text[..take]);
-        take
+        let accepted = accepted.min(limit - self.buffer.len());
+        self.buffer.extend_from_slice(&text[..accepted]);
+        accepted
     }
 
-    /// Refills `block` with the records that are whole; false if there is none. Stops after each record while the
-    /// number of cells is not known.
-    pub(crate) fn cut(&mut self, block: &mut Block) -> bool {
+    /// Refills `block` with complete records and returns whether there are any. While the number of columns is unknown,
+    /// a block has one record.
+    pub(super) fn next_block(&mut self, block: &mut RecordBlock) -> bool {
         block.text.clear();
-        block.metas.clear();
-        block.bad.clear();
+        block.records.clear();
+        block.damaged.clear();
         while self.advance(block) {
-            let full = self.start - self.run + block.text.len() >= BLOCK_BYTES;
-            let heading = self.rules.fields.is_none() && !block.metas.is_empty();
-            if full || heading || block.bad.len() >= BLOCK_BAD {
+            let is_full = self.start - self.uncopied + block.text.len() >= BLOCK_BYTES;
+            let is_header = self.options.columns.is_none() && !block.records.is_empty();
+            if is_full || is_header || block.damaged.len() >= BLOCK_DAMAGED {
                 break;
             }
         }
-        self.flush(block);
-        !block.metas.is_empty()
+        self.copy_framed(block);
+        !block.records.is_empty()
     }
 
-    /// Goes one record or line further; false if that takes more text.
+    /// Advances by one record or line. Returns false if that needs more text.
     #[inline]
-    fn advance(&mut self, block: &mut Block) -> bool {
-        if self.skipping && !self.skip() {
+    fn advance(&mut self, block: &mut RecordBlock) -> bool {
+        if self.skips_line && !self.skip_rest_of_line() {
             return false;
         }
         let rest = &self.buffer[self.start..];
         if self.scan.at == 0 {
             match *rest {
-                [] => return self.close(block),
-                [b'\r'] if !self.ended => return false,
-                [b'\n', ..] => return self.blank(1, block),
-                [b'\r'] => return self.blank(1, block),
-                [b'\r', b'\n', ..] => return self.blank(2, block),
+                [] => return self.end_of_buffer(block),
+                [b'\r'] if !self.input_ended => return false,
+                [b'\n', ..] => return self.blank_line(1, block),
+                [b'\r'] => return self.blank_line(1, block),
+                [b'\r', b'\n', ..] => return self.blank_line(2, block),
                 _ => {}
             }
         }
-        // One byte over the limit is enough to see that it is over, however much has come.
-        let window = &rest[..rest.len().min(self.rules.record_bytes + 1)];
-        let last = self.ended && window.len() == rest.len();
-        let spent = self.before + self.start as u64;
-        let join = self.repeated <= REPEATED_BYTES + REPEATED_TIMES * spent;
-        match self.scan.step(window, &self.rules, last, join) {
-            Step::More => false,
-            Step::Whole(length) => self.whole(length, block),
-            Step::TooLong => self.damaged(Damage::TooLong, block),
-            Step::Broken(cause) => self.damaged(Damage::Unclosed(cause), block),
+        // One byte over the limit suffices to detect a record that is too long.
+        let window = &rest[..rest.len().min(self.options.record_bytes + 1)];
+        let is_last = self.input_ended && window.len() == rest.len();
+        let consumed = self.bytes_before + self.start as u64;
+        let may_join = self.rescanned <= RESCANNED_BYTES + RESCANNED_FACTOR * consumed;
+        match self.scan.scan(window, &self.options, is_last, may_join) {
+            ScanOutcome::NeedsMoreText => false,
+            ScanOutcome::Complete(length) => self.complete_record(length, block),
+            ScanOutcome::TooLong => self.damaged_record(RecordDamage::TooLong, block),
+            ScanOutcome::UnclosedQuote(cause) => {
+                self.damaged_record(RecordDamage::UnclosedQuote(cause), block)
+            }
         }
     }
 
     #[inline]
-    fn whole(&mut self, length: usize, block: &mut Block) -> bool {
+    fn complete_record(&mut self, length: usize, block: &mut RecordBlock) -> bool {
         let scan = std::mem::take(&mut self.scan);
-        if self.pending.is_some() {
+        if self.open_quote.is_some() {
             let record = &self.buffer[self.start..self.start + length];
-            let fields = || scan.fields(record, self.rules.dialect.delimiter);
-            // A record of several lines has been counted on the way.
-            if scan.breaks == 0 && (scan.stray || self.rules.fields != Some(fields())) {
-                return self.absorb(length, block);
+            let has_all_cells = || {
+                let cells = scan.cells(record, self.options.dialect.delimiter);
+                self.options.columns == Some(cells)
+            };
+            // The scan has checked the number of cells of a record of several lines.
+            if scan.line_breaks == 0 && (scan.has_stray_quote || !has_all_cells()) {
+                return self.extend_open_quote(length, block);
             }
-            self.settle(block);
+            self.end_open_quote(block);
         }
-        let kind = if scan.stray { Kind::Stray } else { Kind::Clean };
+        let kind = if scan.has_stray_quote {
+            RecordKind::StrayQuote
+        } else {
+            RecordKind::Clean
+        };
         let end = self.start + length;
-        let (ended, crlf) = self.line_end(end);
-        block.metas.push(Meta {
+        let (has_line_end, crlf) = self.count_line_end(end);
+        block.records.push(FramedRecord {
             line: self.line,
-            byte: self.before + self.start as u64,
+            byte: self.bytes_before + self.start as u64,
             kind,
             crlf,
         });
         self.start = end;
-        self.line = self.line.saturating_add(scan.breaks + 1);
-        if !ended {
-            self.flush(block);
+        self.line = self.line.saturating_add(scan.line_breaks + 1);
+        if !has_line_end {
+            self.copy_framed(block);
             block.text.push(b'\n');
         }
         true
     }
 
-    /// Whether the text before `end` ends in a line end, which is counted, and whether its last byte before it is CR.
+    /// Counts the line end of the record before `end`. Returns whether there is one, and whether a CR stands before it.
     #[inline]
-    fn line_end(&mut self, end: usize) -> (bool, bool) {
+    fn count_line_end(&mut self, end: usize) -> (bool, bool) {
         let line = &self.buffer[self.start..end];
-        let ended = line.last() == Some(&b'\n');
-        let content = &line[..line.len() - usize::from(ended)];
+        let has_line_end = line.last() == Some(&b'\n');
+        let content = &line[..line.len() - usize::from(has_line_end)];
         let crlf = content.last() == Some(&b'\r');
-        self.tally.crlf += u64::from(ended && crlf);
-        self.tally.lf += u64::from(ended && !crlf);
-        (ended, crlf)
+        self.counts.crlf += u64::from(has_line_end && crlf);
+        self.counts.lf += u64::from(has_line_end && !crlf);
+        (has_line_end, crlf)
     }
 
-    fn blank(&mut self, length: usize, block: &mut Block) -> bool {
-        self.line_end(self.start + length);
-        match &mut self.pending {
-            Some(pending) => pending.blank += 1,
-            None => self.tally.blank += 1,
+    fn blank_line(&mut self, length: usize, block: &mut RecordBlock) -> bool {
+        self.count_line_end(self.start + length);
+        match &mut self.open_quote {
+            Some(open) => open.blank += 1,
+            None => self.counts.blank += 1,
         }
-        self.pass(length, block);
+        self.skip_line(length, block);
         true
     }
 
-    /// Leaves out `length` bytes, which are a line.
-    fn pass(&mut self, length: usize, block: &mut Block) {
-        self.flush(block);
+    /// Skips a line of `length` bytes, which does not become part of a block.
+    fn skip_line(&mut self, length: usize, block: &mut RecordBlock) {
+        self.copy_framed(block);
         self.start += length;
-        self.run = self.start;
+        self.uncopied = self.start;
         self.line = self.line.saturating_add(1);
     }
 
-    /// Leaves out a record that cannot be handed on: its first line only, for the next may be a good one.
-    fn damaged(&mut self, damage: Damage, block: &mut Block) -> bool {
+    /// Skips the first line of a damaged record. The line after it may be a valid record.
+    fn damaged_record(&mut self, damage: RecordDamage, block: &mut RecordBlock) -> bool {
         let rest = &self.buffer[self.start..];
         let scan = std::mem::take(&mut self.scan);
-        let length = match (damage, scan.first_line) {
-            (Damage::TooLong, _) | (Damage::Unclosed(_), 0) => scan.at.min(rest.len()),
-            (Damage::Unclosed(_), first) => first,
+        let length = match (damage, scan.second_line) {
+            (RecordDamage::TooLong, _) | (RecordDamage::UnclosedQuote(_), 0) => {
+                scan.at.min(rest.len())
+            }
+            (RecordDamage::UnclosedQuote(_), second_line) => second_line,
         };
-        self.repeated += (scan.at - length) as u64;
-        self.skipping = damage == Damage::TooLong;
-        if self.pending.is_some() {
-            return self.absorb(length, block);
+        self.rescanned += (scan.at - length) as u64;
+        self.skips_line = damage == RecordDamage::TooLong;
+        if self.open_quote.is_some() {
+            return self.extend_open_quote(length, block);
         }
         let line = rest[..length]
             .strip_suffix(b"\n")
             .unwrap_or(&rest[..length]);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let kept = line.len().min(Rejection::CELLS_BYTES);
-        let bad = Bad {
+        let stored = line.len().min(Rejection::CELLS_BYTES);
+        let record = DamagedRecord {
             line: self.line,
-            byte: self.before + self.start as u64,
+            byte: self.bytes_before + self.start as u64,
             last_line: self.line,
             damage,
-            text: line[..kept].to_vec(),
-            clipped: kept < line.len() || self.skipping,
+            text: line[..stored].to_vec(),
+            clipped: stored < line.len() || self.skips_line,
         };
-        self.line_end(self.start + length);
-        self.pass(length, block);
-        self.pending = Some(Pending { bad, blank: 0 });
-        if damage == Damage::TooLong || self.rules.fields.is_none() {
-            self.settle(block);
+        self.count_line_end(self.start + length);
+        self.skip_line(length, block);
+        self.open_quote = Some(OpenQuote { record, blank: 0 });
+        if damage == RecordDamage::TooLong || self.options.columns.is_none() {
+            self.end_open_quote(block);
         }
         true
     }
 
-    /// Adds a line to the record whose quote is not closed.
-    fn absorb(&mut self, length: usize, block: &mut Block) -> bool {
-        if let Some(pending) = &mut self.pending {
-            pending.bad.last_line = self.line;
-            pending.blank = 0;
+    /// Adds a line to the record with the unclosed quote.
+    fn extend_open_quote(&mut self, length: usize, block: &mut RecordBlock) -> bool {
+        if let Some(open) = &mut self.open_quote {
+            open.record.last_line = self.line;
+            open.blank = 0;
         }
-        self.line_end(self.start + length);
-        self.pass(length, block);
+        self.count_line_end(self.start + length);
+        self.skip_line(length, block);
         true
     }
 
-    /// Hands on the record whose quote is not closed: the line to go on from is found.
-    fn settle(&mut self, block: &mut Block) {
-        if let Some(Pending { bad, blank }) = self.pending.take() {
-            self.tally.blank += blank;
-            block.metas.push(Meta {
-                line: bad.line,
-                byte: bad.byte,
-                kind: Kind::Bad,
+    /// Adds the record with the unclosed quote to the block: the line to resume at is found.
+    fn end_open_quote(&mut self, block: &mut RecordBlock) {
+        if let Some(OpenQuote { record, blank }) = self.open_quote.take() {
+            self.counts.blank += blank;
+            block.records.push(FramedRecord {
+                line: record.line,
+                byte: record.byte,
+                kind: RecordKind::Damaged,
                 crlf: false,
             });
-            block.bad.push(bad);
+            block.damaged.push(record);
         }
     }
 
-    /// At the end of the text held: hands on what waits if it is the end of the file, too.
-    fn close(&mut self, block: &mut Block) -> bool {
-        if self.ended {
-            self.settle(block);
+    fn end_of_buffer(&mut self, block: &mut RecordBlock) -> bool {
+        if self.input_ended {
+            self.end_open_quote(block);
         }
         false
     }
 
-    /// Drops what is left of a line; false if its end has not come.
-    fn skip(&mut self) -> bool {
+    /// Drops the rest of a line. Returns false if its end is not in the buffer.
+    fn skip_rest_of_line(&mut self) -> bool {
         let rest = &self.buffer[self.start..];
         let end = memchr(b'\n', rest);
         self.start += end.map_or(rest.len(), |at| at + 1);
-        self.run = self.start;
-        self.skipping = end.is_none() && !self.ended;
-        !self.skipping
+        self.uncopied = self.start;
+        self.skips_line = end.is_none() && !self.input_ended;
+        !self.skips_line
     }
 
-    fn flush(&mut self, block: &mut Block) {
+    /// Copies the records framed since the last copy into the block.
+    fn copy_framed(&mut self, block: &mut RecordBlock) {
         block
             .text
-            .extend_from_slice(&self.buffer[self.run..self.start]);
-        self.run = self.start;
+            .extend_from_slice(&self.buffer[self.uncopied..self.start]);
+        self.uncopied = self.start;
     }
 }
 

@@ -1,124 +1,141 @@
-//! Finds where one record ends: quote-aware, by the rules of csv-core, resumable at any byte.
-//! Looks at each byte once; says when an open quote cannot be meant that way. Copies nothing.
+//! Finds the end of one record by the quoting rules of csv-core, and detects quotes that cannot be meant as quotes.
+//! Reads each byte once, can be continued at any byte, and copies nothing.
 
 use memchr::{memchr_iter, memchr2, memchr3};
 
 use super::dialect::{Dialect, Escape};
 
-/// What a record has to keep to.
+/// The dialect and the bounds by which text is divided into records.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
-    /// Delimiter and quote.
-    pub(crate) dialect: Dialect,
-    /// Longest record, its line end excluded.
-    pub(crate) record_bytes: usize,
-    /// Most physical lines of one record.
-    pub(crate) record_lines: u32,
-    /// Cells of a record; none while the header is not known.
-    pub(crate) fields: Option<usize>,
+pub(super) struct FramingOptions {
+    /// Delimiter, quote and escape.
+    pub(super) dialect: Dialect,
+    /// Maximum bytes of a record, without its line end.
+    pub(super) record_bytes: usize,
+    /// Maximum physical lines of a record.
+    pub(super) record_lines: u32,
+    /// Cells of a record. None until the header is known.
+    pub(super) columns: Option<usize>,
 }
 
-/// Why a quote that was opened counts as never closed.
+/// Why an opened quote is considered as never closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// The file ends inside it.
+pub(super) enum UnclosedQuote {
+    /// The file ends within the quote.
     EndOfFile,
-    /// The record reaches the byte limit inside it.
-    TooManyBytes,
-    /// The record reaches the line limit inside it.
-    TooManyLines,
-    /// It ends on another line, and text follows.
+    /// The record reaches the byte limit within the quote.
+    ByteLimit,
+    /// The record reaches the line limit within the quote.
+    LineLimit,
+    /// The quote closes on a later line, and text follows it.
     TextAfterQuote,
-    /// It ends on another line, and the record has this many cells, or at least as many.
-    Fields(usize),
-    /// So many quotes were left open before that lines are no longer joined.
-    LinesNotJoined,
+    /// The quote closes on a later line, and the record has a wrong number of cells.
+    CellCount,
+    /// Lines are not joined any more, because too much text was read again after unclosed quotes.
+    JoiningSuspended,
 }
 
-/// What a look at the text came to.
+/// The result of scanning the text of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// No end in sight: more text is needed.
-    More,
-    /// A record up to this offset, its line end included.
-    Whole(usize),
+pub(super) enum ScanOutcome {
+    /// The record does not end in the text: more of it is needed.
+    NeedsMoreText,
+    /// The record has this length, its line end included.
+    Complete(usize),
     /// The first physical line alone is over the byte limit.
     TooLong,
     /// A quote on the first line is not closed.
-    Broken(Cause),
+    UnclosedQuote(UnclosedQuote),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Mode {
+enum QuoteState {
     #[default]
-    Plain,
+    Unquoted,
     Quoted,
-    /// After a quote inside quotes: it ends the cell or is the first of two.
-    Closing,
+    /// After a quote inside quotes: it closes the cell, or is the first half of a doubled quote.
+    AfterQuote,
 }
 
-/// How far the look at one record has come; offsets count from the record's first byte.
+/// The scan of one record. Offsets count from the first byte of the record.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Scan {
-    /// First byte not yet looked at.
-    pub(crate) at: usize,
+pub(super) struct RecordScan {
+    /// First byte not yet scanned.
+    pub(super) at: usize,
     /// Line ends inside quotes.
-    pub(crate) breaks: u32,
-    /// Where the second physical line starts; 0 while there is none.
-    pub(crate) first_line: usize,
+    pub(super) line_breaks: u32,
+    /// Start of the second physical line; 0 while there is none.
+    pub(super) second_line: usize,
     /// Whether text follows a closing quote.
-    pub(crate) stray: bool,
-    mode: Mode,
+    pub(super) has_stray_quote: bool,
+    state: QuoteState,
     delimiters: usize,
-    /// From here on delimiters are not counted yet.
+    /// First byte at which delimiters are not counted yet.
     uncounted: usize,
 }
 
-impl Scan {
-    /// Goes on over `text`, the record from its first byte and at most one byte over the limit; `last` = nothing
-    /// follows it in the file; `join` = a record may span lines.
+impl RecordScan {
+    /// Continues the scan over `text`, which starts with the record and is at most one byte longer than the limit.
+    /// `is_last` means that the file ends with it; `may_join` that a record may span several lines.
     #[inline]
-    pub(crate) fn step(&mut self, text: &[u8], rules: &Rules, last: bool, join: bool) -> Step {
+    pub(super) fn scan(
+        &mut self,
+        text: &[u8],
+        options: &FramingOptions,
+        is_last: bool,
+        may_join: bool,
+    ) -> ScanOutcome {
         loop {
-            let step = match self.mode {
-                Mode::Plain => self.plain(text, rules, last),
-                Mode::Quoted => self.quoted(text, rules, last, join),
-                Mode::Closing => self.closing(text, rules, last),
+            let outcome = match self.state {
+                QuoteState::Unquoted => self.scan_unquoted(text, options, is_last),
+                QuoteState::Quoted => self.scan_quoted(text, options, is_last, may_join),
+                QuoteState::AfterQuote => self.scan_after_quote(text, options, is_last),
             };
-            if let Some(step) = step {
-                return step;
+            if let Some(outcome) = outcome {
+                return outcome;
             }
         }
     }
 
     #[inline]
-    fn plain(&mut self, text: &[u8], rules: &Rules, last: bool) -> Option<Step> {
+    fn scan_unquoted(
+        &mut self,
+        text: &[u8],
+        options: &FramingOptions,
+        is_last: bool,
+    ) -> Option<ScanOutcome> {
         let Dialect {
             delimiter, quote, ..
-        } = rules.dialect;
+        } = options.dialect;
         let Some(found) = memchr2(quote, b'\n', &text[self.at..]) else {
             self.at = text.len();
-            return Some(if last && text.len() <= rules.record_bytes {
-                self.end(text, text.len(), rules)
+            return Some(if is_last && text.len() <= options.record_bytes {
+                self.end_of_record(text, text.len(), options)
             } else {
-                self.more(text, rules)
+                self.end_of_text(text, options)
             });
         };
         let found = self.at + found;
         self.at = found + 1;
         if text[found] == b'\n' {
-            return Some(self.end(text, found, rules));
+            return Some(self.end_of_record(text, found, options));
         }
         if found == 0 || text[found - 1] == delimiter {
-            self.count(text, found, delimiter);
-            self.mode = Mode::Quoted;
-            return self.over(rules).map(Step::Broken);
+            self.count_delimiters(text, found, delimiter);
+            self.state = QuoteState::Quoted;
+            return self.surplus_cells(options).map(ScanOutcome::UnclosedQuote);
         }
         None
     }
 
-    fn quoted(&mut self, text: &[u8], rules: &Rules, last: bool, join: bool) -> Option<Step> {
-        let Dialect { quote, escape, .. } = rules.dialect;
+    fn scan_quoted(
+        &mut self,
+        text: &[u8],
+        options: &FramingOptions,
+        is_last: bool,
+        may_join: bool,
+    ) -> Option<ScanOutcome> {
+        let Dialect { quote, escape, .. } = options.dialect;
         let rest = &text[self.at..];
         let found = match escape {
             Escape::Doubled => memchr2(quote, b'\n', rest),
@@ -126,109 +143,127 @@ impl Scan {
         };
         let Some(found) = found else {
             self.at = text.len();
-            return Some(if last && text.len() <= rules.record_bytes {
-                Step::Broken(Cause::EndOfFile)
+            return Some(if is_last && text.len() <= options.record_bytes {
+                ScanOutcome::UnclosedQuote(UnclosedQuote::EndOfFile)
             } else {
-                self.more(text, rules)
+                self.end_of_text(text, options)
             });
         };
         let found = self.at + found;
         self.at = found + 1;
         if text[found] == quote {
-            self.mode = Mode::Closing;
+            self.state = QuoteState::AfterQuote;
             return None;
         }
         if text[found] != b'\n' {
-            return self.escaped(text, found, rules, last);
+            return self.scan_escaped(text, found, options, is_last);
         }
-        self.breaks += 1;
-        if self.breaks == 1 {
-            self.first_line = self.at;
+        self.line_breaks += 1;
+        if self.line_breaks == 1 {
+            self.second_line = self.at;
         }
-        let cause = if !join {
-            Some(Cause::LinesNotJoined)
-        } else if self.stray {
-            Some(Cause::TextAfterQuote)
-        } else if self.breaks >= rules.record_lines {
-            Some(Cause::TooManyLines)
+        let cause = if !may_join {
+            Some(UnclosedQuote::JoiningSuspended)
+        } else if self.has_stray_quote {
+            Some(UnclosedQuote::TextAfterQuote)
+        } else if self.line_breaks >= options.record_lines {
+            Some(UnclosedQuote::LineLimit)
         } else {
-            self.over(rules)
+            self.surplus_cells(options)
         };
-        cause.map(Step::Broken)
+        cause.map(ScanOutcome::UnclosedQuote)
     }
 
-    /// Passes the byte behind a backslash, but for a line end, which is counted.
-    fn escaped(&mut self, text: &[u8], found: usize, rules: &Rules, last: bool) -> Option<Step> {
-        match text.get(found + 1) {
-            None if last && text.len() <= rules.record_bytes => {}
+    /// Skips the byte after a backslash, unless it is a line end, which must be counted.
+    fn scan_escaped(
+        &mut self,
+        text: &[u8],
+        backslash: usize,
+        options: &FramingOptions,
+        is_last: bool,
+    ) -> Option<ScanOutcome> {
+        match text.get(backslash + 1) {
+            None if is_last && text.len() <= options.record_bytes => {}
             None => {
-                self.at = found;
-                return Some(self.more(text, rules));
+                self.at = backslash;
+                return Some(self.end_of_text(text, options));
             }
             Some(b'\n') => {}
-            Some(_) => self.at = found + 2,
+            Some(_) => self.at = backslash + 2,
         }
         None
     }
 
-    fn closing(&mut self, text: &[u8], rules: &Rules, last: bool) -> Option<Step> {
+    fn scan_after_quote(
+        &mut self,
+        text: &[u8],
+        options: &FramingOptions,
+        is_last: bool,
+    ) -> Option<ScanOutcome> {
         let Dialect {
             delimiter, quote, ..
-        } = rules.dialect;
-        let stray = match text[self.at..] {
-            [] | [b'\r'] if !last || text.len() > rules.record_bytes => {
-                return Some(self.more(text, rules));
+        } = options.dialect;
+        let is_stray = match text[self.at..] {
+            [] | [b'\r'] if !is_last || text.len() > options.record_bytes => {
+                return Some(self.end_of_text(text, options));
             }
             [byte, ..] if byte == quote => {
                 self.at += 1;
-                self.mode = Mode::Quoted;
+                self.state = QuoteState::Quoted;
                 return None;
             }
             [] | [b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..] => false,
             [byte, ..] => byte != delimiter,
         };
-        self.mode = Mode::Plain;
+        self.state = QuoteState::Unquoted;
         self.uncounted = self.at;
-        self.stray |= stray;
-        (stray && self.breaks > 0).then_some(Step::Broken(Cause::TextAfterQuote))
+        self.has_stray_quote |= is_stray;
+        (is_stray && self.line_breaks > 0)
+            .then_some(ScanOutcome::UnclosedQuote(UnclosedQuote::TextAfterQuote))
     }
 
-    /// The end of the record, or the fault that shows only there; `content` excludes the line end.
+    /// Returns the outcome at the end of the record; `content` is its length without the line end.
     #[inline]
-    fn end(&mut self, text: &[u8], content: usize, rules: &Rules) -> Step {
-        if self.breaks > 0 {
-            self.count(text, content, rules.dialect.delimiter);
-            let fields = self.delimiters + 1;
-            if rules.fields.is_some_and(|wanted| wanted != fields) {
-                return Step::Broken(Cause::Fields(fields));
+    fn end_of_record(
+        &mut self,
+        text: &[u8],
+        content: usize,
+        options: &FramingOptions,
+    ) -> ScanOutcome {
+        if self.line_breaks > 0 {
+            self.count_delimiters(text, content, options.dialect.delimiter);
+            let cells = self.delimiters + 1;
+            if options.columns.is_some_and(|columns| columns != cells) {
+                return ScanOutcome::UnclosedQuote(UnclosedQuote::CellCount);
             }
         }
-        Step::Whole(self.at)
+        ScanOutcome::Complete(self.at)
     }
 
-    fn more(&self, text: &[u8], rules: &Rules) -> Step {
-        match (text.len() > rules.record_bytes, self.breaks) {
-            (false, _) => Step::More,
-            (true, 0) => Step::TooLong,
-            (true, _) => Step::Broken(Cause::TooManyBytes),
+    /// Returns the outcome at the end of the text, within the record.
+    fn end_of_text(&self, text: &[u8], options: &FramingOptions) -> ScanOutcome {
+        match (text.len() > options.record_bytes, self.line_breaks) {
+            (false, _) => ScanOutcome::NeedsMoreText,
+            (true, 0) => ScanOutcome::TooLong,
+            (true, _) => ScanOutcome::UnclosedQuote(UnclosedQuote::ByteLimit),
         }
     }
 
-    /// Whether a record of several lines has more cells than it may.
-    fn over(&self, rules: &Rules) -> Option<Cause> {
-        let fields = self.delimiters + 1;
-        (self.breaks > 0 && rules.fields.is_some_and(|wanted| fields > wanted))
-            .then_some(Cause::Fields(fields))
+    /// Returns the fault of a record of several lines that already has more cells than there are columns.
+    fn surplus_cells(&self, options: &FramingOptions) -> Option<UnclosedQuote> {
+        let cells = self.delimiters + 1;
+        (self.line_breaks > 0 && options.columns.is_some_and(|columns| cells > columns))
+            .then_some(UnclosedQuote::CellCount)
     }
 
-    fn count(&mut self, text: &[u8], to: usize, delimiter: u8) {
+    fn count_delimiters(&mut self, text: &[u8], to: usize, delimiter: u8) {
         self.delimiters += memchr_iter(delimiter, &text[self.uncounted..to]).count();
         self.uncounted = to;
     }
 
-    /// Cells of a record on one line that was found whole.
-    pub(crate) fn fields(mut self, record: &[u8], delimiter: u8) -> usize {
-        self.count(record, record.len(), delimiter);
+    /// Returns the number of cells of a complete record on one line.
+    pub(super) fn cells(mut self, record: &[u8], delimiter: u8) -> usize {
+        self.count_delimiters(record, record.len(), delimiter);
         self.delimiters + 1
     }
 }

@@ -1,7 +1,8 @@
-//! Reads the values of single cells: required texts, and timestamps with their formats and time zones.
+//! Reads the values of single cells: event fields, and timestamps with their formats and time zones.
 
 pub(crate) mod field;
 pub(crate) mod format;
 pub(crate) mod format_proposal;
+pub(crate) mod numeric_date;
 pub(crate) mod timestamp;
-pub(crate) mod zone;
+mod zone;
