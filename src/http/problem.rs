@@ -197,7 +197,7 @@ impl From<IngestError> for Problem {
             IngestError::Receive(ReceiveError::Damaged { packing, .. }) => {
                 Self::new(Code::BadArchive, detail).with("packing", packing.as_str())
             }
-            IngestError::Receive(ReceiveError::Broken(_)) => Self::new(Code::BodyCut, detail),
+            IngestError::Receive(ReceiveError::Aborted(_)) => Self::new(Code::BodyCut, detail),
             IngestError::Parse(why) => of_file(&why, detail),
             IngestError::NoValidRows(rows) => {
                 Self::new(Code::NoValidRows, detail).with_errors(&rows)

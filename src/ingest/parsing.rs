@@ -13,7 +13,7 @@ use super::{
 use crate::{
     model::{ColumnRole, Columns, Identity, IdentityBy},
     parse::{EventField, Header, ParseSummary, ParsedRows, Parser},
-    receive::{self, Broken, ReceiveError, Received, Text},
+    receive::{self, BodyAborted, ReceiveError, ReceivedFile, TextReader},
 };
 
 /// What the parser hands on.
@@ -25,7 +25,7 @@ pub(super) enum Step {
 
 /// What is known when the last row has been seen.
 pub(super) struct End {
-    pub(super) received: Received,
+    pub(super) received: ReceivedFile,
     pub(super) summary: ParseSummary,
     pub(super) survey: Survey,
 }
@@ -63,7 +63,7 @@ impl Parsing {
     ) {
         match self.read(Chunks::new(chunks), steps) {
             // Who sent it is gone, and knows.
-            Err(IngestError::Receive(ReceiveError::Broken(_))) => {}
+            Err(IngestError::Receive(ReceiveError::Aborted(_))) => {}
             // Closing the channel of chunks stops the body; what is to be said goes first.
             Err(why) => drop(steps.blocking_send(Err(why))),
             Ok(received) => {
@@ -77,18 +77,18 @@ impl Parsing {
         &mut self,
         chunks: Chunks,
         steps: &mpsc::Sender<Result<Step, IngestError>>,
-    ) -> Result<Received, IngestError> {
-        let mut text = Text::open(chunks, self.receive, self.limits.receive)?;
-        while let Some(piece) = text.piece()? {
+    ) -> Result<ReceivedFile, IngestError> {
+        let mut text = TextReader::open(chunks, self.receive, self.limits.receive)?;
+        while let Some(piece) = text.next_chunk()? {
             self.parser.feed(piece)?;
             self.hand_on(steps)?;
         }
-        Ok(text.received())
+        Ok(text.received_file())
     }
 
     fn end(
         mut self,
-        received: Received,
+        received: ReceivedFile,
         steps: &mpsc::Sender<Result<Step, IngestError>>,
     ) -> Result<Step, IngestError> {
         let summary = self.parser.finish()?;
@@ -149,10 +149,10 @@ pub(super) fn only_read(
     chunks: mpsc::Receiver<Bytes>,
     options: receive::Options,
     limits: receive::Limits,
-) -> Result<Received, ReceiveError> {
-    let mut text = Text::open(Chunks::new(chunks), options, limits)?;
-    while text.piece()?.is_some() {}
-    Ok(text.received())
+) -> Result<ReceivedFile, ReceiveError> {
+    let mut text = TextReader::open(Chunks::new(chunks), options, limits)?;
+    while text.next_chunk()?.is_some() {}
+    Ok(text.received_file())
 }
 
 /// A body as the parser's thread pulls it. An empty chunk is its end: a channel that only closes is a sender that is gone.
@@ -184,7 +184,7 @@ impl BufRead for Chunks {
             self.current = self
                 .waiting
                 .blocking_recv()
-                .ok_or_else(|| io::Error::other(Broken))?;
+                .ok_or_else(|| io::Error::other(BodyAborted))?;
             self.whole = self.current.is_empty();
         }
         Ok(&self.current)
