@@ -22,7 +22,7 @@ use mongodb::{
 use tallymill::{
     model::EventBlock,
     parse::{self, Parser},
-    receive::{self, Text},
+    receive::{self, TextReader},
     store::mongo::{MongoStore, Tuning},
 };
 
@@ -53,7 +53,7 @@ async fn events(uri: &str) -> Collection<RawDocumentBuf> {
 /// The documents of a file, in its order.
 fn documents(file: &str) -> Vec<RawDocumentBuf> {
     let file = BufReader::with_capacity(CHUNK, File::open(file).expect("a file"));
-    let mut text = Text::open(
+    let mut text = TextReader::open(
         file,
         receive::Options::default(),
         receive::Limits::default(),
@@ -62,7 +62,7 @@ fn documents(file: &str) -> Vec<RawDocumentBuf> {
     let mut parser =
         Parser::new(parse::Options::default(), parse::Limits::default()).expect("default options");
     let mut made = Vec::new();
-    while let Some(piece) = text.piece().expect("a CSV file") {
+    while let Some(piece) = text.next_chunk().expect("a CSV file") {
         parser.feed(piece).expect("a CSV file");
         take(&mut parser, &mut made);
     }
@@ -72,7 +72,7 @@ fn documents(file: &str) -> Vec<RawDocumentBuf> {
 }
 
 fn take(parser: &mut Parser, made: &mut Vec<RawDocumentBuf>) {
-    while let Some(parsed) = parser.take() {
+    while let Some(parsed) = parser.next_rows() {
         // The columns of `tallymill generate` that are not the service's own.
         let names = ["test_id", "country"].map(|name| CString::try_from(name).expect("a name"));
         let block = &parsed.events;

@@ -14,7 +14,7 @@ use tallymill::{
     job::{Dispatch, DispatchError, JobLimits, JobService, Runner, work::Bodies},
     model::{BatchId, JobId},
     parse::{self, Parser},
-    receive::{self, Text},
+    receive::{self, TextReader},
     store::embedded::{EmbeddedStore, Mode},
 };
 use tokio_util::sync::CancellationToken;
@@ -56,7 +56,7 @@ fn now() -> Instant {
 fn parse(file: &Path) {
     let started = now();
     let file = BufReader::with_capacity(CHUNK, File::open(file).expect("a file"));
-    let mut text = Text::open(
+    let mut text = TextReader::open(
         file,
         receive::Options::default(),
         receive::Limits::default(),
@@ -64,9 +64,9 @@ fn parse(file: &Path) {
     .expect("a CSV file");
     let mut parser =
         Parser::new(parse::Options::default(), parse::Limits::default()).expect("default options");
-    while let Some(piece) = text.piece().expect("a CSV file") {
+    while let Some(piece) = text.next_chunk().expect("a CSV file") {
         parser.feed(piece).expect("a CSV file");
-        while parser.take().is_some() {}
+        while parser.next_rows().is_some() {}
     }
     let summary = parser.finish().expect("a CSV file");
     report("receive + parse", summary.received, started);

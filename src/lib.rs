@@ -6,6 +6,8 @@ pub mod clock;
 pub mod model;
 pub mod redis_client;
 
+pub mod export;
+
 pub mod receive;
 
 pub mod parse;

@@ -1,4 +1,4 @@
-//! Any bytes with any options, through receive and parse: see `src/check.rs`.
+//! Passes any bytes with any options through receive and parse: see `src/check.rs`.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! One input of the fuzzer: options in its first bytes, a file in the rest. Every input means something, and changing one
-//! byte changes one thing.
+//! Decodes one input of the fuzzer: options in its first bytes, a file in the rest. Every input is valid, and a changed
+//! byte changes one option or one byte of the file.
 
 use std::io::Write;
 
@@ -9,11 +9,11 @@ use flate2::{
 };
 use tallymill::{ingest::UploadOptions, parse, receive};
 
-/// Bytes of options.
-const OPTIONS: usize = 12;
-/// Most bytes of a body, unpacked: enough for two blocks, and the end of every bomb.
-const BODY: u64 = 256 * 1024;
-/// Put in front of the file on request, so that rows are reached at once.
+/// Bytes of an input that encode options.
+const OPTION_BYTES: usize = 12;
+/// Maximum bytes of a body, also unpacked: enough for two blocks, and a limit that every bomb exceeds.
+const BODY_BYTES: u64 = 256 * 1024;
+/// Prepended to the file by an option, so that the fuzzer reaches the rows at once.
 const HEADER: &[u8] = b"event_id,user_id,event_type,timestamp,note,plan\n";
 
 const ENCODINGS: [&str; 12] = [
@@ -63,7 +63,7 @@ const COLUMNS: [&str; 5] = [
     "timestamp:plan",
     "user_id:",
 ];
-/// Longest record, longest cell, most columns, most lines of a record.
+/// Bytes of a record, bytes of a cell, columns, lines of a record.
 const LIMITS: [(usize, usize, usize, u32); 5] = [
     (1024 * 1024, 256 * 1024, 512, 10_000),
     (128, 64, 8, 5),
@@ -72,7 +72,7 @@ const LIMITS: [(usize, usize, usize, u32); 5] = [
     (200_000, 100_000, 3, 100),
 ];
 
-/// A file, and how it is to be read.
+/// A body, and how it is received and parsed.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) body: Vec<u8>,
@@ -80,16 +80,16 @@ pub(crate) struct Case {
     pub(crate) parse: parse::Options,
     pub(crate) body_limit: receive::Limits,
     pub(crate) limits: parse::Limits,
-    /// Bytes that arrive at a time.
-    pub(crate) chunk: usize,
+    /// Bytes of the body that arrive at a time.
+    pub(crate) chunk_bytes: usize,
 }
 
 impl Case {
-    /// The case that `input` stands for; none if its options are refused.
-    pub(crate) fn of(input: &[u8]) -> Option<Self> {
-        let mut head = [0; OPTIONS];
-        let given = input.len().min(OPTIONS);
-        head[..given].copy_from_slice(&input[..given]);
+    /// Decodes an input; none if its options are invalid.
+    pub(crate) fn decode(input: &[u8]) -> Option<Self> {
+        let mut head = [0; OPTION_BYTES];
+        let option_bytes = input.len().min(OPTION_BYTES);
+        head[..option_bytes].copy_from_slice(&input[..option_bytes]);
         let [
             packing,
             damage,
@@ -115,16 +115,16 @@ impl Case {
         ];
         let stated = pairs.into_iter().filter(|(_, value)| !value.is_empty());
         let mut options = UploadOptions::from_pairs(stated).ok()?;
-        let file = file(&input[given..], shape, encoding);
-        let (mut body, coding) = packed(&file, packing);
+        let file = file(&input[option_bytes..], shape, encoding);
+        let (mut body, coding) = pack(&file, packing);
         options.receive.coding = coding;
-        harm(&mut body, damage);
+        damage_body(&mut body, damage);
         let (record_bytes, cell_bytes, columns, record_lines) = pick(&LIMITS, limits);
         Some(Self {
             body,
             receive: options.receive,
             parse: options.parse,
-            body_limit: receive::Limits { body: BODY },
+            body_limit: receive::Limits { body: BODY_BYTES },
             limits: parse::Limits {
                 record_bytes,
                 cell_bytes,
@@ -132,7 +132,7 @@ impl Case {
                 record_lines,
                 ..parse::Limits::default()
             },
-            chunk: usize::from(chunk) + 1,
+            chunk_bytes: usize::from(chunk) + 1,
         })
     }
 }
@@ -141,26 +141,27 @@ fn pick<T: Copy>(all: &[T], at: u8) -> T {
     all[usize::from(at) % all.len()]
 }
 
-/// The file: with a header in front, many times over, or in UTF-16.
+/// Returns the file: with a prepended header, repeated, or in UTF-16.
 fn file(bytes: &[u8], shape: u8, encoding: u8) -> Vec<u8> {
-    // Seldom, for it takes its time.
-    let times = match shape >> 1 & 15 {
+    // Long files are rare, since they take long.
+    let repetitions = match shape >> 1 & 15 {
         13 => 10,
         14 => 1_000,
         15 => 20_000,
         _ => 1,
     };
-    let most = usize::try_from(BODY).unwrap_or(usize::MAX) / bytes.len().max(1) + 2;
+    let max_repetitions =
+        usize::try_from(BODY_BYTES).unwrap_or(usize::MAX) / bytes.len().max(1) + 2;
     let header = if shape & 1 == 1 { HEADER } else { b"" };
-    let file = [header, &bytes.repeat(times.min(most))].concat();
+    let file = [header, &bytes.repeat(repetitions.min(max_repetitions))].concat();
     if encoding & 0x80 == 0 {
         return file;
     }
     let text = String::from_utf8_lossy(&file);
-    let big = pick(&ENCODINGS, encoding & 0x7f) == "utf-16be";
+    let is_big_endian = pick(&ENCODINGS, encoding & 0x7f) == "utf-16be";
     text.encode_utf16()
         .flat_map(|unit| {
-            if big {
+            if is_big_endian {
                 unit.to_be_bytes()
             } else {
                 unit.to_le_bytes()
@@ -169,10 +170,10 @@ fn file(bytes: &[u8], shape: u8, encoding: u8) -> Vec<u8> {
         .collect()
 }
 
-/// The body, and its `Content-Encoding`.
-fn packed(file: &[u8], how: u8) -> (Vec<u8>, Option<receive::Packing>) {
+/// Returns the body, and its `Content-Encoding`.
+fn pack(file: &[u8], packing: u8) -> (Vec<u8>, Option<receive::Packing>) {
     let (gzip_sent, zstd_sent) = (Some(receive::Packing::Gzip), Some(receive::Packing::Zstd));
-    match how % 9 {
+    match packing % 9 {
         1 => (gzip(file), None),
         2 => (zstd(file), None),
         3 => (zip(file), None),
@@ -195,7 +196,7 @@ pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).expect("in memory")
 }
 
-/// An archive of one file, packed with deflate.
+/// Returns a zip archive of one deflated file.
 pub(crate) fn zip(bytes: &[u8]) -> Vec<u8> {
     let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
     packed.write_all(bytes).expect("in memory");
@@ -222,8 +223,8 @@ pub(crate) fn zip(bytes: &[u8]) -> Vec<u8> {
     [&local[..], &central, &end.concat()].concat()
 }
 
-/// Changes a byte, or cuts what follows off.
-fn harm(body: &mut Vec<u8>, damage: u8) {
+/// Changes a byte of the body, or truncates the body there.
+fn damage_body(body: &mut Vec<u8>, damage: u8) {
     let at = body.len() * usize::from(damage >> 1) / 128;
     match body.get_mut(at) {
         Some(byte) if damage > 1 && damage & 1 == 0 => *byte ^= damage,

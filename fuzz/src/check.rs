@@ -1,5 +1,5 @@
-//! What holds of receive and parse whatever they are given: no panic, no more output than the limits allow, every row
-//! accounted for and where it says it is, and the same however the body is cut.
+//! Checks what receive and parse guarantee for any input: no panic, no more output than the limits allow, every row
+//! accounted for at its true place, and results that do not depend on how the body is divided.
 
 use std::io::{self, BufRead, Read};
 
@@ -8,72 +8,81 @@ use tallymill::{
         event::EventBlock,
         rejection::{Fault, Rejection},
     },
-    parse::{Parsed, Parser, Summary},
-    receive::{self, Received, Text},
+    parse::{ParseSummary, ParsedRows, Parser},
+    receive::{self, ReceivedFile, TextReader},
 };
 
 use super::case::Case;
 
-/// Text of one block, and of all that one piece of text may bring forth.
+/// Maximum text of one block.
 const BLOCK_TEXT: usize = 4 * 1024 * 1024 + 1024 * 1024 + REJECTION_TEXT;
-const READY_TEXT: usize = 4 * BLOCK_TEXT;
-/// Text of one rejection, its faults included.
+/// Maximum text of all blocks that one chunk completes.
+const CHUNK_TEXT: usize = 4 * BLOCK_TEXT;
+/// Maximum text of one rejection, its faults included.
 const REJECTION_TEXT: usize = 128 * 1024;
 
-/// Panics if something of this does not hold for `input`.
+/// Panics if `input` violates a guarantee.
 pub(crate) fn check(input: &[u8]) {
-    let Some(case) = Case::of(input) else { return };
-    let whole = read(&case, usize::MAX);
-    let cut = read(&case, case.chunk);
-    match (whole, cut) {
-        (Err(Refused::Receive(a)), Err(Refused::Receive(b))) => assert_eq!(a, b),
-        (Err(Refused::Parse(a)), Err(Refused::Parse(b))) => assert_eq!(a, b),
-        // Of two reasons the one that is met first depends on how much comes at once.
+    let Some(case) = Case::decode(input) else {
+        return;
+    };
+    let at_once = read(&case, usize::MAX);
+    let in_chunks = read(&case, case.chunk_bytes);
+    match (at_once, in_chunks) {
+        (Err(Failure::Receive(a)), Err(Failure::Receive(b))) => assert_eq!(a, b),
+        (Err(Failure::Parse(a)), Err(Failure::Parse(b))) => assert_eq!(a, b),
+        // Of an error of receive and one of parse, the size of the chunks decides which comes first.
         (Err(_), Err(_)) => {}
-        (whole, cut) => assert!(whole == cut, "cut apart it is {cut:?}, not {whole:?}"),
+        (at_once, in_chunks) => assert!(
+            at_once == in_chunks,
+            "in chunks the result is {in_chunks:?}, not {at_once:?}"
+        ),
     }
 }
 
 #[derive(Debug, PartialEq)]
-enum Refused {
+enum Failure {
     Receive(String),
     Parse(String),
 }
 
-/// What a file came to.
+/// The results for one body.
 #[derive(Debug, PartialEq)]
-struct Whole {
-    rows: Vec<Row>,
+struct Results {
+    rows: Vec<EventRow>,
     rejections: Vec<Rejection>,
-    summary: Summary,
-    received: Received,
+    summary: ParseSummary,
+    received: ReceivedFile,
 }
 
-/// An event: its row, its line, its instant and its cells.
+/// One event; `cells` are its event id, user id, event type and attributes.
 #[derive(Debug, PartialEq)]
-struct Row {
+struct EventRow {
     row: u32,
     line: u32,
     timestamp: i64,
     cells: Vec<String>,
 }
 
-/// A body that arrives in pieces of so many bytes.
-struct Cut {
+/// A body that arrives in chunks.
+struct ChunkedBody {
     body: Vec<u8>,
     at: usize,
-    size: usize,
+    chunk_bytes: usize,
 }
 
-impl Read for Cut {
+impl Read for ChunkedBody {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         receive::read_buffered(self, into)
     }
 }
 
-impl BufRead for Cut {
+impl BufRead for ChunkedBody {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let end = self.at.saturating_add(self.size).min(self.body.len());
+        let end = self
+            .at
+            .saturating_add(self.chunk_bytes)
+            .min(self.body.len());
         Ok(&self.body[self.at..end])
     }
 
@@ -83,56 +92,62 @@ impl BufRead for Cut {
 }
 
 /// Receives and parses one body.
-fn read(case: &Case, size: usize) -> Result<Whole, Refused> {
-    let source = Cut {
+fn read(case: &Case, chunk_bytes: usize) -> Result<Results, Failure> {
+    let source = ChunkedBody {
         body: case.body.clone(),
         at: 0,
-        size,
+        chunk_bytes,
     };
-    let mut text = Text::open(source, case.receive, case.body_limit).map_err(refused)?;
-    let mut parser = Parser::new(case.parse.clone(), case.limits).map_err(not_parsed)?;
-    let (mut fed, mut pieces) = (0, 0);
+    let mut text =
+        TextReader::open(source, case.receive, case.body_limit).map_err(receive_failure)?;
+    let mut parser = Parser::new(case.parse.clone(), case.limits).map_err(parse_failure)?;
+    let (mut fed, mut chunks) = (0, 0);
     let (mut rows, mut rejections) = (Vec::new(), Vec::new());
-    while let Some(piece) = text.piece().map_err(refused)? {
-        pieces += 1;
-        fed += piece.len() as u64;
-        parser.feed(piece).map_err(not_parsed)?;
-        take(case, &mut parser, &mut rows, &mut rejections);
+    while let Some(chunk) = text.next_chunk().map_err(receive_failure)? {
+        chunks += 1;
+        fed += chunk.len() as u64;
+        parser.feed(chunk).map_err(parse_failure)?;
+        drain(case, &mut parser, &mut rows, &mut rejections);
     }
-    let received = text.received();
+    let received = text.received_file();
     assert!(received.bytes <= case.body_limit.body);
-    assert!(pieces <= received.bytes + 2, "every piece takes bytes");
-    let summary = parser.finish().map_err(not_parsed)?;
-    take(case, &mut parser, &mut rows, &mut rejections);
-    let whole = Whole {
+    assert!(chunks <= received.bytes + 2, "every chunk has bytes");
+    let summary = parser.finish().map_err(parse_failure)?;
+    drain(case, &mut parser, &mut rows, &mut rejections);
+    let results = Results {
         rows,
         rejections,
         summary,
         received,
     };
-    add_up(&whole, fed);
-    Ok(whole)
+    check_accounting(&results, fed);
+    Ok(results)
 }
 
-fn refused(why: receive::ReceiveError) -> Refused {
+fn receive_failure(why: receive::ReceiveError) -> Failure {
     let why = why.to_string();
     assert!(!why.is_empty() && why.len() < 4096, "{why}");
-    Refused::Receive(why)
+    Failure::Receive(why)
 }
 
-fn not_parsed(why: impl std::fmt::Display) -> Refused {
+fn parse_failure(why: impl std::fmt::Display) -> Failure {
     let why = why.to_string();
     assert!(!why.is_empty() && why.len() < 16 * 1024, "{why}");
-    Refused::Parse(why)
+    Failure::Parse(why)
 }
 
-/// Takes what is ready, which is bounded.
-fn take(case: &Case, parser: &mut Parser, rows: &mut Vec<Row>, rejections: &mut Vec<Rejection>) {
-    let mut ready = 0;
-    while let Some(Parsed {
+/// Collects the complete blocks, and checks their bounds.
+fn drain(
+    case: &Case,
+    parser: &mut Parser,
+    rows: &mut Vec<EventRow>,
+    rejections: &mut Vec<Rejection>,
+) {
+    let mut text_bytes = 0;
+    while let Some(ParsedRows {
         events,
         rejections: bad,
-    }) = parser.take()
+    }) = parser.next_rows()
     {
         assert!(events.len() <= 8192 && bad.len() <= 1000);
         let text: usize = bad.iter().map(Rejection::text_bytes).sum();
@@ -140,16 +155,16 @@ fn take(case: &Case, parser: &mut Parser, rows: &mut Vec<Row>, rejections: &mut 
             events.text_bytes() <= BLOCK_TEXT && text <= BLOCK_TEXT,
             "{text}"
         );
-        ready += events.text_bytes() + text;
+        text_bytes += events.text_bytes() + text;
         rows.extend((0..events.len()).map(|at| event(case, &events, at)));
-        bad.iter().for_each(told);
+        bad.iter().for_each(check_rejection);
         rejections.extend(bad);
     }
-    assert!(ready <= READY_TEXT, "{ready} bytes at once");
+    assert!(text_bytes <= CHUNK_TEXT, "{text_bytes} bytes at once");
 }
 
-/// One event, whose cells are within their limits and text.
-fn event(case: &Case, block: &EventBlock, at: usize) -> Row {
+/// Returns one event, after checking that its cells are text within their limits.
+fn event(case: &Case, block: &EventBlock, at: usize) -> EventRow {
     let limits = case.limits;
     let fixed = [
         (&block.event_id, limits.event_id_bytes),
@@ -172,7 +187,7 @@ fn event(case: &Case, block: &EventBlock, at: usize) -> Row {
         (0..7_258_118_400_000_000).contains(&timestamp),
         "{timestamp}"
     );
-    Row {
+    EventRow {
         row: block.rows[at],
         line: block.lines[at],
         timestamp,
@@ -180,12 +195,12 @@ fn event(case: &Case, block: &EventBlock, at: usize) -> Row {
     }
 }
 
-/// A rejection says why, in bounded words.
-fn told(rejection: &Rejection) {
+/// Checks that a rejection has a reason, and that its text is bounded.
+fn check_rejection(rejection: &Rejection) {
     assert!(!rejection.faults.is_empty(), "{rejection:?}");
     assert!(rejection.text_bytes() <= REJECTION_TEXT);
-    let kept: usize = rejection.cells.iter().map(String::len).sum();
-    assert!(kept <= Rejection::CELLS_BYTES);
+    let stored: usize = rejection.cells.iter().map(String::len).sum();
+    assert!(stored <= Rejection::CELLS_BYTES);
     for fault in &rejection.faults {
         assert!(!fault.message.is_empty(), "{rejection:?}");
         let value = fault.value.as_deref().unwrap_or_default();
@@ -193,14 +208,14 @@ fn told(rejection: &Rejection) {
     }
 }
 
-/// Every row is accounted for, in order, and where it says it is.
-fn add_up(whole: &Whole, fed: u64) {
-    let Whole {
+/// Checks that every row is accounted for, in order, and at its true place.
+fn check_accounting(results: &Results, fed: u64) {
+    let Results {
         rows,
         rejections,
         summary,
         ..
-    } = whole;
+    } = results;
     let (inserted, failed) = (rows.len() as u64, rejections.len() as u64);
     assert_eq!((summary.inserted, summary.failed), (inserted, failed));
     assert_eq!(summary.received, inserted + failed + summary.blank);
@@ -210,7 +225,7 @@ fn add_up(whole: &Whole, fed: u64) {
         assert!(rejection.byte_offset < fed && byte < Some(rejection.byte_offset));
         byte = Some(rejection.byte_offset);
     }
-    // Rows of both kinds, in the order of the file.
+    // Events and rejections together, in file order.
     let good = rows.iter().map(|row| (row.row, row.line, row.line));
     let bad = rejections.iter().map(|r| (r.row, r.line, r.last_line));
     let mut all: Vec<_> = good.chain(bad).collect();

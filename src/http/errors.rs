@@ -16,7 +16,8 @@ use super::{
     view,
 };
 use crate::{
-    model::{Batch, BatchId, MendedFile, Receipt},
+    export::ErrorsCsv,
+    model::{Batch, BatchId, Receipt},
     query::{self, MAX_PAGE, QueryError},
     store::Store,
 };
@@ -94,7 +95,7 @@ fn rows(
 ) -> impl Stream<Item = Result<Bytes, QueryError>> + use<> {
     let labels = &receipt.columns.labels;
     let delimiter = Some(receipt.delimiter).filter(|d| FOUND_AGAIN.contains(d));
-    let form = MendedFile::new(labels, delimiter.unwrap_or(','));
+    let form = ErrorsCsv::new(labels, delimiter.unwrap_or(','));
     let head = Bytes::from(form.header(labels));
     let pages = stream::try_unfold(Some(None), move |after: Option<Option<String>>| {
         let (store, form) = (Arc::clone(&store), form.clone());

@@ -197,7 +197,7 @@ impl From<IngestError> for Problem {
             IngestError::Receive(ReceiveError::Damaged { packing, .. }) => {
                 Self::new(Code::BadArchive, detail).with("packing", packing.as_str())
             }
-            IngestError::Receive(ReceiveError::Broken(_)) => Self::new(Code::BodyCut, detail),
+            IngestError::Receive(ReceiveError::Aborted(_)) => Self::new(Code::BodyCut, detail),
             IngestError::Parse(why) => of_file(&why, detail),
             IngestError::NoValidRows(rows) => {
                 Self::new(Code::NoValidRows, detail).with_errors(&rows)
@@ -306,7 +306,9 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
         | ParseError::HeaderNotText { line }
         | ParseError::HeaderUnclosedQuote { line }
         | ParseError::CarriageReturnOnly { line }
-        | ParseError::Misread { line } => Problem::new(Code::BadHeader, detail).with("line", *line),
+        | ParseError::FramingMismatch { line } => {
+            Problem::new(Code::BadHeader, detail).with("line", *line)
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl UploadOptions {
             timestamp_format,
             time_zone,
             dialect,
-            mended: _,
+            from_errors_csv: _,
         } = parse;
         let mut hash = Sha256::new();
         // The form is stored, so it never changes; a new one gets a new number.
@@ -90,7 +90,10 @@ impl UploadOptions {
             part(&format!("escape={}", escape.as_str()));
         }
         if !key.is_empty() {
-            let mut key: Vec<_> = key.iter().map(|label| parse::fold(label)).collect();
+            let mut key: Vec<_> = key
+                .iter()
+                .map(|label| parse::normalize_label(label))
+                .collect();
             key.sort_unstable();
             part(&format!("key={}", key.join("\n")));
         }

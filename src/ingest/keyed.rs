@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Batch, BatchId, BatchStatus, KeyEntry, KeyOutcome, RequestKey},
-    receive::Received,
+    receive::ReceivedFile,
     store::StoreError,
 };
 
@@ -147,7 +147,7 @@ impl Ingest {
         &self,
         options: &UploadOptions,
         body: S,
-    ) -> Result<Received, IngestError>
+    ) -> Result<ReceivedFile, IngestError>
     where
         S: Stream<Item = Result<Bytes, E>>,
         E: Into<IngestError>,

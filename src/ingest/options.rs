@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::Strictness;
 use crate::{
     model::{BatchId, ProfileName},
-    parse::{self, Escape, ParseOptionError, Parser, Required},
+    parse::{self, Escape, EventField, ParseOptionError, Parser},
     receive::{self, Encoding},
 };
 
@@ -258,7 +258,7 @@ impl UploadOptions {
                 let parent = value.trim().parse();
                 let clipped = || OptionFault::NoParent(value.chars().take(80).collect());
                 self.parent = Some(parent.map_err(|_| clipped())?);
-                self.parse.mended = true;
+                self.parse.from_errors_csv = true;
             }
             "dry_run" => {
                 let flag = value.trim().parse();
@@ -326,18 +326,21 @@ fn labels(value: &str) -> Result<Option<Vec<String>>, OptionFault> {
         .map(|label| label.trim().to_owned())
         .collect();
     let mut seen = HashSet::new();
-    match labels.iter().find(|label| !seen.insert(parse::fold(label))) {
+    match labels
+        .iter()
+        .find(|label| !seen.insert(parse::normalize_label(label)))
+    {
         Some(twice) if !twice.is_empty() => Err(OptionFault::KeyTwice(twice.clone())),
         Some(_) | None => Ok((!seen.contains("")).then_some(labels)),
     }
 }
 
-fn mapping(value: &str) -> Option<Vec<(Required, String)>> {
+fn mapping(value: &str) -> Option<Vec<(EventField, String)>> {
     let parts = value.split(',').filter(|part| !part.trim().is_empty());
     parts
         .map(|part| {
             let (to, label) = part.split_once(':')?;
-            let to = Required::ALL
+            let to = EventField::ALL
                 .into_iter()
                 .find(|required| required.name() == to.trim())?;
             Some((to, label.trim().to_owned())).filter(|(_, label)| !label.is_empty())
@@ -346,7 +349,7 @@ fn mapping(value: &str) -> Option<Vec<(Required, String)>> {
 }
 
 fn columns_form() -> String {
-    let names: Vec<_> = Required::ALL.iter().map(|r| r.name()).collect();
+    let names: Vec<_> = EventField::ALL.iter().map(|r| r.name()).collect();
     format!(
         "it is a list such as `user_id:candidate_id,event_type:action`, of {}",
         names.join(", ")

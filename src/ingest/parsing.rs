@@ -12,21 +12,21 @@ use super::{
 };
 use crate::{
     model::{ColumnRole, Columns, Identity, IdentityBy},
-    parse::{Header, Parsed, Parser, Required, Summary},
-    receive::{self, Broken, ReceiveError, Received, Text},
+    parse::{EventField, Header, ParseSummary, ParsedRows, Parser},
+    receive::{self, BodyAborted, ReceiveError, ReceivedFile, TextReader},
 };
 
 /// What the parser hands on.
 pub(super) enum Step {
     Columns(Columns, IdentityBy),
-    Rows(Parsed),
+    Rows(ParsedRows),
     End(Box<End>),
 }
 
 /// What is known when the last row has been seen.
 pub(super) struct End {
-    pub(super) received: Received,
-    pub(super) summary: Summary,
+    pub(super) received: ReceivedFile,
+    pub(super) summary: ParseSummary,
     pub(super) survey: Survey,
 }
 
@@ -63,7 +63,7 @@ impl Parsing {
     ) {
         match self.read(Chunks::new(chunks), steps) {
             // Who sent it is gone, and knows.
-            Err(IngestError::Receive(ReceiveError::Broken(_))) => {}
+            Err(IngestError::Receive(ReceiveError::Aborted(_))) => {}
             // Closing the channel of chunks stops the body; what is to be said goes first.
             Err(why) => drop(steps.blocking_send(Err(why))),
             Ok(received) => {
@@ -77,18 +77,18 @@ impl Parsing {
         &mut self,
         chunks: Chunks,
         steps: &mpsc::Sender<Result<Step, IngestError>>,
-    ) -> Result<Received, IngestError> {
-        let mut text = Text::open(chunks, self.receive, self.limits.receive)?;
-        while let Some(piece) = text.piece()? {
+    ) -> Result<ReceivedFile, IngestError> {
+        let mut text = TextReader::open(chunks, self.receive, self.limits.receive)?;
+        while let Some(piece) = text.next_chunk()? {
             self.parser.feed(piece)?;
             self.hand_on(steps)?;
         }
-        Ok(text.received())
+        Ok(text.received_file())
     }
 
     fn end(
         mut self,
-        received: Received,
+        received: ReceivedFile,
         steps: &mpsc::Sender<Result<Step, IngestError>>,
     ) -> Result<Step, IngestError> {
         let summary = self.parser.finish()?;
@@ -119,7 +119,7 @@ impl Parsing {
                 .look_for(Identity::new(source, &identity, &columns));
             send(steps, Step::Columns(columns, identity))?;
         }
-        while let Some(parsed) = self.parser.take() {
+        while let Some(parsed) = self.parser.next_rows() {
             self.survey
                 .add(&parsed.events)
                 .map_err(|what| self.too_many(what))?;
@@ -149,10 +149,10 @@ pub(super) fn only_read(
     chunks: mpsc::Receiver<Bytes>,
     options: receive::Options,
     limits: receive::Limits,
-) -> Result<Received, ReceiveError> {
-    let mut text = Text::open(Chunks::new(chunks), options, limits)?;
-    while text.piece()?.is_some() {}
-    Ok(text.received())
+) -> Result<ReceivedFile, ReceiveError> {
+    let mut text = TextReader::open(Chunks::new(chunks), options, limits)?;
+    while text.next_chunk()?.is_some() {}
+    Ok(text.received_file())
 }
 
 /// A body as the parser's thread pulls it. An empty chunk is its end: a channel that only closes is a sender that is gone.
@@ -184,7 +184,7 @@ impl BufRead for Chunks {
             self.current = self
                 .waiting
                 .blocking_recv()
-                .ok_or_else(|| io::Error::other(Broken))?;
+                .ok_or_else(|| io::Error::other(BodyAborted))?;
             self.whole = self.current.is_empty();
         }
         Ok(&self.current)
@@ -209,7 +209,7 @@ fn identity(header: &Header, key: &[String], dedupe: Dedupe) -> Result<IdentityB
     }
     let mut labels = Vec::with_capacity(key.len());
     for label in key {
-        let found = &header.labels[header.find(label)?];
+        let found = &header.labels[header.find_column(label)?];
         if labels.contains(found) {
             return Err(OptionFault::KeyTwice(found.clone()).into());
         }
@@ -224,19 +224,19 @@ fn identity(header: &Header, key: &[String], dedupe: Dedupe) -> Result<IdentityB
 fn columns(header: &Header, identity: &IdentityBy) -> Columns {
     let mut roles = vec![ColumnRole::Attribute; header.labels.len()];
     for (required, role) in [
-        (Required::EventType, ColumnRole::EventType),
-        (Required::Timestamp, ColumnRole::Timestamp),
-        (Required::UserId, ColumnRole::UserId),
-        (Required::EventId, ColumnRole::EventId),
+        (EventField::EventType, ColumnRole::EventType),
+        (EventField::Timestamp, ColumnRole::Timestamp),
+        (EventField::UserId, ColumnRole::UserId),
+        (EventField::EventId, ColumnRole::EventId),
     ] {
         if let Some(at) = header.column(required) {
             roles[at] = role;
         }
     }
-    for at in &header.added {
+    for at in &header.appended {
         roles[*at] = ColumnRole::Ignored;
     }
-    let open = header.hint_id_column && *identity == IdentityBy::EventId;
+    let open = header.has_unused_id_column && *identity == IdentityBy::EventId;
     let hint = open.then(|| {
         "the column `id` is kept as an attribute, since files often number their rows 1, 2, 3, …: if it really names \
          the event everywhere, send `key=id` (or rename it to `event_id`), and repeats are recognised"

@@ -13,7 +13,7 @@ use crate::{
         Columns, EventBlock, FaultCode, IdentityBy, Instant, Receipt, Rejection,
         receipt::{FormatProposal, RowCounts},
     },
-    parse::{LineEnding, Parsed},
+    parse::{LineEnding, ParsedRows},
     store::StoreError,
 };
 
@@ -60,7 +60,7 @@ impl Taken {
                     sink.open(&columns).await?;
                     (taken.columns, taken.identity) = (columns, identity);
                 }
-                Step::Rows(Parsed { events, rejections }) => {
+                Step::Rows(ParsedRows { events, rejections }) => {
                     if !events.is_empty() {
                         sink.events(events).await?;
                     }
@@ -157,7 +157,7 @@ impl Taken {
             sha256: hex(&received.sha256),
             bom: received.bom,
             encoding: received.encoding.name(),
-            encoding_known: received.known.as_str().into(),
+            encoding_known: received.encoding_source.as_str().into(),
             packing: received.packing.map(|packing| packing.as_str().into()),
             line_ending: line_ending(summary.line_ending).into(),
             delimiter: summary.dialect.delimiter.into(),

@@ -1,55 +1,55 @@
-//! What is wrong with a whole file or with the options: each says what, why, and what to do.
+//! The errors of a file or of its options: each says what is wrong, and how to correct it.
 
-use super::field::Required;
+use super::value::field::EventField;
 
-/// Labels named in a text, and the characters of each.
+/// Maximum labels named in a message, and maximum characters of each.
 const LABELS_SHOWN: usize = 20;
 const LABEL_CHARS: usize = 60;
 
-/// A file that cannot be read as events; nothing of it counts.
+/// Why a file cannot be read as events. None of its rows is valid then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// No text at all.
+    /// The file has no text.
     #[error("the file is empty; send a CSV file with a header line and at least one row")]
     Empty,
-    /// No row below the header.
+    /// The file has no row below the header.
     #[error("the file has a header but no rows below it; send at least one row")]
     HeaderOnly,
-    /// Required columns that no label stands for.
+    /// The header lacks required columns.
     #[error("{}; {}", missing_columns(.missing, .found, *.separator, *.tried), remedy(.missing, .nearest, .proposed.as_deref(), *.separator))]
     MissingColumns {
-        /// The columns not found.
-        missing: Vec<Required>,
-        /// The labels there are.
+        /// The fields without a column.
+        missing: Vec<EventField>,
+        /// The labels of the file.
         found: Vec<String>,
-        /// For a missing column, the label most like one of its names.
-        nearest: Vec<(Required, String)>,
-        /// The whole `columns=` that takes the nearest ones for what they are like.
+        /// The most similar label for each missing field that has one.
+        nearest: Vec<(EventField, String)>,
+        /// The complete value of `columns=` that maps the nearest labels.
         proposed: Option<String>,
-        /// What seems to separate the cells of a file that has but one column.
+        /// The delimiter that the label of a file with one column seems to contain.
         separator: Option<char>,
-        /// Whether other delimiters were tried in vain.
+        /// Whether several delimiters were tried.
         tried: bool,
     },
-    /// A row above the header, which would be lost.
+    /// A row stands above the header, and would be lost.
     #[error(
         "line {line} is a row, but the header is on line {header}; move the header to the top of the file"
     )]
     RowAboveHeader {
-        /// Line of the row.
+        /// Physical line of the row.
         line: u32,
-        /// Line of the header.
+        /// Physical line of the header.
         header: u32,
     },
-    /// A header among the rows, under which the columns mean something else.
+    /// A header among the rows gives the columns another meaning.
     #[error(
         "line {line} is another header, with its columns in another order or by other names; split the file there and send its parts one by one"
     )]
     AnotherHeader {
-        /// Its line.
+        /// Physical line of that header.
         line: u32,
     },
-    /// Two columns of one name.
+    /// Two columns have the same label.
     #[error(
         "column `{}` appears twice in the header (case and surrounding space do not tell names apart); rename one of them",
         clip(.label)
@@ -58,95 +58,95 @@ pub enum ParseError {
         /// The second label.
         label: String,
     },
-    /// More columns than allowed.
+    /// The header has more columns than allowed.
     #[error(
         "the header has {found} columns, the limit is {limit}; remove columns that are not needed"
     )]
     TooManyColumns {
-        /// Columns in the header.
+        /// Columns of the header.
         found: usize,
-        /// Columns allowed.
+        /// Maximum columns.
         limit: usize,
     },
-    /// A label over the byte limit.
+    /// A label is over the byte limit.
     #[error(
         "the name of column {column} is longer than {limit} bytes; check that the first line holds the column names"
     )]
     LabelTooLong {
         /// Position of the column, from 1.
         column: usize,
-        /// Bytes allowed.
+        /// Maximum bytes.
         limit: usize,
     },
-    /// A header record over the byte limit.
+    /// The header is over the byte limit.
     #[error(
         "the header on line {line} is longer than {limit} bytes; check that the file is a CSV file with line breaks"
     )]
     HeaderTooLong {
-        /// Line of the header.
+        /// Physical line of the header.
         line: u32,
-        /// Bytes allowed.
+        /// Maximum bytes.
         limit: usize,
     },
-    /// NUL or bytes that are not UTF-8 in the header.
+    /// The header contains NUL, or bytes that are not UTF-8.
     #[error(
         "the header on line {line} holds bytes that are not UTF-8 text; save the file as CSV in UTF-8"
     )]
     HeaderNotText {
-        /// Line of the header.
+        /// Physical line of the header.
         line: u32,
     },
-    /// A quote in the header that is never closed.
+    /// A quote in the header is never closed.
     #[error(
         "the header on line {line} opens a quote that is not closed; close it, or double a quote that is part of a name"
     )]
     HeaderUnclosedQuote {
-        /// Line of the header.
+        /// Physical line of the header.
         line: u32,
     },
-    /// Lines that end in CR alone.
+    /// The header has a CR without LF, in a file whose other lines end in LF.
     #[error(
         "the header on line {line} holds a carriage return without a line feed, as old Mac files have; save the file with LF or CR LF line ends"
     )]
     CarriageReturnOnly {
-        /// Line of the header.
+        /// Physical line of the header.
         line: u32,
     },
-    /// `columns=` names a label that is not there.
+    /// `columns=` names a label that is not in the header.
     #[error(
         "`columns` maps {column} to `{}`, which is not in the header; the file has {}", clip(.label), list(.found)
     )]
     UnknownMappedColumn {
-        /// The column mapped.
-        column: Required,
-        /// The label it was mapped to.
+        /// The mapped field.
+        column: EventField,
+        /// The label that it is mapped to.
         label: String,
-        /// The labels there are.
+        /// The labels of the file.
         found: Vec<String>,
     },
-    /// A key over a column that is not there.
+    /// `key=` names a column that is not in the header.
     #[error(
         "`key` names the column `{}`, which is not in the header; the file has {}", clip(.label), list(.found)
     )]
     UnknownKeyColumn {
-        /// The label that was named.
+        /// The label.
         label: String,
-        /// The labels there are.
+        /// The labels of the file.
         found: Vec<String>,
     },
-    /// The two readings of the text disagree; never seen, and better an error than a wrong row.
+    /// The framer and csv-async disagree about a record. Never observed; an error is better than a wrong row.
     #[error(
         "the record on line {line} could not be told apart from its neighbours; check the quotes around it"
     )]
-    Misread {
-        /// Line of the record.
+    FramingMismatch {
+        /// Physical line of the record.
         line: u32,
     },
 }
 
 impl ParseError {
-    /// The same, if it misses columns, for a file of which other dialects were tried.
-    pub(super) fn after_tries(mut self, guessed: bool) -> Self {
+    /// Records in an error about missing columns whether several delimiters were tried.
+    pub(super) fn with_guessed_delimiter(mut self, guessed: bool) -> Self {
         if let Self::MissingColumns { tried, .. } = &mut self {
             *tried = guessed;
         }
@@ -154,46 +154,47 @@ impl ParseError {
     }
 }
 
-/// Options that do not make sense.
+/// Why the options of a file are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseOptionError {
-    /// A directive that does not exist, or a format over its bound.
+    /// The format has an unknown directive, or is too long.
     #[error(
         "`timestamp_format` `{}` is not a strftime format; write for example `%d/%m/%Y %H:%M:%S`", clip(.format)
     )]
     TimestampFormat {
-        /// The format as it came.
+        /// The format as stated.
         format: String,
     },
-    /// A format that leaves the date open.
+    /// The format does not determine an instant.
     #[error(
         "`timestamp_format` `{}` does not give a full date and time of day; name year, month and day, and `%p` beside `%I`", clip(.format)
     )]
     TimestampFormatIncomplete {
-        /// The format as it came.
+        /// The format as stated.
         format: String,
     },
-    /// A column mapped twice.
+    /// A field is mapped twice.
     #[error("`columns` maps {column} twice; name one label for it")]
     ColumnMappedTwice {
-        /// The column.
-        column: Required,
+        /// The field.
+        column: EventField,
     },
-    /// One label for two columns.
+    /// One label is mapped to two fields.
     #[error("`columns` maps both {first} and {second} to `{}`; a label stands for one column", clip(.label))]
     LabelMappedTwice {
         /// The label.
         label: String,
-        /// The column named first.
-        first: Required,
-        /// The column named second.
-        second: Required,
+        /// The field named first.
+        first: EventField,
+        /// The field named second.
+        second: EventField,
     },
-    /// Delimiter and quote that cannot be told apart.
+    /// Delimiter and quote cannot be distinguished.
     #[error("the delimiter and the quote must be two different ASCII characters and no line ends")]
     Dialect,
 }
 
+/// Returns a label of bounded length.
 fn clip(label: &str) -> String {
     match label.char_indices().nth(LABEL_CHARS) {
         Some((at, _)) => format!("{}…", &label[..at]),
@@ -201,6 +202,7 @@ fn clip(label: &str) -> String {
     }
 }
 
+/// Returns the first labels of a list, and how many more there are.
 fn list(labels: &[String]) -> String {
     let shown = labels.iter().take(LABELS_SHOWN);
     let shown: Vec<_> = shown.map(|label| format!("`{}`", clip(label))).collect();
@@ -211,7 +213,7 @@ fn list(labels: &[String]) -> String {
 }
 
 fn missing_columns(
-    missing: &[Required],
+    missing: &[EventField],
     found: &[String],
     separator: Option<char>,
     tried: bool,
@@ -242,10 +244,10 @@ fn missing_columns(
     )
 }
 
-/// What settles it: what is meant most likely, or what to name.
+/// Returns what the user can do about missing columns.
 fn remedy(
-    missing: &[Required],
-    nearest: &[(Required, String)],
+    missing: &[EventField],
+    nearest: &[(EventField, String)],
     proposed: Option<&str>,
     separator: Option<char>,
 ) -> String {
@@ -253,7 +255,7 @@ fn remedy(
         return "leave the option `delimiter` out, or state that one".into();
     }
     if nearest.is_empty() {
-        let known = Required::ALL.iter().filter(|c| !c.is_optional()).count();
+        let known = EventField::ALL.iter().filter(|c| !c.is_optional()).count();
         let no_header = missing.len() == known;
         return if no_header {
             "the first line must name the columns: remove what stands above it or add it, or send `columns=` with what they are called"
@@ -288,12 +290,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_headers_are_told_in_short() {
+    fn messages_about_long_headers_are_bounded() {
         let found: Vec<_> = (0..30)
             .map(|at| format!("{at}{}", "é".repeat(100)))
             .collect();
         let error = ParseError::MissingColumns {
-            missing: vec![Required::UserId],
+            missing: vec![EventField::UserId],
             found,
             nearest: Vec::new(),
             proposed: None,

@@ -1,20 +1,20 @@
-//! The parser as a whole: what files come to, row by row, line by line.
+//! Tests of the complete parser: the events, rejections and summary of a file.
 
 use super::*;
-use crate::model::rejection::FaultCode;
+use crate::model::{EventBlock, FaultCode, Rejection};
 
 mod faults;
 mod properties;
 
 const HEADER: &str = "event_id,user_id,event_type,timestamp,note,plan\n";
 
-/// All of a file in one block, however many it came in.
+/// The rows of all blocks of a file.
 #[derive(Debug, PartialEq)]
-struct Whole {
-    /// Row, line and the cells in header order, the timestamp as microseconds.
+struct ParsedFile {
+    /// Row, line and values: the event fields, the timestamp in microseconds, and the attributes.
     events: Vec<(u32, u32, Vec<Vec<u8>>)>,
     rejections: Vec<Rejection>,
-    summary: Summary,
+    summary: ParseSummary,
 }
 
 fn parse_with(
@@ -22,14 +22,14 @@ fn parse_with(
     size: usize,
     options: Options,
     limits: Limits,
-) -> Result<Whole, ParseError> {
-    let mut parser = Parser::new(options, limits).expect("options that make sense");
+) -> Result<ParsedFile, ParseError> {
+    let mut parser = Parser::new(options, limits).expect("valid options");
     let (mut events, mut rejections) = (Vec::new(), Vec::new());
     let mut drain = |parser: &mut Parser| {
-        while let Some(Parsed {
+        while let Some(ParsedRows {
             events: block,
             rejections: bad,
-        }) = parser.take()
+        }) = parser.next_rows()
         {
             assert!(block.len() <= 8192 && bad.len() <= 1000);
             events.extend((0..block.len()).map(|at| event(&block, at)));
@@ -50,7 +50,7 @@ fn parse_with(
         summary.received,
         summary.inserted + summary.failed + summary.blank
     );
-    Ok(Whole {
+    Ok(ParsedFile {
         events,
         rejections,
         summary,
@@ -70,7 +70,7 @@ fn event(block: &EventBlock, at: usize) -> (u32, u32, Vec<Vec<u8>>) {
     (block.rows[at], block.lines[at], cells)
 }
 
-fn parse(text: &str) -> Result<Whole, ParseError> {
+fn parse(text: &str) -> Result<ParsedFile, ParseError> {
     parse_with(
         text.as_bytes(),
         usize::MAX,
@@ -79,7 +79,7 @@ fn parse(text: &str) -> Result<Whole, ParseError> {
     )
 }
 
-fn whole(text: &str) -> Whole {
+fn parsed(text: &str) -> ParsedFile {
     parse(text).expect("a file that parses")
 }
 
@@ -91,20 +91,26 @@ fn row(at: usize) -> String {
     format!("e{at},u{at},login,2025-11-10T12:00:00Z,n{at},p\n")
 }
 
-/// A file of `count` good rows, the one at `bad` (from 1) replaced.
-fn file(count: usize, bad: usize, with: &str) -> String {
-    let rows = (1..=count).map(|at| if at == bad { with.to_owned() } else { row(at) });
+/// A file of `count` valid rows, of which row number `replaced` (from 1) is replaced.
+fn file(count: usize, replaced: usize, with: &str) -> String {
+    let rows = (1..=count).map(|at| {
+        if at == replaced {
+            with.to_owned()
+        } else {
+            row(at)
+        }
+    });
     HEADER.to_owned() + &rows.collect::<String>()
 }
 
 #[test]
-fn a_good_file_comes_out_in_columns() {
-    let whole = whole(&format!(
+fn valid_files_become_columns() {
+    let parsed = parsed(&format!(
         "{HEADER} e1 , u1,login ,2025-11-10, n ,\n,u2,login,1762732800,\"a,\"\"b\"\"\",x"
     ));
     let cells = |cells: [&str; 6]| cells.map(|cell| cell.as_bytes().to_vec()).to_vec();
     assert_eq!(
-        whole.events,
+        parsed.events,
         [
             (
                 1,
@@ -118,24 +124,27 @@ fn a_good_file_comes_out_in_columns() {
             ),
         ]
     );
-    assert_eq!(whole.summary.line_ending, LineEnding::Lf);
+    assert_eq!(parsed.summary.line_ending, LineEnding::Lf);
 }
 
 #[test]
-fn lines_are_true_with_blanks_crlf_and_quoted_line_breaks() {
+fn line_numbers_count_blank_lines_and_quoted_line_breaks() {
     let text = "\r\n\nuser_id,event_type,timestamp,note\r\n\
         u1,a,2025-11-10,x\r\n\r\n   \r\n,,,\r\nu2,a,2025-11-10,\"1\r\n2\n\n3\"\r\nu3,a,2025-11-10,y\n\nu4,a,,z\n\n";
-    let whole = whole(text);
-    let places: Vec<_> = whole
+    let parsed = parsed(text);
+    let positions: Vec<_> = parsed
         .events
         .iter()
         .map(|(row, line, _)| (*row, *line))
         .collect();
-    assert_eq!(places, [(1, 4), (2, 8), (3, 12)]);
-    assert_eq!(whole.events[1].2[4], b"1\r\n2\n\n3");
-    assert_eq!(whole.events[0].2[4], b"x");
-    assert_eq!((whole.rejections[0].row, whole.rejections[0].line), (4, 14));
-    let Summary {
+    assert_eq!(positions, [(1, 4), (2, 8), (3, 12)]);
+    assert_eq!(parsed.events[1].2[4], b"1\r\n2\n\n3");
+    assert_eq!(parsed.events[0].2[4], b"x");
+    assert_eq!(
+        (parsed.rejections[0].row, parsed.rejections[0].line),
+        (4, 14)
+    );
+    let ParseSummary {
         received,
         inserted,
         failed,
@@ -145,13 +154,13 @@ fn lines_are_true_with_blanks_crlf_and_quoted_line_breaks() {
         line_ending,
         dialect: _,
         proposal: _,
-    } = whole.summary;
+    } = parsed.summary;
     assert_eq!((received, inserted, failed, blank), (11, 3, 1, 7));
     assert_eq!(line_ending, LineEnding::Mixed);
 }
 
 #[test]
-fn a_rejection_tells_the_byte_it_starts_at() {
+fn rejections_have_the_byte_offset_of_their_record() {
     let text = format!(
         "Events of May é\n\n{}e,u,,2025-11-10,n,p\n\n\"e,u,login,2025-11-10,n,p\n{}{}e,u,x\n",
         file(9_000, 4_000, "e,u,login,2025-11-10,n\n"),
@@ -159,8 +168,8 @@ fn a_rejection_tells_the_byte_it_starts_at() {
         "x".repeat(2_000_000) + "\n",
     );
     for size in [1_000, usize::MAX] {
-        let whole = parse_with(text.as_bytes(), size, Options::default(), Limits::default());
-        let rejections = whole.expect("a file that parses").rejections;
+        let parsed = parse_with(text.as_bytes(), size, Options::default(), Limits::default());
+        let rejections = parsed.expect("a file that parses").rejections;
         assert_eq!(rejections.len(), 5);
         for rejection in rejections {
             let at = usize::try_from(rejection.byte_offset).expect("small");
@@ -172,8 +181,8 @@ fn a_rejection_tells_the_byte_it_starts_at() {
 }
 
 #[test]
-fn the_dialect_is_told_by_the_same_bytes_however_they_arrive() {
-    let plain = row(1).repeat(detect::HEAD_BYTES / row(1).len() + 1);
+fn the_dialect_does_not_depend_on_how_the_bytes_arrive() {
+    let plain = row(1).repeat(csv::HEAD_BYTES / row(1).len() + 1);
     let beyond = "e,u,login,2025-11-10,\"x \\\"y\\\" z\",p\n".repeat(1_000);
     let text = format!("{HEADER}{plain}{beyond}");
     let read = |size| {
@@ -189,9 +198,12 @@ fn the_dialect_is_told_by_the_same_bytes_however_they_arrive() {
 fn a_missing_last_line_end_changes_nothing() {
     for end in ["\n", "\r\n"] {
         let text = file(3, 0, "").replace('\n', end);
-        let (with, without) = (whole(&text), whole(text.trim_end()));
+        let (with, without) = (parsed(&text), parsed(text.trim_end()));
         assert_eq!(with, without);
-        assert_eq!(whole(&format!("{}\r", text.trim_end())).events, with.events);
+        assert_eq!(
+            parsed(&format!("{}\r", text.trim_end())).events,
+            with.events
+        );
     }
 }
 
@@ -203,13 +215,13 @@ fn one_unclosed_quote_costs_one_row() {
             "e,u,login,2025-11-10,n,\"p\n",
             "\"e,u,login,2025-11-10,n,p\n",
         ] {
-            let whole = whole(&file(10_000, bad, broken));
+            let parsed = parsed(&file(10_000, bad, broken));
             assert_eq!(
-                (whole.summary.inserted, whole.summary.failed),
+                (parsed.summary.inserted, parsed.summary.failed),
                 (9_999, 1),
                 "{bad} {broken}"
             );
-            let rejection = &whole.rejections[0];
+            let rejection = &parsed.rejections[0];
             let at = u32::try_from(bad).expect("small");
             assert_eq!(
                 (rejection.row, rejection.line, rejection.last_line),
@@ -226,7 +238,7 @@ fn one_unclosed_quote_costs_one_row() {
 }
 
 #[test]
-fn one_unclosed_quote_costs_one_row_among_quoted_ones() {
+fn one_unclosed_quote_costs_one_row_among_quoted_rows() {
     let quoted = |at: usize| {
         format!("\"e{at}\",\"u{at}\",\"login\",\"2025-11-10\",\"a, \"\"b\"\"\",\"p\"\n")
     };
@@ -242,25 +254,25 @@ fn one_unclosed_quote_costs_one_row_among_quoted_ones() {
                     quoted(at)
                 }
             });
-            let whole = whole(&(HEADER.to_owned() + &rows.collect::<String>()));
+            let parsed = parsed(&(HEADER.to_owned() + &rows.collect::<String>()));
             assert_eq!(
-                (whole.summary.inserted, whole.summary.failed),
+                (parsed.summary.inserted, parsed.summary.failed),
                 (999, 1),
                 "{bad} {broken}"
             );
-            assert_eq!(usize::try_from(whole.rejections[0].line), Ok(bad + 1));
+            assert_eq!(usize::try_from(parsed.rejections[0].line), Ok(bad + 1));
         }
     }
 }
 
 #[test]
-fn an_unclosed_quote_takes_what_it_truly_swallowed() {
+fn unclosed_quotes_cost_the_lines_of_their_cell() {
     let text = format!(
         "{HEADER}e1,u1,login,2025-11-10,\"some text\nof three\n\nlines,p\n\n{}",
         row(2)
     );
-    let whole = whole(&text);
-    let rejection = &whole.rejections[0];
+    let parsed = parsed(&text);
+    let rejection = &parsed.rejections[0];
     assert_eq!((rejection.line, rejection.last_line), (2, 5));
     assert!(
         rejection.faults[0].message.contains("lines 3 to 5"),
@@ -272,14 +284,14 @@ fn an_unclosed_quote_takes_what_it_truly_swallowed() {
         rejection.cells,
         ["e1", "u1", "login", "2025-11-10", "some text"]
     );
-    assert_eq!((whole.events[0].0, whole.events[0].1), (2, 7));
-    assert_eq!((whole.summary.received, whole.summary.blank), (3, 1));
+    assert_eq!((parsed.events[0].0, parsed.events[0].1), (2, 7));
+    assert_eq!((parsed.summary.received, parsed.summary.blank), (3, 1));
 }
 
 #[test]
-fn blocks_are_bounded_and_keep_the_order() {
-    let whole = whole(&file(20_000, 0, ""));
-    let rows: Vec<_> = whole.events.iter().map(|(row, ..)| *row).collect();
+fn blocks_are_bounded_and_in_file_order() {
+    let parsed = parsed(&file(20_000, 0, ""));
+    let rows: Vec<_> = parsed.events.iter().map(|(row, ..)| *row).collect();
     assert_eq!(rows, (1..=20_000).collect::<Vec<_>>());
     let mut parser = Parser::new(Options::default(), Limits::default()).expect("options");
     parser.feed(HEADER.as_bytes()).expect("a header");
@@ -287,19 +299,19 @@ fn blocks_are_bounded_and_keep_the_order() {
     let bad = format!("e,u,,2025-11-10,{},p\n", "x".repeat(200_000));
     for text in std::iter::repeat_n(wide, 60).chain(std::iter::repeat_n(bad, 600)) {
         parser.feed(text.as_bytes()).expect("rows");
-        while let Some(Parsed { events, rejections }) = parser.take() {
+        while let Some(ParsedRows { events, rejections }) = parser.next_rows() {
             assert!(events.text_bytes() < 5 * 1024 * 1024);
-            let kept = rejections
+            let stored = rejections
                 .iter()
                 .flat_map(|rejection| &rejection.cells)
                 .map(String::len);
-            assert!(kept.sum::<usize>() < 5 * 1024 * 1024);
+            assert!(stored.sum::<usize>() < 5 * 1024 * 1024);
         }
     }
 }
 
 #[test]
-fn a_parser_can_move_to_a_thread_of_its_own() {
-    fn movable<T: Send + 'static>() {}
-    movable::<Parser>();
+fn parsers_can_be_sent_to_a_thread() {
+    fn assert_send<T: Send + 'static>() {}
+    assert_send::<Parser>();
 }

@@ -1,35 +1,35 @@
-//! Which encoding a file is in, and its text in UTF-8. What is stated wins; else a byte-order mark, the NULs of UTF-16,
-//! sound UTF-8, or a guess (chardetng) over the first 64 KiB, which the receipt calls one.
+//! Detects the encoding of a file and decodes it to UTF-8. A stated encoding wins, then a byte-order mark, the NULs of
+//! UTF-16, and valid UTF-8. The last resort is a guess (chardetng) by the first 64 KiB, which the receipt reports as one.
 
 use std::fmt;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Decoder, DecoderResult, UTF_8, UTF_16BE, UTF_16LE};
 
-/// Stands for bytes that are no text: not UTF-8, so that the cell they are in is rejected.
-const NOT_TEXT: u8 = 0xff;
+/// Replaces bytes that are not text. It is not UTF-8, so the parser rejects the cell.
+const INVALID_BYTE: u8 = 0xff;
 
 /// An encoding of the Encoding Standard: <https://encoding.spec.whatwg.org/#names-and-labels>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding(&'static encoding_rs::Encoding);
 
 impl Encoding {
-    /// What files should be in.
+    /// The encoding that is passed on unchanged.
     pub const UTF_8: Self = Self(UTF_8);
 
-    /// The encoding of a label, such as `windows-1252`, `latin1` or `utf-16le`.
+    /// Returns the encoding with a label such as `windows-1252`, `latin1` or `utf-16le`.
     #[must_use]
     pub fn of_label(label: &str) -> Option<Self> {
         encoding_rs::Encoding::for_label_no_replacement(label.as_bytes()).map(Self)
     }
 
-    /// The name users see.
+    /// Returns the name that users see.
     #[must_use]
     pub fn name(self) -> String {
         self.0.name().to_ascii_lowercase()
     }
 
-    /// A text in this encoding, if it has all its characters; UTF-16, which nothing here writes, is left out.
+    /// Returns a text in this encoding; none if the encoding lacks a character, or is UTF-16.
     #[cfg(test)]
     pub fn encode(self, text: &str) -> Option<Vec<u8>> {
         let (bytes, used, lossy) = self.0.encode(text);
@@ -47,48 +47,49 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// How an encoding is known.
+/// How the encoding of a file is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// The sender stated it.
-    Set,
-    /// The file says so by its byte-order mark, or could not be anything else.
+pub enum EncodingSource {
+    /// The upload states it.
+    Stated,
+    /// The byte-order mark or the bytes of the file prove it.
     Detected,
-    /// It is the likeliest one.
+    /// It is the most likely one.
     Guessed,
 }
 
-impl Known {
-    /// The name users see.
+impl EncodingSource {
+    /// Returns the name that users see.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Set => "set",
+            Self::Stated => "set",
             Self::Detected => "detected",
             Self::Guessed => "guessed",
         }
     }
 }
 
-/// Turns one file into UTF-8.
-pub(super) struct Decoding {
+/// Decodes one file to UTF-8.
+pub(super) struct TextDecoder {
     encoding: Encoding,
-    known: Known,
+    source: EncodingSource,
+    /// Length of the byte-order mark.
     bom: Option<usize>,
-    /// None for UTF-8, which passes as it is: the parser looks at each cell anyway.
+    /// None for UTF-8, which is passed on unchecked: the parser checks each cell anyway.
     decoder: Option<Decoder>,
     out: Vec<u8>,
-    ended: bool,
+    finished: bool,
 }
 
-impl Decoding {
-    /// The decoding of a file that begins with `head`, or is no longer than that if `whole`.
-    pub(super) fn of(head: &[u8], whole: bool, stated: Option<Encoding>) -> Self {
+impl TextDecoder {
+    /// Creates a decoder for a file that starts with `head`; `is_complete` means that the file ends with it.
+    pub(super) fn new(head: &[u8], is_complete: bool, stated: Option<Encoding>) -> Self {
         let marked = encoding_rs::Encoding::for_bom(head);
-        let (encoding, known) = match (stated, marked) {
-            (Some(stated), _) => (stated, Known::Set),
-            (None, Some((encoding, _))) => (Encoding(encoding), Known::Detected),
-            (None, None) => detect(head, whole),
+        let (encoding, source) = match (stated, marked) {
+            (Some(stated), _) => (stated, EncodingSource::Stated),
+            (None, Some((encoding, _))) => (Encoding(encoding), EncodingSource::Detected),
+            (None, None) => detect(head, is_complete),
         };
         let bom = marked
             .filter(|(of, _)| *of == encoding.0)
@@ -96,23 +97,25 @@ impl Decoding {
         let decoder = (!encoding.is_utf_8()).then(|| encoding.0.new_decoder_without_bom_handling());
         Self {
             encoding,
-            known,
+            source,
             bom,
             decoder,
             out: Vec::new(),
-            ended: false,
+            finished: false,
         }
     }
 
+    /// Returns the length of the byte-order mark.
     pub(super) fn bom_bytes(&self) -> usize {
         self.bom.unwrap_or(0)
     }
 
-    pub(super) fn described(&self) -> (Encoding, Known, bool) {
-        (self.encoding, self.known, self.bom.is_some())
+    /// Returns the encoding, how it is known, and whether there is a byte-order mark.
+    pub(super) fn properties(&self) -> (Encoding, EncodingSource, bool) {
+        (self.encoding, self.source, self.bom.is_some())
     }
 
-    /// The text of some bytes.
+    /// Returns the text of the next bytes.
     pub(super) fn decode<'a>(&'a mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(decoder) = &mut self.decoder else {
             return bytes;
@@ -121,10 +124,10 @@ impl Decoding {
         &self.out
     }
 
-    /// What is left when there are no more bytes: half a character, if the file ends in one.
-    pub(super) fn end(&mut self) -> Option<&[u8]> {
+    /// Returns the text that remains at the end of the file: a replaced half of a character, if the file ends in one.
+    pub(super) fn finish(&mut self) -> Option<&[u8]> {
         let decoder = self.decoder.as_mut()?;
-        if std::mem::replace(&mut self.ended, true) {
+        if std::mem::replace(&mut self.finished, true) {
             return None;
         }
         transcode(decoder, b"", true, &mut self.out);
@@ -133,12 +136,12 @@ impl Decoding {
 }
 
 fn transcode(decoder: &mut Decoder, mut bytes: &[u8], last: bool, out: &mut Vec<u8>) {
-    // Room for all of it, were none of it text. Made once: bytes that are no text may be many.
-    let room = decoder
+    // Capacity for the worst case, allocated once, since there may be many invalid bytes.
+    let capacity = decoder
         .max_utf8_buffer_length(bytes.len())
         .unwrap_or(bytes.len() * 3 + 16);
     out.clear();
-    out.resize(room, 0);
+    out.resize(capacity, 0);
     let mut end = 0;
     loop {
         let (result, read, written) =
@@ -147,35 +150,37 @@ fn transcode(decoder: &mut Decoder, mut bytes: &[u8], last: bool, out: &mut Vec<
         end += written;
         match result {
             DecoderResult::InputEmpty => return out.truncate(end),
-            DecoderResult::OutputFull => out.resize(out.len() + room, 0),
+            DecoderResult::OutputFull => out.resize(out.len() + capacity, 0),
             DecoderResult::Malformed(..) => {
-                out[end] = NOT_TEXT;
+                out[end] = INVALID_BYTE;
                 end += 1;
             }
         }
     }
 }
 
-fn detect(head: &[u8], whole: bool) -> (Encoding, Known) {
-    if let Some(utf_16) = by_nuls(head) {
-        return (Encoding(utf_16), Known::Detected);
+fn detect(head: &[u8], is_complete: bool) -> (Encoding, EncodingSource) {
+    if let Some(utf_16) = utf_16_by_nuls(head) {
+        return (Encoding(utf_16), EncodingSource::Detected);
     }
     match std::str::from_utf8(head) {
-        Ok(_) => (Encoding::UTF_8, Known::Detected),
-        // A character that goes on behind the head is no fault.
-        Err(why) if why.error_len().is_none() && !whole => (Encoding::UTF_8, Known::Detected),
-        Err(_) if mostly_utf_8(head) => (Encoding::UTF_8, Known::Guessed),
+        Ok(_) => (Encoding::UTF_8, EncodingSource::Detected),
+        // The head may end within a character.
+        Err(why) if why.error_len().is_none() && !is_complete => {
+            (Encoding::UTF_8, EncodingSource::Detected)
+        }
+        Err(_) if is_mostly_utf_8(head) => (Encoding::UTF_8, EncodingSource::Guessed),
         Err(_) => {
             let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-            detector.feed(head, whole);
+            detector.feed(head, is_complete);
             let guess = detector.guess(None, Utf8Detection::Deny);
-            (Encoding(guess), Known::Guessed)
+            (Encoding(guess), EncodingSource::Guessed)
         }
     }
 }
 
-/// Text in UTF-16 of mostly ASCII letters has a NUL in every other byte.
-fn by_nuls(head: &[u8]) -> Option<&'static encoding_rs::Encoding> {
+/// Detects UTF-16 by its NULs: text of mostly ASCII letters has one in every other byte.
+fn utf_16_by_nuls(head: &[u8]) -> Option<&'static encoding_rs::Encoding> {
     let pairs = head.chunks_exact(2);
     let all = pairs.len();
     if all < 2 {
@@ -195,28 +200,28 @@ fn by_nuls(head: &[u8]) -> Option<&'static encoding_rs::Encoding> {
     }
 }
 
-/// Whether there are as many sound characters beyond ASCII as unsound bytes: a file in UTF-8 with a few bad cells, not one
-/// in another encoding, whose letters are hardly ever sound UTF-8.
-fn mostly_utf_8(head: &[u8]) -> bool {
-    let (mut sound, mut unsound) = (0_usize, 0_usize);
+/// Whether there are at least as many valid characters beyond ASCII as invalid bytes. This is UTF-8 with a few invalid
+/// cells: letters of another encoding are hardly ever valid UTF-8.
+fn is_mostly_utf_8(head: &[u8]) -> bool {
+    let (mut valid, mut invalid) = (0_usize, 0_usize);
     for chunk in head.utf8_chunks() {
-        sound += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
-        unsound += usize::from(!chunk.invalid().is_empty());
+        valid += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        invalid += usize::from(!chunk.invalid().is_empty());
     }
-    sound >= unsound
+    valid >= invalid
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(head: &[u8]) -> (String, Known) {
-        let (encoding, known, _) = Decoding::of(head, true, None).described();
-        (encoding.name(), known)
+    fn detected(head: &[u8]) -> (String, EncodingSource) {
+        let (encoding, source, _) = TextDecoder::new(head, true, None).properties();
+        (encoding.name(), source)
     }
 
     #[test]
-    fn encodings_are_told_apart() {
+    fn encodings_are_detected() {
         let utf_16le: Vec<u8> = "event_type,user_id\n"
             .encode_utf16()
             .flat_map(u16::to_le_bytes)
@@ -225,47 +230,47 @@ mod tests {
             .encode_utf16()
             .flat_map(u16::to_be_bytes)
             .collect();
-        for (head, name, known) in [
-            (&b""[..], "utf-8", Known::Detected),
-            (b"event_type,user_id\n", "utf-8", Known::Detected),
-            ("größe,日付".as_bytes(), "utf-8", Known::Detected),
-            (b"\xff\xfea\0", "utf-16le", Known::Detected),
-            (b"\xfe\xff\0a", "utf-16be", Known::Detected),
-            (&utf_16le, "utf-16le", Known::Detected),
-            (&utf_16be, "utf-16be", Known::Detected),
+        for (head, name, source) in [
+            (&b""[..], "utf-8", EncodingSource::Detected),
+            (b"event_type,user_id\n", "utf-8", EncodingSource::Detected),
+            ("größe,日付".as_bytes(), "utf-8", EncodingSource::Detected),
+            (b"\xff\xfea\0", "utf-16le", EncodingSource::Detected),
+            (b"\xfe\xff\0a", "utf-16be", EncodingSource::Detected),
+            (&utf_16le, "utf-16le", EncodingSource::Detected),
+            (&utf_16be, "utf-16be", EncodingSource::Detected),
             (
                 b"user,note\n1,caf\xe9 \x96 na\xefve\n",
                 "windows-1252",
-                Known::Guessed,
+                EncodingSource::Guessed,
             ),
             (
                 "id,größe\n1,straße \u{fffd}\n2,x".as_bytes(),
                 "utf-8",
-                Known::Detected,
+                EncodingSource::Detected,
             ),
             (
                 &["größe ä ö".as_bytes(), b"\xff"].concat(),
                 "utf-8",
-                Known::Guessed,
+                EncodingSource::Guessed,
             ),
         ] {
-            assert_eq!(found(head), (name.to_owned(), known), "{head:?}");
+            assert_eq!(detected(head), (name.to_owned(), source), "{head:?}");
         }
     }
 
     #[test]
-    fn bytes_that_are_no_text_stay_recognisable() {
+    fn invalid_bytes_are_replaced_by_an_invalid_byte() {
         let shift_jis = Encoding::of_label("shift_jis").expect("known");
-        let mut decoding = Decoding::of(b"", true, Some(shift_jis));
-        let expected = ["aテ".as_bytes(), &[NOT_TEXT], b"b"].concat();
-        assert_eq!(decoding.decode(b"a\x83\x65\xffb"), expected);
-        assert_eq!(decoding.decode(b"\x83"), b"");
-        assert_eq!(decoding.end(), Some(&[NOT_TEXT][..]));
-        assert_eq!(decoding.end(), None);
+        let mut decoder = TextDecoder::new(b"", true, Some(shift_jis));
+        let expected = ["aテ".as_bytes(), &[INVALID_BYTE], b"b"].concat();
+        assert_eq!(decoder.decode(b"a\x83\x65\xffb"), expected);
+        assert_eq!(decoder.decode(b"\x83"), b"");
+        assert_eq!(decoder.finish(), Some(&[INVALID_BYTE][..]));
+        assert_eq!(decoder.finish(), None);
     }
 
     #[test]
-    fn labels_are_those_of_the_standard() {
+    fn labels_follow_the_encoding_standard() {
         for (label, name) in [
             ("latin1", "windows-1252"),
             ("UTF8", "utf-8"),

@@ -1,9 +1,9 @@
-//! Body bytes in, the text of a CSV file in UTF-8 out: unpacked, counted, hashed, decoded, its byte-order mark left out.
-//! Pulls from its source, so memory stays flat whatever a packed byte unfolds to. Refuses what is over the limit or no
-//! text at all. Text that is UTF-8 already passes through without a copy.
+//! Turns the bytes of a body into the text of a CSV file in UTF-8: unpacked, counted, hashed, decoded, without its
+//! byte-order mark. Reads from its source on demand, so memory stays flat however much a packed byte unpacks to.
+//! Rejects files over the limit and files that are not text. Passes UTF-8 on without a copy.
 
 mod encoding;
-mod sniff;
+mod file_type;
 mod unpack;
 mod zip;
 
@@ -11,20 +11,20 @@ use std::io::{self, BufRead};
 
 use sha2::{Digest, Sha256};
 
-pub use encoding::{Encoding, Known};
-pub use unpack::{Broken, Packing, read_buffered};
+pub use encoding::{Encoding, EncodingSource};
+pub use unpack::{BodyAborted, Packing, read_buffered};
 
-use encoding::Decoding;
+use encoding::TextDecoder;
 
-/// First bytes that encodings are told apart by; as much is held back until it is clear what they begin.
+/// Bytes by which the type and the encoding of a file are detected. They are buffered until then.
 const HEAD_BYTES: usize = 64 * 1024;
-/// Most text given out at a time.
-const PIECE_BYTES: usize = 64 * 1024;
+/// Maximum bytes of the source that are decoded at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What a body has to keep to.
+/// The limits that a body must respect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes of a body, as it is sent and as it is unpacked.
+    /// Maximum bytes of a body, both as sent and as unpacked.
     pub body: u64,
 }
 
@@ -36,90 +36,91 @@ impl Default for Limits {
     }
 }
 
-/// How a body is to be taken.
+/// How to read a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// How it is packed for the way, whatever the file itself is (`Content-Encoding`).
+    /// The packing by `Content-Encoding`. The file inside may be packed once more.
     pub coding: Option<Packing>,
-    /// The file's encoding; found out if none is stated.
+    /// The encoding of the file; detected if not stated.
     pub encoding: Option<Encoding>,
 }
 
-/// Why a body is refused.
+/// Why a body is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// More bytes than allowed.
+    /// The body has more bytes than allowed.
     #[error("the file is larger than {limit} bytes{}; split it, or raise the limit", if *.unpacked { " when unpacked" } else { "" })]
     TooLarge {
-        /// Bytes allowed.
+        /// Maximum bytes.
         limit: u64,
-        /// Whether it was packed smaller.
+        /// Whether the limit is exceeded by the unpacked file, rather than by the body as sent.
         unpacked: bool,
     },
-    /// Something else than a CSV text.
+    /// The file is not CSV text.
     #[error("the file is {found}, not a CSV file; {hint}")]
     NotCsv {
-        /// What it is.
+        /// The type of the file.
         found: &'static str,
-        /// What to do about it.
+        /// What the user can do about it.
         hint: &'static str,
     },
-    /// An archive without exactly one CSV file.
+    /// The archive does not have exactly one CSV file.
     #[error("{0}")]
     Archive(String),
-    /// Packed bytes that can't be unpacked.
+    /// The packed bytes cannot be unpacked.
     #[error(
         "the {packing} data is damaged or cut off ({why}); pack the file anew, or send it as it is"
     )]
     Damaged {
-        /// How it is packed.
+        /// The packing.
         packing: Packing,
-        /// What the unpacker says.
+        /// The message of the unpacker.
         why: String,
     },
-    /// The source broke off.
+    /// The body ended before its last byte.
     #[error("the body broke off")]
-    Broken(#[source] io::Error),
+    Aborted(#[source] io::Error),
 }
 
-/// What was received.
+/// The properties of a received file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
-    /// Bytes of the file as unpacked, its byte-order mark included.
+pub struct ReceivedFile {
+    /// Bytes of the unpacked file, its byte-order mark included.
     pub bytes: u64,
-    /// Digest of all these bytes.
+    /// Digest of these bytes.
     pub sha256: [u8; 32],
-    /// Whether it began with a byte-order mark.
+    /// Whether the file starts with a byte-order mark.
     pub bom: bool,
-    /// Its encoding.
+    /// The encoding of the file.
     pub encoding: Encoding,
-    /// How that is known.
-    pub known: Known,
-    /// How the file was packed, if it was.
+    /// How the encoding is known.
+    pub encoding_source: EncodingSource,
+    /// The packing of the file, if it was packed.
     pub packing: Option<Packing>,
 }
 
-/// The text of one body.
-pub struct Text {
+/// Reads the text of one body.
+pub struct TextReader {
     limits: Limits,
     source: Box<dyn BufRead>,
     packing: Option<Packing>,
-    stated: Option<Encoding>,
+    stated_encoding: Option<Encoding>,
     bytes: u64,
     digest: Sha256,
-    /// The first bytes, until they are judged.
+    /// The first bytes of the file. Empty once their text was returned.
     head: Vec<u8>,
-    decoding: Option<Decoding>,
-    /// Bytes of the source that were given out and are to be consumed before the next.
-    given: usize,
-    head_given: bool,
+    /// None until the head is read.
+    decoder: Option<TextDecoder>,
+    /// Bytes of the source whose text was returned last. They are consumed by the next call.
+    unconsumed: usize,
+    head_returned: bool,
 }
 
-impl Text {
-    /// The text of a body that ends where `source` does.
+impl TextReader {
+    /// Creates a reader of the body in `source`.
     ///
     /// # Errors
-    /// [`ReceiveError`] if its first bytes say that it can't be taken.
+    /// [`ReceiveError`] if the first bytes show that the body must be rejected.
     pub fn open(
         source: impl BufRead + 'static,
         options: Options,
@@ -130,88 +131,89 @@ impl Text {
             limits,
             source,
             packing,
-            stated: options.encoding,
+            stated_encoding: options.encoding,
             bytes: 0,
             digest: Sha256::new(),
             head: Vec::new(),
-            decoding: None,
-            given: 0,
-            head_given: false,
+            decoder: None,
+            unconsumed: 0,
+            head_returned: false,
         })
     }
 
-    /// The next piece of text, at most 64 KiB for what is UTF-8; none at the end. May be empty.
+    /// Returns the next chunk of text, or none at the end. A chunk may be empty. Of a UTF-8 file, it has at most 64 KiB.
     ///
     /// # Errors
-    /// [`ReceiveError`] says what is wrong with the body.
-    pub fn piece(&mut self) -> Result<Option<&[u8]>, ReceiveError> {
-        self.source.consume(std::mem::take(&mut self.given));
-        if self.decoding.is_none() {
+    /// [`ReceiveError`] if the body must be rejected.
+    pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, ReceiveError> {
+        self.source.consume(std::mem::take(&mut self.unconsumed));
+        if self.decoder.is_none() {
             self.read_head()?;
         }
-        let decoding = self.decoding.as_mut().expect("the head is read");
-        if !self.head_given {
-            self.head_given = true;
-            let head = &self.head[decoding.bom_bytes()..];
-            return Ok(Some(decoding.decode(head)));
+        let decoder = self.decoder.as_mut().expect("`read_head` sets the decoder");
+        if !self.head_returned {
+            self.head_returned = true;
+            let head = &self.head[decoder.bom_bytes()..];
+            return Ok(Some(decoder.decode(head)));
         }
-        // Judged and decoded: its room is given back.
+        // Frees the memory of the head.
         self.head = Vec::new();
-        let piece = match self.source.fill_buf() {
-            Ok(piece) => &piece[..piece.len().min(PIECE_BYTES)],
-            Err(why) => return Err(unpack::refused(why, self.packing, self.limits.body)),
+        let chunk = match self.source.fill_buf() {
+            Ok(chunk) => &chunk[..chunk.len().min(CHUNK_BYTES)],
+            Err(why) => return Err(unpack::receive_error(why, self.packing, self.limits.body)),
         };
-        if piece.is_empty() {
-            return Ok(decoding.end());
+        if chunk.is_empty() {
+            return Ok(decoder.finish());
         }
-        self.given = piece.len();
-        self.bytes += piece.len() as u64;
+        self.unconsumed = chunk.len();
+        self.bytes += chunk.len() as u64;
         if self.bytes > self.limits.body {
             return Err(too_large(self.limits, self.packing));
         }
-        self.digest.update(piece);
-        Ok(Some(decoding.decode(piece)))
+        self.digest.update(chunk);
+        Ok(Some(decoder.decode(chunk)))
     }
 
-    /// What was received, once there is no more text.
+    /// Returns the properties of the file. They are complete once there is no more text.
     #[must_use]
-    pub fn received(&self) -> Received {
-        let (encoding, known, bom) = self.decoding.as_ref().map_or(
-            (Encoding::UTF_8, Known::Detected, false),
-            Decoding::described,
+    pub fn received_file(&self) -> ReceivedFile {
+        let (encoding, encoding_source, bom) = self.decoder.as_ref().map_or(
+            (Encoding::UTF_8, EncodingSource::Detected, false),
+            TextDecoder::properties,
         );
-        Received {
+        ReceivedFile {
             bytes: self.bytes,
             sha256: self.digest.clone().finalize().into(),
             bom,
             encoding,
-            known,
+            encoding_source,
             packing: self.packing,
         }
     }
 
-    /// Reads the head of the file, and finds out what it is.
+    /// Reads the head of the file, and detects its type and encoding.
     fn read_head(&mut self) -> Result<(), ReceiveError> {
-        let mut whole = false;
-        while self.head.len() < HEAD_BYTES && !whole {
-            let piece = self.source.fill_buf();
-            let piece =
-                piece.map_err(|why| unpack::refused(why, self.packing, self.limits.body))?;
-            let taken = piece.len().min(HEAD_BYTES - self.head.len());
-            self.head.extend_from_slice(&piece[..taken]);
-            self.source.consume(taken);
-            whole = taken == 0;
+        let mut is_complete = false;
+        while self.head.len() < HEAD_BYTES && !is_complete {
+            let chunk = self.source.fill_buf();
+            let chunk =
+                chunk.map_err(|why| unpack::receive_error(why, self.packing, self.limits.body))?;
+            let accepted = chunk.len().min(HEAD_BYTES - self.head.len());
+            self.head.extend_from_slice(&chunk[..accepted]);
+            self.source.consume(accepted);
+            is_complete = accepted == 0;
         }
         self.bytes = self.head.len() as u64;
         if self.bytes > self.limits.body {
             return Err(too_large(self.limits, self.packing));
         }
         self.digest.update(&self.head);
-        let decoding = Decoding::of(&self.head, whole, self.stated);
-        if let Some((found, hint)) = sniff::foreign(&self.head[decoding.bom_bytes()..]) {
+        let decoder = TextDecoder::new(&self.head, is_complete, self.stated_encoding);
+        let text = &self.head[decoder.bom_bytes()..];
+        if let Some((found, hint)) = file_type::detect_other_than_csv(text) {
             return Err(ReceiveError::NotCsv { found, hint });
         }
-        self.decoding = Some(decoding);
+        self.decoder = Some(decoder);
         Ok(())
     }
 }

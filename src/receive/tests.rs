@@ -1,4 +1,6 @@
-use std::io::Write;
+//! Tests of complete bodies: packed, divided, encoded, damaged, and over the limit.
+
+use std::io::{Read, Write};
 
 use flate2::{
     Compression,
@@ -11,46 +13,52 @@ use super::*;
 const TABLE: &[u8] =
     b"event_type,timestamp,user_id\nlogin,2025-11-10,u1\nlogout,2025-11-10,u1\nlogin,2025-11-11,u2\n";
 
-/// A source that gives so many bytes at a time.
-struct Cut(Vec<u8>, usize, usize);
+/// A source that provides at most `chunk_bytes` at a time.
+struct ChunkedSource {
+    bytes: Vec<u8>,
+    at: usize,
+    chunk_bytes: usize,
+}
 
-impl Read for Cut {
+impl Read for ChunkedSource {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        unreachable!("only pulled by its buffer")
+        unreachable!("only read through its buffer")
     }
 }
 
-impl BufRead for Cut {
+impl BufRead for ChunkedSource {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let Self(bytes, at, size) = self;
-        Ok(&bytes[*at..bytes.len().min(*at + *size)])
+        let end = self.bytes.len().min(self.at + self.chunk_bytes);
+        Ok(&self.bytes[self.at..end])
     }
 
     fn consume(&mut self, amount: usize) {
-        self.1 += amount;
+        self.at += amount;
     }
 }
-
-use std::io::Read;
 
 fn receive_with(
     bytes: &[u8],
-    size: usize,
+    chunk_bytes: usize,
     options: Options,
     body: u64,
-) -> Result<(Vec<u8>, Received), ReceiveError> {
-    let source = Cut(bytes.to_vec(), 0, size);
-    let mut text = Text::open(source, options, Limits { body })?;
+) -> Result<(Vec<u8>, ReceivedFile), ReceiveError> {
+    let source = ChunkedSource {
+        bytes: bytes.to_vec(),
+        at: 0,
+        chunk_bytes,
+    };
+    let mut text = TextReader::open(source, options, Limits { body })?;
     let mut all = Vec::new();
-    while let Some(piece) = text.piece()? {
-        assert!(piece.len() <= 3 * PIECE_BYTES);
-        all.extend_from_slice(piece);
+    while let Some(chunk) = text.next_chunk()? {
+        assert!(chunk.len() <= 3 * CHUNK_BYTES);
+        all.extend_from_slice(chunk);
     }
-    Ok((all, text.received()))
+    Ok((all, text.received_file()))
 }
 
-fn receive(bytes: &[u8], size: usize) -> Result<(Vec<u8>, Received), ReceiveError> {
-    receive_with(bytes, size, Options::default(), 1 << 20)
+fn receive(bytes: &[u8], chunk_bytes: usize) -> Result<(Vec<u8>, ReceivedFile), ReceiveError> {
+    receive_with(bytes, chunk_bytes, Options::default(), 1 << 20)
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -63,7 +71,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     ::zstd::encode_all(bytes, 1).expect("in memory")
 }
 
-/// An archive as programs that stream write it: sizes behind the data.
+/// Returns an archive as written by programs that stream: the sizes follow the data.
 fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in files {
@@ -121,7 +129,7 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn text_comes_out_as_it_went_in_however_it_is_cut() {
+fn text_does_not_depend_on_how_the_body_is_divided() {
     for length in 0..TABLE.len() {
         for size in [1, 2, 3, 63, 1000] {
             let (text, received) = receive(&TABLE[..length], size).expect("text");
@@ -133,7 +141,7 @@ fn text_comes_out_as_it_went_in_however_it_is_cut() {
 }
 
 #[test]
-fn a_byte_order_mark_is_left_out_but_hashed() {
+fn byte_order_marks_are_removed_but_hashed() {
     for table in [TABLE, &TABLE[..10], b""] {
         let marked = [b"\xef\xbb\xbf", table].concat();
         for size in [1, 2, 3, 4, 1000] {
@@ -147,7 +155,7 @@ fn a_byte_order_mark_is_left_out_but_hashed() {
 }
 
 #[test]
-fn packed_files_are_the_same_file() {
+fn packed_files_are_received_as_the_unpacked_file() {
     let members = [gzip(&TABLE[..40]), gzip(&TABLE[40..])].concat();
     let frames = [zstd(&TABLE[..40]), zstd(&TABLE[40..])].concat();
     let archive = zip(&[
@@ -155,14 +163,14 @@ fn packed_files_are_the_same_file() {
         ("data/events.csv", TABLE),
         ("__MACOSX/._events.csv", b"x"),
     ]);
-    // As macOS writes one, and programs that stream.
+    // As macOS and streaming programs write an archive.
     let hidden_first = zip(&[
         ("deflated/", b""),
         ("__MACOSX/._events.csv", b"not the file"),
         (".DS_Store", b""),
         ("deflated/events.csv", TABLE),
     ]);
-    // As tapes and `dd` leave it.
+    // As tapes and `dd` pad a file.
     let padded = [
         gzip(&TABLE[..40]),
         vec![0; 9],
@@ -190,7 +198,7 @@ fn packed_files_are_the_same_file() {
 }
 
 #[test]
-fn a_coding_of_the_way_is_taken_off_before_the_file_is_looked_at() {
+fn content_encoding_is_decoded_before_the_packing_of_the_file() {
     let options = Options {
         coding: Some(Packing::Gzip),
         encoding: None,
@@ -200,7 +208,7 @@ fn a_coding_of_the_way_is_taken_off_before_the_file_is_looked_at() {
         assert_eq!(text, TABLE);
     }
     let thrice = gzip(&gzip(&gzip(TABLE)));
-    let error = receive_with(&thrice, 700, options, 1 << 20).expect_err("packed too often");
+    let error = receive_with(&thrice, 700, options, 1 << 20).expect_err("packed three times");
     assert!(
         error.to_string().contains("packed with gzip twice"),
         "{error}"
@@ -208,7 +216,7 @@ fn a_coding_of_the_way_is_taken_off_before_the_file_is_looked_at() {
 }
 
 #[test]
-fn packed_files_that_are_cut_off_or_damaged_are_refused() {
+fn damaged_or_truncated_packed_files_are_rejected() {
     for packed in [gzip(TABLE), zstd(TABLE), zip(&[("a.csv", TABLE)])] {
         for length in 5..packed.len() {
             assert!(
@@ -242,8 +250,8 @@ fn packed_files_that_are_cut_off_or_damaged_are_refused() {
 }
 
 #[test]
-fn an_archive_has_one_csv_file() {
-    for (files, said) in [
+fn archives_without_exactly_one_csv_file_are_rejected() {
+    for (files, message) in [
         (
             &[("a.csv", TABLE), ("b.csv", TABLE)][..],
             "2 files (a.csv, b.csv)",
@@ -253,13 +261,13 @@ fn an_archive_has_one_csv_file() {
             "spreadsheet",
         ),
     ] {
-        let error = receive(&zip(files), 64).expect_err("refused");
-        assert!(error.to_string().contains(said), "{error}");
+        let error = receive(&zip(files), 64).expect_err("is rejected");
+        assert!(error.to_string().contains(message), "{error}");
     }
 }
 
 #[test]
-fn every_encoding_gives_the_same_text() {
+fn every_encoding_is_decoded_to_the_same_text() {
     let table = "type,user,note\nlogin,u1,größe – naïve\n";
     let utf_16 = |unit: fn(u16) -> [u8; 2], mark: &str| -> Vec<u8> {
         format!("{mark}{table}")
@@ -268,39 +276,53 @@ fn every_encoding_gives_the_same_text() {
             .collect()
     };
     let (windows, ..) = encoding_rs::WINDOWS_1252.encode(table);
-    for (bytes, name, known, bom) in [
-        (table.as_bytes().to_vec(), "utf-8", Known::Detected, false),
+    for (bytes, name, source, bom) in [
+        (
+            table.as_bytes().to_vec(),
+            "utf-8",
+            EncodingSource::Detected,
+            false,
+        ),
         (
             utf_16(u16::to_le_bytes, "\u{feff}"),
             "utf-16le",
-            Known::Detected,
+            EncodingSource::Detected,
             true,
         ),
         (
             utf_16(u16::to_be_bytes, "\u{feff}"),
             "utf-16be",
-            Known::Detected,
+            EncodingSource::Detected,
             true,
         ),
         (
             utf_16(u16::to_le_bytes, ""),
             "utf-16le",
-            Known::Detected,
+            EncodingSource::Detected,
             false,
         ),
         (
             utf_16(u16::to_be_bytes, ""),
             "utf-16be",
-            Known::Detected,
+            EncodingSource::Detected,
             false,
         ),
-        (windows.to_vec(), "windows-1252", Known::Guessed, false),
+        (
+            windows.to_vec(),
+            "windows-1252",
+            EncodingSource::Guessed,
+            false,
+        ),
     ] {
         for size in [1, 3, 1000] {
             let (text, received) = receive(&bytes, size).expect("text");
             assert_eq!(String::from_utf8_lossy(&text), table, "{name}");
-            let told = (received.encoding.name(), received.known, received.bom);
-            assert_eq!(told, (name.to_owned(), known, bom));
+            let properties = (
+                received.encoding.name(),
+                received.encoding_source,
+                received.bom,
+            );
+            assert_eq!(properties, (name.to_owned(), source, bom));
         }
     }
     let stated = Options {
@@ -309,16 +331,19 @@ fn every_encoding_gives_the_same_text() {
     };
     let (text, received) = receive_with(&windows, 4, stated, 1000).expect("text");
     assert_eq!(
-        (String::from_utf8_lossy(&text).as_ref(), received.known),
-        (table, Known::Set)
+        (
+            String::from_utf8_lossy(&text).as_ref(),
+            received.encoding_source
+        ),
+        (table, EncodingSource::Stated)
     );
 }
 
 #[test]
-fn the_limit_is_the_last_byte_taken_packed_or_not() {
-    let of = |bytes: &[u8]| receive_with(bytes, 300, Options::default(), 1000);
-    assert!(of(&[b'a'; 1000]).is_ok());
-    let error = of(&[b'a'; 1001]).expect_err("too large");
+fn the_limit_is_inclusive_for_packed_and_unpacked_files() {
+    let receive = |bytes: &[u8]| receive_with(bytes, 300, Options::default(), 1000);
+    assert!(receive(&[b'a'; 1000]).is_ok());
+    let error = receive(&[b'a'; 1001]).expect_err("too large");
     assert!(
         matches!(
             error,
@@ -330,14 +355,14 @@ fn the_limit_is_the_last_byte_taken_packed_or_not() {
         "{error:?}"
     );
     for packed in [gzip(&[b'a'; 1000]), zstd(&[b'a'; 1000])] {
-        assert!(of(&packed).is_ok());
+        assert!(receive(&packed).is_ok());
     }
     for packed in [
         gzip(&[b'a'; 1001]),
         zstd(&[b'a'; 1001]),
         zip(&[("a.csv", &[b'a'; 1001])]),
     ] {
-        let error = of(&packed).expect_err("too large");
+        let error = receive(&packed).expect_err("too large");
         assert!(
             matches!(
                 error,
@@ -352,7 +377,7 @@ fn the_limit_is_the_last_byte_taken_packed_or_not() {
 }
 
 #[test]
-fn what_is_no_text_is_refused_however_it_is_cut() {
+fn files_that_are_not_text_are_rejected_in_chunks_of_any_size() {
     for size in [1, 7, 1000] {
         let error = receive(b"%PDF-1.7 and more", size).expect_err("a document");
         assert!(
@@ -364,7 +389,7 @@ fn what_is_no_text_is_refused_however_it_is_cut() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic_or_outgrow_the_limit(
+    fn receiving_any_bytes_never_panics_or_exceeds_the_limit(
         mut bytes in prop::collection::vec(any::<u8>(), 0..400), size in 1usize..50, kind in 0usize..5,
     ) {
         let magic: [&[u8]; 5] = [b"", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"\xff\xfe"];
@@ -375,10 +400,10 @@ proptest! {
     }
 
     #[test]
-    fn packing_and_cutting_change_nothing(
+    fn packing_and_division_do_not_change_the_text(
         bytes in prop::collection::vec(0x20u8..0x7f, 0..3000), cut in 0usize..3000, size in 1usize..500,
     ) {
-        prop_assume!(sniff::foreign(&bytes).is_none());
+        prop_assume!(file_type::detect_other_than_csv(&bytes).is_none());
         let cut = cut.min(bytes.len());
         let packed = [gzip(&bytes[..cut]), gzip(&bytes[cut..])].concat();
         let (text, _) = receive(&packed, size).expect("text");

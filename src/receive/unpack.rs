@@ -1,5 +1,5 @@
-//! Packed bodies: gzip and zstd with any number of members, and zip archives of one CSV.
-//! Told by `Content-Encoding` or by the first bytes of the file; at most one of each.
+//! Unpacks bodies: gzip and zstd with any number of members, and zip archives of one CSV file.
+//! A body may be packed once by its `Content-Encoding`, and the file inside once more.
 
 use std::{
     fmt,
@@ -10,24 +10,24 @@ use flate2::bufread::GzDecoder;
 
 use super::{ReceiveError, zip};
 
-/// Unpacked bytes held at a time.
-const BUFFER: usize = 128 * 1024;
-/// First bytes that packings are told by.
-const MAGIC: usize = 4;
+/// Unpacked bytes buffered at a time.
+const BUFFER_BYTES: usize = 128 * 1024;
+/// First bytes by which a packing is detected.
+const SIGNATURE_BYTES: usize = 4;
 
-/// How bytes are packed.
+/// The format of packed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// RFC 1952.
+    /// gzip, RFC 1952.
     Gzip,
-    /// RFC 8878.
+    /// Zstandard, RFC 8878.
     Zstd,
     /// A zip archive.
     Zip,
 }
 
 impl Packing {
-    /// The name users see.
+    /// Returns the name that users see.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Packing {
         }
     }
 
-    /// The packing of a `Content-Encoding`.
+    /// Returns the packing of a `Content-Encoding`.
     #[must_use]
     pub fn of_coding(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
@@ -47,8 +47,8 @@ impl Packing {
         }
     }
 
-    fn of_magic(magic: &[u8]) -> Option<Self> {
-        match magic {
+    fn of_signature(signature: &[u8]) -> Option<Self> {
+        match signature {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd] => Some(Self::Zstd),
             [b'P', b'K', 3, 4] => Some(Self::Zip),
@@ -65,39 +65,40 @@ impl fmt::Display for Packing {
 
 type Source = Box<dyn BufRead>;
 
-/// The unpacked file behind `source`, and how it was packed.
+/// Returns the unpacked file in `source`, and how it is packed.
 pub(super) fn open(
     source: Source,
     coding: Option<Packing>,
     limit: u64,
 ) -> Result<(Source, Option<Packing>), ReceiveError> {
-    let source: Source = Box::new(Counted {
+    let source: Source = Box::new(LimitedSource {
         source,
-        left: limit,
+        remaining: limit,
         limit,
     });
     let (source, outer) = match coding {
-        Some(packing) => (unpacked(source, packing)?, Some(packing)),
+        Some(packing) => (unpack(source, packing)?, Some(packing)),
         None => (source, None),
     };
-    let (magic, source) = peek(source).map_err(|why| refused(why, outer, limit))?;
-    match Packing::of_magic(&magic) {
-        Some(inner) => Ok((unpacked(source, inner)?, Some(inner))),
+    let (signature, source) =
+        peek_signature(source).map_err(|why| receive_error(why, outer, limit))?;
+    match Packing::of_signature(&signature) {
+        Some(inner) => Ok((unpack(source, inner)?, Some(inner))),
         None => Ok((source, outer)),
     }
 }
 
-/// What an error of an unpacked source means.
-pub(super) fn refused(why: io::Error, packing: Option<Packing>, limit: u64) -> ReceiveError {
-    let why = match why.downcast::<Refused>() {
-        Ok(Refused::TooLarge) => {
+/// Returns the reason to reject the body for an error of an unpacked source.
+pub(super) fn receive_error(why: io::Error, packing: Option<Packing>, limit: u64) -> ReceiveError {
+    let why = match why.downcast::<UnpackError>() {
+        Ok(UnpackError::TooLarge) => {
             return ReceiveError::TooLarge {
                 limit,
                 unpacked: false,
             };
         }
-        Ok(Refused::Archive(why)) => return ReceiveError::Archive(why),
-        Ok(Refused::Spreadsheet) => {
+        Ok(UnpackError::Archive(why)) => return ReceiveError::Archive(why),
+        Ok(UnpackError::Spreadsheet) => {
             return ReceiveError::NotCsv {
                 found: "a spreadsheet (xlsx, ods) or another kind of document",
                 hint: "open it in the program that made it and export the sheet as CSV",
@@ -106,24 +107,24 @@ pub(super) fn refused(why: io::Error, packing: Option<Packing>, limit: u64) -> R
         Err(why) => why,
     };
     match packing {
-        Some(packing) if why.get_ref().is_none_or(|inner| !inner.is::<Broken>()) => {
+        Some(packing) if why.get_ref().is_none_or(|inner| !inner.is::<BodyAborted>()) => {
             ReceiveError::Damaged {
                 packing,
                 why: why.to_string(),
             }
         }
-        _ => ReceiveError::Broken(why),
+        _ => ReceiveError::Aborted(why),
     }
 }
 
-/// What a source says when its sender is gone: not the packed bytes are at fault.
+/// The error of a source whose client disconnected. It distinguishes an aborted body from damaged packed bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the body broke off")]
-pub struct Broken;
+pub struct BodyAborted;
 
-/// A refusal on its way through readers that know only of IO.
+/// A reason to reject the body, passed through readers as an IO error.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum UnpackError {
     #[error("too large")]
     TooLarge,
     #[error("{0}")]
@@ -132,33 +133,36 @@ pub(super) enum Refused {
     Spreadsheet,
 }
 
-impl From<Refused> for io::Error {
-    fn from(refused: Refused) -> Self {
-        Self::other(refused)
+impl From<UnpackError> for io::Error {
+    fn from(error: UnpackError) -> Self {
+        Self::other(error)
     }
 }
 
-fn unpacked(source: Source, packing: Packing) -> Result<Source, ReceiveError> {
+fn unpack(source: Source, packing: Packing) -> Result<Source, ReceiveError> {
     Ok(match packing {
         Packing::Gzip => Box::new(BufReader::with_capacity(
-            BUFFER,
-            Members(Some(GzDecoder::new(source))),
+            BUFFER_BYTES,
+            GzipMembers(Some(GzDecoder::new(source))),
         )),
         Packing::Zstd => {
             let mut decoder =
-                zstd::stream::read::Decoder::with_buffer(source).map_err(ReceiveError::Broken)?;
-            // What a `--long` frame may ask for: more would let a few bytes take much memory.
-            decoder.window_log_max(23).map_err(ReceiveError::Broken)?;
-            Box::new(BufReader::with_capacity(BUFFER, decoder))
+                zstd::stream::read::Decoder::with_buffer(source).map_err(ReceiveError::Aborted)?;
+            // Frames of `--long` need this much. A larger window would let a few bytes allocate much memory.
+            decoder.window_log_max(23).map_err(ReceiveError::Aborted)?;
+            Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
         }
-        Packing::Zip => Box::new(BufReader::with_capacity(BUFFER, zip::Entry::new(source))),
+        Packing::Zip => Box::new(BufReader::with_capacity(
+            BUFFER_BYTES,
+            zip::ZipReader::new(source),
+        )),
     })
 }
 
-/// The members of a gzip file, one behind the other; zero bytes after one are padding, as for `gzip -d`.
-struct Members(Option<GzDecoder<Source>>);
+/// Reads the members of a gzip file one after the other. Zero bytes after a member are padding, as for `gzip -d`.
+struct GzipMembers(Option<GzDecoder<Source>>);
 
-impl Read for Members {
+impl Read for GzipMembers {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while let Some(member) = &mut self.0 {
             let read = member.read(into)?;
@@ -167,7 +171,7 @@ impl Read for Members {
             }
             let Some(member) = self.0.take() else { break };
             let mut source = member.into_inner();
-            if pass_zeros(&mut source)? {
+            if skip_zeros(&mut source)? {
                 self.0 = Some(GzDecoder::new(source));
             }
         }
@@ -175,15 +179,15 @@ impl Read for Members {
     }
 }
 
-/// Reads on to a byte that is not zero; false if there is none.
-fn pass_zeros(source: &mut Source) -> io::Result<bool> {
+/// Skips zero bytes. Returns whether another byte follows.
+fn skip_zeros(source: &mut Source) -> io::Result<bool> {
     loop {
-        let piece = source.fill_buf()?;
-        if piece.is_empty() {
+        let chunk = source.fill_buf()?;
+        if chunk.is_empty() {
             return Ok(false);
         }
-        let zeros = piece.iter().take_while(|byte| **byte == 0).count();
-        let all = zeros == piece.len();
+        let zeros = chunk.iter().take_while(|byte| **byte == 0).count();
+        let all = zeros == chunk.len();
         source.consume(zeros);
         if !all {
             return Ok(true);
@@ -191,60 +195,60 @@ fn pass_zeros(source: &mut Source) -> io::Result<bool> {
     }
 }
 
-/// The first bytes, and a source that begins with them still.
-fn peek(mut source: Source) -> io::Result<(Vec<u8>, Source)> {
-    let mut magic = Vec::with_capacity(MAGIC);
-    while magic.len() < MAGIC {
-        let piece = source.fill_buf()?;
-        let taken = piece.len().min(MAGIC - magic.len());
-        if taken == 0 {
+/// Returns the first bytes of a source, and a source that still starts with them.
+fn peek_signature(mut source: Source) -> io::Result<(Vec<u8>, Source)> {
+    let mut signature = Vec::with_capacity(SIGNATURE_BYTES);
+    while signature.len() < SIGNATURE_BYTES {
+        let chunk = source.fill_buf()?;
+        let accepted = chunk.len().min(SIGNATURE_BYTES - signature.len());
+        if accepted == 0 {
             break;
         }
-        magic.extend_from_slice(&piece[..taken]);
-        source.consume(taken);
+        signature.extend_from_slice(&chunk[..accepted]);
+        source.consume(accepted);
     }
-    let again: Source = Box::new(Cursor::new(magic.clone()).chain(source));
-    Ok((magic, again))
+    let restored: Source = Box::new(Cursor::new(signature.clone()).chain(source));
+    Ok((signature, restored))
 }
 
-/// Bytes as they were sent, up to the limit.
-struct Counted {
+/// A source that fails beyond a limit of bytes.
+struct LimitedSource {
     source: Source,
-    left: u64,
+    remaining: u64,
     limit: u64,
 }
 
-/// Reads by way of the buffer, for a source that is pulled by pieces.
+/// Implements [`Read::read`] for a source that provides its bytes through its buffer.
 ///
 /// # Errors
-/// Those of the source.
+/// The errors of the source.
 pub fn read_buffered(source: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
-    let piece = source.fill_buf()?;
-    let taken = piece.len().min(into.len());
-    into[..taken].copy_from_slice(&piece[..taken]);
-    source.consume(taken);
-    Ok(taken)
+    let chunk = source.fill_buf()?;
+    let accepted = chunk.len().min(into.len());
+    into[..accepted].copy_from_slice(&chunk[..accepted]);
+    source.consume(accepted);
+    Ok(accepted)
 }
 
-impl Read for Counted {
+impl Read for LimitedSource {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, into)
     }
 }
 
-impl BufRead for Counted {
+impl BufRead for LimitedSource {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let (left, limit) = (self.left, self.limit);
-        let piece = self.source.fill_buf()?;
-        if left == 0 && !piece.is_empty() && limit > 0 {
-            return Err(Refused::TooLarge.into());
+        let (remaining, limit) = (self.remaining, self.limit);
+        let chunk = self.source.fill_buf()?;
+        if remaining == 0 && !chunk.is_empty() && limit > 0 {
+            return Err(UnpackError::TooLarge.into());
         }
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
-        Ok(&piece[..piece.len().min(most)])
+        let most = usize::try_from(remaining).unwrap_or(usize::MAX);
+        Ok(&chunk[..chunk.len().min(most)])
     }
 
     fn consume(&mut self, amount: usize) {
-        self.left -= (amount as u64).min(self.left);
+        self.remaining -= (amount as u64).min(self.remaining);
         self.source.consume(amount);
     }
 }

@@ -1,10 +1,10 @@
-//! A look at a file: everything an upload would say, and nothing stored.
+//! Dry runs: the response of an upload, without anything stored.
 
 use serde_json::{Value, json};
 
 use crate::helpers::app::{Answer, TestApp};
 
-async fn look(app: &TestApp, query: &str, file: &str) -> Answer {
+async fn dry_run(app: &TestApp, query: &str, file: &str) -> Answer {
     let query = format!("?dry_run=true&{query}");
     app.upload(&query, file.as_bytes().to_vec()).await
 }
@@ -14,15 +14,15 @@ async fn batches(app: &TestApp) -> Value {
 }
 
 #[tokio::test]
-async fn a_look_says_what_an_upload_would_and_stores_nothing() {
+async fn dry_runs_respond_like_uploads_and_store_nothing() {
     let app = TestApp::start().await;
     let rows: String = (1..=30)
         .map(|n| format!("e{n};2025-11-10 12:00;u{n};\"Oslo; {n}\"\n"))
         .collect();
     let file = format!("type;time;user;city\n{rows}login;never;u;x\n\n");
-    let looked = look(&app, "time_zone=Europe/Berlin", &file).await;
-    let reply = looked.json();
-    assert_eq!(looked.status, 200, "{reply}");
+    let response = dry_run(&app, "time_zone=Europe/Berlin", &file).await;
+    let reply = response.json();
+    assert_eq!(response.status, 200, "{reply}");
     assert_eq!(reply["dry_run"], true);
     assert_eq!(reply["dialect"]["delimiter"], ";");
     assert_eq!(
@@ -44,7 +44,10 @@ async fn a_look_says_what_an_upload_would_and_stores_nothing() {
     let stored = app
         .upload("?time_zone=Europe/Berlin", file.into_bytes())
         .await;
-    assert_eq!(stored.status, 201, "a look is no first upload");
+    assert_eq!(
+        stored.status, 201,
+        "a dry run does not make the upload a duplicate"
+    );
     let stored = stored.json();
     for same in [
         "received_count",
@@ -65,7 +68,7 @@ async fn a_look_says_what_an_upload_would_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_look_is_refused_as_the_upload_would_be() {
+async fn dry_runs_are_rejected_like_uploads() {
     let app = TestApp::start().await;
     let header = "user_id,event_type,timestamp\n";
     for (query, file, code) in [
@@ -78,8 +81,8 @@ async fn a_look_is_refused_as_the_upload_would_be() {
         ),
         ("dry_run=perhaps", header.to_owned(), "bad-option"),
     ] {
-        let (_, found) = look(&app, query, &file).await.problem();
-        assert_eq!(found, code);
+        let (_, actual) = dry_run(&app, query, &file).await.problem();
+        assert_eq!(actual, code);
     }
     assert_eq!(batches(&app).await, json!([]));
     app.stop().await;

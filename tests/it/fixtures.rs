@@ -1,6 +1,5 @@
-//! The sample files, each with its reply beside it: `name.csv` and `name.json`, whose `status` is the HTTP status and
-//! whose `reply` is a part of the body; `options`, where there are any, are sent with the file. What an analyst sees of a
-//! file is pinned here.
+//! Uploads each file of `fixtures/` and compares the response with the expectation beside it. For `name.csv`, that is
+//! `name.json`: `status` is the HTTP status, `reply` a part of the body, and the optional `options` are sent along.
 
 use std::path::{Path, PathBuf};
 
@@ -14,43 +13,43 @@ fn fixtures(sub: &str) -> PathBuf {
         .join(sub)
 }
 
-/// Where `found` lacks what is expected; objects may have more, lists may not.
-fn differences(expected: &Value, found: &Value, at: &str, all: &mut Vec<String>) {
-    match (expected, found) {
-        (Value::Object(expected), Value::Object(found)) => {
+/// Adds where `actual` differs from `expected`. Objects may have further fields; lists must be equally long.
+fn differences(expected: &Value, actual: &Value, at: &str, all: &mut Vec<String>) {
+    match (expected, actual) {
+        (Value::Object(expected), Value::Object(actual)) => {
             for (name, value) in expected {
-                let within = found.get(name).unwrap_or(&Value::Null);
-                differences(value, within, &format!("{at}.{name}"), all);
+                let actual = actual.get(name).unwrap_or(&Value::Null);
+                differences(value, actual, &format!("{at}.{name}"), all);
             }
         }
-        (Value::Array(expected), Value::Array(found)) if expected.len() == found.len() => {
-            for (n, (expected, found)) in expected.iter().zip(found).enumerate() {
-                differences(expected, found, &format!("{at}[{n}]"), all);
+        (Value::Array(expected), Value::Array(actual)) if expected.len() == actual.len() => {
+            for (n, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+                differences(expected, actual, &format!("{at}[{n}]"), all);
             }
         }
-        (expected, found) if expected == found => {}
-        (expected, found) => all.push(format!("{at} is {found}, not {expected}")),
+        (expected, actual) if expected == actual => {}
+        (expected, actual) => all.push(format!("{at} is {actual}, not {expected}")),
     }
 }
 
-/// Uploads every file of a directory and compares; gives how many there were.
+/// Uploads every file of a directory, compares the responses, and returns the number of files.
 async fn compare(dir: &Path) -> usize {
     let app = TestApp::start().await;
     let entries = std::fs::read_dir(dir).expect("a directory");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a name").path()).collect();
     files.retain(|path| path.extension().is_some_and(|kind| kind == "csv"));
     files.sort();
-    let mut wrong = Vec::new();
+    let mut failures = Vec::new();
     for file in &files {
         let name = file.file_stem().expect("a name").to_string_lossy();
-        let beside = file.with_extension("json");
-        let Ok(expected) = std::fs::read_to_string(&beside) else {
-            wrong.push(format!("{name}: no expected reply in {name}.json"));
+        let expectation = file.with_extension("json");
+        let Ok(expected) = std::fs::read_to_string(&expectation) else {
+            failures.push(format!("{name}: no expected reply in {name}.json"));
             continue;
         };
         let expected: Value = serde_json::from_str(&expected).expect("JSON");
         let csv = std::fs::read(file).expect("reads");
-        // By a source of its own each: files that are equal byte for byte are not one batch here.
+        // Each file has its own source, so that files with equal bytes do not count as duplicates.
         let mut query = reqwest::Url::parse("http://localhost").expect("a URL");
         query.query_pairs_mut().append_pair("source", &name);
         for (option, value) in expected["options"].as_object().into_iter().flatten() {
@@ -58,32 +57,32 @@ async fn compare(dir: &Path) -> usize {
             query.query_pairs_mut().append_pair(option, value);
         }
         let query = query.query().unwrap_or_default();
-        let answer = app.upload(&format!("?{query}"), csv).await;
+        let response = app.upload(&format!("?{query}"), csv).await;
         let mut all = Vec::new();
-        let status = Value::from(answer.status.as_u16());
+        let status = Value::from(response.status.as_u16());
         differences(&expected["status"], &status, "status", &mut all);
-        differences(&expected["reply"], &answer.json(), "reply", &mut all);
-        wrong.extend(
+        differences(&expected["reply"], &response.json(), "reply", &mut all);
+        failures.extend(
             all.into_iter()
                 .map(|difference| format!("{name}: {difference}")),
         );
     }
     app.stop().await;
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
     files.len()
 }
 
 #[tokio::test]
-async fn good_files_are_read_as_their_authors_meant_them() {
+async fn valid_files_are_read_as_intended() {
     assert!(compare(&fixtures("good")).await >= 60);
 }
 
 #[tokio::test]
-async fn bad_files_are_told_what_is_wrong_and_where() {
+async fn invalid_files_are_reported_with_fault_and_position() {
     assert!(compare(&fixtures("bad")).await >= 50);
 }
 
 #[tokio::test]
-async fn the_sample_file_has_five_good_rows_and_three_bad_ones() {
+async fn the_sample_file_has_five_valid_and_three_invalid_rows() {
     assert_eq!(compare(&fixtures("")).await, 1);
 }

@@ -1,4 +1,4 @@
-//! Bodies that are made to do harm.
+//! Bodies made to exhaust memory.
 
 use crate::{
     corpus::case::{gzip, zip, zstd},
@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_bomb_is_refused_with_the_limit_and_its_setting() {
+async fn decompression_bombs_are_rejected_with_limit_and_setting() {
     let app = TestApp::with(&[("BODY_LIMIT_BYTES", "1000000")]).await;
     let mut text = b"user_id,event_type,timestamp\nu1,click,2025-11-10\n".to_vec();
     text.resize(101_500_000, b'\n');
@@ -16,12 +16,12 @@ async fn a_bomb_is_refused_with_the_limit_and_its_setting() {
         ("zip", zip(&text)),
     ] {
         assert!(bomb.len() <= 102_400, "{name}: {} bytes", bomb.len());
-        let answer = app.upload("", bomb).await;
-        assert_eq!(answer.problem(), (413, "too-large".into()), "{name}");
-        let told = answer.json();
-        assert_eq!(told["limit"], 1_000_000);
-        assert_eq!(told["setting"], "BODY_LIMIT_BYTES");
-        let detail = told["detail"].as_str().unwrap_or_default();
+        let response = app.upload("", bomb).await;
+        assert_eq!(response.problem(), (413, "too-large".into()), "{name}");
+        let problem = response.json();
+        assert_eq!(problem["limit"], 1_000_000);
+        assert_eq!(problem["setting"], "BODY_LIMIT_BYTES");
+        let detail = problem["detail"].as_str().unwrap_or_default();
         assert!(detail.contains("1000000 bytes when unpacked"), "{detail}");
     }
     assert_eq!(app.batches_with_events().await, 0);

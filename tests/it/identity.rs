@@ -1,4 +1,4 @@
-//! What tells events apart where it is not their id: the columns of a key, or the whole row.
+//! Event identities that are not the event id: the columns of `key=`, or the complete row.
 
 use serde_json::{Value, json};
 
@@ -11,13 +11,13 @@ const ORDERS: &str = "Order No,user_id,event_type,timestamp,note\n\
     8,u1,paid,2025-11-10T09:00:00Z,\n\
     9,u2,paid,2025-11-10T10:00:00Z,third\n";
 
-/// The same rows in another order, of columns too, written otherwise.
+/// The rows of [`ORDERS`], with rows and columns in another order and values in other forms.
 const SHUFFLED: &str = "note,EVENT_TYPE,Time,candidate_id,order no ,extra\n\
     third,paid,2025-11-10T11:00:00+01:00,u2,9,\n\
     first,paid,1762761600,u1, 7,\n\
     ,paid,2025-11-10 09:00,u1,8,\n";
 
-/// Uploads, processes and gives (counted, duplicate, conflict).
+/// Uploads and processes a file. Returns its batch and the counts (counted, duplicate, conflict).
 async fn counts(app: &TestApp, options: &str, csv: &str) -> (String, [u64; 3]) {
     let batch = app.uploaded(options, csv.to_owned()).await;
     let run = app.process(&batch).await["published"].clone();
@@ -35,7 +35,7 @@ async fn identity(app: &TestApp, batch: &str) -> Value {
 }
 
 #[tokio::test]
-async fn rows_that_come_again_in_another_order_add_nothing() {
+async fn the_same_rows_in_another_order_are_duplicates() {
     for options in [
         "?key=order%20no",
         "?dedupe=row",
@@ -62,7 +62,7 @@ async fn rows_that_come_again_in_another_order_add_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_held_by_other_content_is_a_conflict() {
+async fn a_claimed_identity_with_other_content_is_a_conflict() {
     let app = TestApp::start().await;
     counts(&app, "?key=order%20no", ORDERS).await;
     let other = "order no,user_id,event_type,timestamp\n7,u1,refunded,2025-11-10T08:00:00Z\n8,u1,paid,2025-11-10T09:00:00Z\n";
@@ -71,7 +71,7 @@ async fn a_key_held_by_other_content_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn of_equal_rows_in_a_file_the_lowest_counts_and_of_empty_keys_all() {
+async fn equal_rows_count_once_and_rows_with_empty_keys_each() {
     let app = TestApp::start().await;
     let equal = "user_id,event_type,timestamp,city\nu1,a,2025-11-10,Oslo\nu1,a,2025-11-10,\nu1,a,2025-11-10T00:00Z,Oslo\nu1,a,2025-11-10,\n";
     let (batch, found) = counts(&app, "?dedupe=row", equal).await;
@@ -84,7 +84,7 @@ async fn of_equal_rows_in_a_file_the_lowest_counts_and_of_empty_keys_all() {
         .collect();
     assert_eq!(lost, [(Some(3), Some(1)), (Some(4), Some(2))]);
 
-    // Two rows have no city: like NULL in SQL they equal nothing, so they count each.
+    // An empty key equals nothing, like NULL in SQL, so both rows without a city count.
     let (batch, found) = counts(&app, "?key=city&source=x", equal).await;
     assert_eq!(found, [3, 1, 0]);
     let view = identity(&app, &batch).await;
@@ -104,7 +104,7 @@ async fn of_equal_rows_in_a_file_the_lowest_counts_and_of_empty_keys_all() {
 }
 
 #[tokio::test]
-async fn sources_and_kinds_of_identity_stay_apart() {
+async fn identities_of_different_sources_or_kinds_never_collide() {
     let app = TestApp::start().await;
     for options in [
         "?key=order%20no&source=a",
@@ -119,7 +119,7 @@ async fn sources_and_kinds_of_identity_stay_apart() {
 }
 
 #[tokio::test]
-async fn undo_gives_back_what_was_claimed_by_key_or_row() {
+async fn undo_releases_claims_by_key_and_by_row() {
     for options in ["?key=order%20no", "?dedupe=row"] {
         let app = TestApp::start().await;
         let (first, _) = counts(&app, options, ORDERS).await;
@@ -138,7 +138,7 @@ async fn undo_gives_back_what_was_claimed_by_key_or_row() {
 }
 
 #[tokio::test]
-async fn a_receipt_says_what_tells_its_events_apart() {
+async fn receipts_report_the_event_identity() {
     let app = TestApp::start().await;
     let csv = "id,event_id,Who,event_type,timestamp\n1,e1,u1,a,2025-11-10\n";
     for (options, kind, columns) in [
@@ -170,7 +170,7 @@ async fn a_receipt_says_what_tells_its_events_apart() {
         hint.as_str().is_some_and(|hint| hint.contains("`key=id`")),
         "{hint}"
     );
-    // Other options are another batch, and the hint is heeded.
+    // Other options make another batch, and `key=id` removes the hint.
     let (followed, found) = counts(&app, "?key=id", numbered).await;
     assert_eq!(found, [1, 0, 0]);
     assert_eq!(identity(&app, &followed).await["hint"], Value::Null);
@@ -183,7 +183,7 @@ async fn a_receipt_says_what_tells_its_events_apart() {
 }
 
 #[tokio::test]
-async fn keys_that_make_no_sense_are_refused() {
+async fn invalid_keys_are_rejected() {
     let app = TestApp::start().await;
     for (options, status, code, says) in [
         ("?key=order,user_id", 422, "missing-columns", "`order`"),
@@ -193,24 +193,24 @@ async fn keys_that_make_no_sense_are_refused() {
         ("?key=note&dedupe=none", 400, "bad-option", "dedupe=none"),
         ("?dedupe=row&key=note", 400, "bad-option", "dedupe=row"),
     ] {
-        let answer = app.upload(options, ORDERS).await;
-        assert_eq!(answer.problem(), (status, code.to_owned()), "{options}");
-        assert!(answer.text.contains(says), "{options}: {}", answer.text);
+        let response = app.upload(options, ORDERS).await;
+        assert_eq!(response.problem(), (status, code.to_owned()), "{options}");
+        assert!(response.text.contains(says), "{options}: {}", response.text);
     }
-    let answer = app.upload("?key=order", ORDERS).await.json();
-    assert_eq!(answer["found"][0], "Order No");
-    // Two names of one column, which only the header shows.
-    let answer = app.upload("?key=candidate_id,user_id", SHUFFLED).await;
-    assert_eq!(answer.problem(), (400, "bad-option".to_owned()));
+    let response = app.upload("?key=order", ORDERS).await.json();
+    assert_eq!(response["found"][0], "Order No");
+    // Only the header shows that both names stand for one column.
+    let response = app.upload("?key=candidate_id,user_id", SHUFFLED).await;
+    assert_eq!(response.problem(), (400, "bad-option".to_owned()));
     assert_eq!(app.get("/batches").await.json()["data"], json!([]));
     app.stop().await;
 }
 
 #[test]
-fn a_receipt_of_the_first_version_means_event_ids() {
+fn receipts_of_the_first_version_mean_event_ids() {
     let mut old = serde_json::to_value(stock::receipt(1)).expect("is JSON");
-    let named = old.as_object_mut().and_then(|old| old.remove("identity"));
-    assert_eq!(named, Some(json!("event_id")));
+    let removed = old.as_object_mut().and_then(|old| old.remove("identity"));
+    assert_eq!(removed, Some(json!("event_id")));
     let old: Receipt = serde_json::from_value(old).expect("reads");
     assert_eq!(old.identity, IdentityBy::EventId);
 }

@@ -1,4 +1,4 @@
-//! Profiles over HTTP: options under a name, and uploads that take them.
+//! Profiles over HTTP: named sets of options, and uploads that use them.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn crm() -> Value {
     })
 }
 
-async fn ask(app: &TestApp, method: Method, path: &str) -> Answer {
+async fn send(app: &TestApp, method: Method, path: &str) -> Answer {
     let request = app.request(method, &format!("/profiles/{path}"));
     Answer::of(request.send().await.expect("answers")).await
 }
@@ -26,7 +26,7 @@ async fn put(app: &TestApp, name: &str, body: impl Into<String>) -> Answer {
 }
 
 #[tokio::test]
-async fn an_upload_takes_the_options_of_its_profile_and_its_own_win() {
+async fn uploads_use_the_options_of_their_profile_and_own_options_win() {
     let app = TestApp::start().await;
     assert_eq!(put(&app, "crm", crm().to_string()).await.status, 201);
     let first = app.upload("?profile=crm", CSV).await;
@@ -37,14 +37,14 @@ async fn an_upload_takes_the_options_of_its_profile_and_its_own_win() {
         (&json!("crm"), &json!("crm"))
     );
     assert_eq!(receipt["event_time"]["min"], "2025-11-09T23:30:00Z");
-    let spelled = app
+    let explicit = app
         .upload(
             "?columns=event_type:Action,timestamp:When,user_id:User%20ID&delimiter=;&time_zone=Europe/Berlin&source=crm",
             CSV,
         )
         .await;
-    assert_eq!(spelled.status, 200, "{}", spelled.text);
-    assert_eq!(spelled.json()["duplicate_of"], receipt["batch_id"]);
+    assert_eq!(explicit.status, 200, "{}", explicit.text);
+    assert_eq!(explicit.json()["duplicate_of"], receipt["batch_id"]);
     let own = app
         .upload("?source=shop&time_zone=UTC&profile=crm", CSV)
         .await;
@@ -71,7 +71,7 @@ async fn an_upload_takes_the_options_of_its_profile_and_its_own_win() {
 }
 
 #[tokio::test]
-async fn profiles_are_put_shown_listed_and_deleted() {
+async fn profiles_can_be_put_read_listed_and_deleted() {
     let app = TestApp::start().await;
     for name in ["b", "a.2", "c_3-x"] {
         assert_eq!(put(&app, name, crm().to_string()).await.status, 201);
@@ -79,7 +79,7 @@ async fn profiles_are_put_shown_listed_and_deleted() {
     let again = put(&app, "b", "{\"dedupe\":\"none\"}").await;
     assert_eq!(again.status, 200);
     assert_eq!(again.json()["options"], json!({ "dedupe": "none" }));
-    assert_eq!(ask(&app, Method::GET, "b").await.json(), again.json());
+    assert_eq!(send(&app, Method::GET, "b").await.json(), again.json());
     let first = app.get("/profiles?limit=2").await.json();
     let cursor = first["next_cursor"].as_str().expect("more");
     let second = app.get(&format!("/profiles?cursor={cursor}")).await.json();
@@ -91,16 +91,16 @@ async fn profiles_are_put_shown_listed_and_deleted() {
     assert_eq!(names, ["a.2", "b", "c_3-x"]);
     assert!(second["next_cursor"].is_null());
     assert_eq!(first["data"][0]["options"]["max_errors"], "5");
-    assert_eq!(ask(&app, Method::DELETE, "b").await.status, 204);
+    assert_eq!(send(&app, Method::DELETE, "b").await.status, 204);
     for method in [Method::GET, Method::DELETE] {
-        let gone = ask(&app, method, "b").await;
-        assert_eq!(gone.problem(), (404, "profile-missing".into()));
+        let missing = send(&app, method, "b").await;
+        assert_eq!(missing.problem(), (404, "profile-missing".into()));
     }
     app.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_no_profile_is_refused_by_name() {
+async fn invalid_profiles_are_rejected_with_the_name_of_the_option() {
     let app = TestApp::start().await;
     for (body, code, says) in [
         ("{\"sauce\":\"crm\"}", "bad-option", "`sauce`"),
@@ -124,23 +124,23 @@ async fn what_is_no_profile_is_refused_by_name() {
         ("[1]", "bad-profile", "JSON object"),
         ("{", "bad-profile", "JSON object"),
     ] {
-        let refused = put(&app, "a", body).await;
-        assert_eq!(refused.problem(), (400, code.into()), "{body}");
-        assert!(refused.text.contains(says), "{}", refused.text);
+        let rejected = put(&app, "a", body).await;
+        assert_eq!(rejected.problem(), (400, code.into()), "{body}");
+        assert!(rejected.text.contains(says), "{}", rejected.text);
     }
     for name in ["A", "a%20b", &"a".repeat(65)] {
-        let refused = put(&app, name, crm().to_string()).await;
-        assert_eq!(refused.problem(), (400, "bad-id".into()), "{name}");
+        let rejected = put(&app, name, crm().to_string()).await;
+        assert_eq!(rejected.problem(), (400, "bad-id".into()), "{name}");
     }
     let long = json!({ "source": "a".repeat(9_000) }).to_string();
-    let refused = put(&app, "a", long).await;
-    assert_eq!(refused.problem(), (413, "too-large".into()));
+    let rejected = put(&app, "a", long).await;
+    assert_eq!(rejected.problem(), (413, "too-large".into()));
     assert_eq!(app.get("/profiles").await.json()["data"], json!([]));
     app.stop().await;
 }
 
 #[tokio::test]
-async fn an_unknown_profile_is_told_with_those_there_are() {
+async fn unknown_profiles_are_reported_with_the_existing_ones() {
     let app = TestApp::start().await;
     let none = app.upload("?profile=crm", CSV).await;
     assert_eq!(none.problem(), (400, "bad-option".into()));
@@ -157,21 +157,21 @@ async fn an_unknown_profile_is_told_with_those_there_are() {
 }
 
 #[tokio::test]
-async fn what_a_missing_column_proposes_settles_it() {
+async fn proposed_columns_make_the_file_acceptable() {
     let app = TestApp::start().await;
-    let refused = app.upload("", CSV).await;
-    assert_eq!(refused.problem(), (422, "missing-columns".into()));
-    let proposed = refused.json()["proposed"].as_str().map(str::to_owned);
+    let rejected = app.upload("", CSV).await;
+    assert_eq!(rejected.problem(), (422, "missing-columns".into()));
+    let proposed = rejected.json()["proposed"].as_str().map(str::to_owned);
     let proposed = proposed.expect("near names");
     assert!(
-        refused.text.contains(&format!("`columns={proposed}`")),
+        rejected.text.contains(&format!("`columns={proposed}`")),
         "{}",
-        refused.text
+        rejected.text
     );
     let options = json!({ "columns": proposed }).to_string();
     assert_eq!(put(&app, "near", options).await.status, 201);
-    let taken = app.upload("?profile=near", CSV).await;
-    assert_eq!(taken.status, 201, "{}", taken.text);
-    assert_eq!(taken.json()["inserted_count"], 2);
+    let accepted = app.upload("?profile=near", CSV).await;
+    assert_eq!(accepted.status, 201, "{}", accepted.text);
+    assert_eq!(accepted.json()["inserted_count"], 2);
     app.stop().await;
 }

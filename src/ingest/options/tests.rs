@@ -14,8 +14,8 @@ fn options_are_read_and_unknown_ones_refused() {
     assert_eq!(
         options.parse.columns,
         [
-            (Required::UserId, "Who".into()),
-            (Required::Timestamp, "When".into())
+            (EventField::UserId, "Who".into()),
+            (EventField::Timestamp, "When".into())
         ]
     );
     for (pairs, says) in [

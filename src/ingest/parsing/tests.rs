@@ -170,7 +170,7 @@ fn limits() -> Limits {
 }
 
 /// What a body comes to that arrives in chunks of `size`.
-fn read(body: &[u8], options: &UploadOptions, size: usize) -> (Vec<Vec<String>>, Summary) {
+fn read(body: &[u8], options: &UploadOptions, size: usize) -> (Vec<Vec<String>>, ParseSummary) {
     let (chunks, waiting) = mpsc::channel(body.len() + 1);
     for chunk in body.chunks(size) {
         let chunk = Bytes::copy_from_slice(chunk);
@@ -185,7 +185,7 @@ fn read(body: &[u8], options: &UploadOptions, size: usize) -> (Vec<Vec<String>>,
     while let Some(step) = taken.blocking_recv() {
         match step.expect("a file that parses") {
             Step::Columns(..) => {}
-            Step::Rows(Parsed { events, rejections }) => {
+            Step::Rows(ParsedRows { events, rejections }) => {
                 assert_eq!(rejections, []);
                 rows.extend((0..events.len()).map(|at| attributes(&events, at)));
             }

@@ -1,4 +1,4 @@
-//! What rejects a row, a file or an option, and what it says.
+//! Tests of the faults of rows, files and options, and of their messages.
 
 use super::*;
 
@@ -39,10 +39,10 @@ fn rows_of_the_wrong_shape_are_rejected_alone() {
             Some("1925-01-01"),
         ),
     ] {
-        let whole = whole(&file(3, 2, bad));
-        assert_eq!(whole.summary.inserted, 2, "{bad}");
-        assert_eq!(codes(&whole.rejections[0]), [code], "{bad}");
-        let fault = &whole.rejections[0].faults[0];
+        let parsed = parsed(&file(3, 2, bad));
+        assert_eq!(parsed.summary.inserted, 2, "{bad}");
+        assert_eq!(codes(&parsed.rejections[0]), [code], "{bad}");
+        let fault = &parsed.rejections[0].faults[0];
         assert_eq!(fault.value.as_deref(), value, "{bad}");
         assert!(fault.hint.is_some());
     }
@@ -64,39 +64,39 @@ fn rows_of_the_wrong_shape_are_rejected_alone() {
             FaultCode::RecordTooLong,
         ),
     ] {
-        let whole = whole(&file(3, 2, &bad));
+        let parsed = parsed(&file(3, 2, &bad));
         assert_eq!(
-            (whole.summary.inserted, codes(&whole.rejections[0])),
+            (parsed.summary.inserted, codes(&parsed.rejections[0])),
             (2, vec![code])
         );
-        let kept: usize = whole.rejections[0].cells.iter().map(String::len).sum();
-        assert!(kept <= Rejection::CELLS_BYTES);
-        assert_eq!(whole.rejections[0].clipped, bad.len() > 20_000);
+        let stored: usize = parsed.rejections[0].cells.iter().map(String::len).sum();
+        assert!(stored <= Rejection::CELLS_BYTES);
+        assert_eq!(parsed.rejections[0].clipped, bad.len() > 20_000);
     }
 }
 
 #[test]
-fn bytes_that_are_no_text_cost_their_row_only() {
-    // The halves of a character in two cells: together they would pass.
+fn invalid_utf_8_costs_only_its_row() {
+    // Two cells with one half of a character each are valid UTF-8 only together.
     let bad = b"e,u\xc3,\xa9login,2025-11-10,n,p\n";
     let text = [file(3, 0, "").as_bytes(), bad, row(5).as_bytes()].concat();
-    let whole =
+    let parsed =
         parse_with(&text, usize::MAX, Options::default(), Limits::default()).expect("parses");
-    assert_eq!((whole.summary.inserted, whole.summary.failed), (4, 1));
-    assert_eq!(codes(&whole.rejections[0]), [FaultCode::EncodingError; 2]);
+    assert_eq!((parsed.summary.inserted, parsed.summary.failed), (4, 1));
+    assert_eq!(codes(&parsed.rejections[0]), [FaultCode::EncodingError; 2]);
     assert_eq!(
-        whole.rejections[0].faults[0].column.as_deref(),
+        parsed.rejections[0].faults[0].column.as_deref(),
         Some("user_id")
     );
 }
 
 #[test]
 fn three_faults_in_one_row_are_one_rejection() {
-    let whole = whole(&format!(
+    let parsed = parsed(&format!(
         "{HEADER}e,  ,{},25/11/2025 14:30,n,p\n",
         "t".repeat(129)
     ));
-    let rejection = &whole.rejections[0];
+    let rejection = &parsed.rejections[0];
     let expected = [
         FaultCode::ValueTooLong,
         FaultCode::AmbiguousTimestamp,
@@ -109,7 +109,7 @@ fn three_faults_in_one_row_are_one_rejection() {
 }
 
 #[test]
-fn file_faults() {
+fn invalid_files_are_rejected_with_the_right_error() {
     let error = |text: &str| parse(text).expect_err("a file fault");
     assert_eq!(error(""), ParseError::Empty);
     assert_eq!(error("\n \r\n,,\n"), ParseError::Empty);
@@ -129,7 +129,7 @@ fn file_faults() {
         error(&"x".repeat(2_000_000)),
         ParseError::HeaderTooLong { line, limit }
     );
-    let old_mac = whole("type,user,time\rlogin,u,2025-11-10\r");
+    let old_mac = parsed("type,user,time\rlogin,u,2025-11-10\r");
     assert_eq!(old_mac.summary.line_ending, LineEnding::Cr);
     assert_eq!(old_mac.summary.inserted, 1);
     assert!(matches!(
@@ -150,23 +150,23 @@ fn file_faults() {
 }
 
 #[test]
-fn options_are_checked_before_any_text() {
-    let refused = |options| Parser::new(options, Limits::default()).err();
-    let columns = |columns: &[(Required, &str)]| Options {
+fn invalid_options_are_rejected_before_any_text() {
+    let error = |options| Parser::new(options, Limits::default()).err();
+    let columns = |columns: &[(EventField, &str)]| Options {
         columns: columns
             .iter()
             .map(|(column, label)| (*column, (*label).to_owned()))
             .collect(),
         ..Options::default()
     };
-    let twice = columns(&[(Required::UserId, "a"), (Required::UserId, "b")]);
+    let twice = columns(&[(EventField::UserId, "a"), (EventField::UserId, "b")]);
     assert!(matches!(
-        refused(twice),
+        error(twice),
         Some(ParseOptionError::ColumnMappedTwice { .. })
     ));
-    let shared = columns(&[(Required::UserId, "a"), (Required::EventId, " A")]);
+    let shared = columns(&[(EventField::UserId, "a"), (EventField::EventId, " A")]);
     assert!(matches!(
-        refused(shared),
+        error(shared),
         Some(ParseOptionError::LabelMappedTwice { .. })
     ));
     let format = Options {
@@ -174,16 +174,16 @@ fn options_are_checked_before_any_text() {
         ..Options::default()
     };
     assert!(matches!(
-        refused(format),
+        error(format),
         Some(ParseOptionError::TimestampFormatIncomplete { .. })
     ));
-    let dialect = Wish {
+    let dialect = DialectOptions {
         delimiter: Some(b'"'),
         quote: Some(b'"'),
         escape: None,
     };
     assert_eq!(
-        refused(Options {
+        error(Options {
             dialect,
             ..Options::default()
         }),
@@ -192,7 +192,7 @@ fn options_are_checked_before_any_text() {
 }
 
 #[test]
-fn a_wide_row_of_faults_is_told_in_bounded_words() {
+fn faults_of_wide_rows_are_bounded() {
     let labels: Vec<_> = (0..500)
         .map(|at| format!("{at}{}", "x".repeat(200)))
         .collect();
@@ -203,9 +203,9 @@ fn a_wide_row_of_faults_is_told_in_bounded_words() {
     parser.feed(text.as_bytes()).expect("reads");
     parser.finish().expect("rows");
     let mut rejections = 0;
-    while let Some(Parsed {
+    while let Some(ParsedRows {
         rejections: bad, ..
-    }) = parser.take()
+    }) = parser.next_rows()
     {
         let text: usize = bad.iter().map(Rejection::text_bytes).sum();
         assert!(text < 5 * 1024 * 1024, "{text} bytes in one block");

@@ -1,10 +1,10 @@
-//! Whatever the text and however it is cut: every row is accounted for, and cells come back as they were.
+//! Property tests: for any text, divided anywhere, all rows are accounted for and cells keep their text.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A cell as a CSV writer writes it.
+/// Writes a cell as CSV writers do.
 fn write(cell: &str, always: bool) -> String {
     if always || cell.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", cell.replace('"', "\"\""))
@@ -28,7 +28,7 @@ fn cell() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_table_comes_back_cell_for_cell(
+    fn cells_of_any_table_keep_their_text(
         table in prop::collection::vec((cell(), cell()), 1..40),
         always: bool,
         crlf: bool,
@@ -42,16 +42,16 @@ proptest! {
             text += &format!("e,u,login,2025-11-10,{note},{plan}{end}");
         }
         let text = if last { text.as_str() } else { text.strip_suffix(end).expect("ends so") };
-        let whole = parse_with(text.as_bytes(), size, Options::default(), Limits::default()).expect("parses");
+        let parsed = parse_with(text.as_bytes(), size, Options::default(), Limits::default()).expect("parses");
         let cells = |(_, _, mut cells): (u32, u32, Vec<Vec<u8>>)| {
             let plan = String::from_utf8(cells.pop().expect("six cells"));
             (String::from_utf8(cells.pop().expect("six cells")).expect("text"), plan.expect("text"))
         };
-        prop_assert_eq!(whole.events.into_iter().map(cells).collect::<Vec<_>>(), table);
+        prop_assert_eq!(parsed.events.into_iter().map(cells).collect::<Vec<_>>(), table);
     }
 
     #[test]
-    fn however_it_is_cut_a_file_comes_to_the_same(
+    fn results_do_not_depend_on_how_the_text_is_divided(
         parts in prop::collection::vec(prop_oneof![
             Just(row(7)), Just("e,u,login,\"2025-11-10\",\"a\nb\",p\r\n".to_owned()),
             "[ae,\"\n\r\u{0}é]{0,12}", Just("\n".to_owned()), Just("e,\"u,login\n".to_owned()),
@@ -63,13 +63,13 @@ proptest! {
     ) {
         let text = [HEADER.as_bytes(), parts.concat().as_bytes(), &bytes].concat();
         let limits = Limits { record_bytes, record_lines: 5, ..Limits::default() };
-        let whole = parse_with(&text, usize::MAX, Options::default(), limits);
-        prop_assert_eq!(&parse_with(&text, 1, Options::default(), limits), &whole);
-        prop_assert_eq!(&parse_with(&text, size, Options::default(), limits), &whole);
+        let parsed = parse_with(&text, usize::MAX, Options::default(), limits);
+        prop_assert_eq!(&parse_with(&text, 1, Options::default(), limits), &parsed);
+        prop_assert_eq!(&parse_with(&text, size, Options::default(), limits), &parsed);
     }
 
     #[test]
-    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..300), size in 1_usize..40) {
+    fn parsing_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), size in 1_usize..40) {
         let _ = parse_with(&bytes, size, Options::default(), Limits::default());
         let below = [HEADER.as_bytes(), &bytes].concat();
         let _ = parse_with(&below, size, Options::default(), Limits::default());

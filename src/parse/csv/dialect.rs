@@ -1,18 +1,18 @@
-//! The bytes that give a file its shape.
+//! The dialect of a CSV file: delimiter, quote and escape.
 
-/// How a quote is written that is part of a quoted cell.
+/// How a quoted cell contains the quote itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Escape {
-    /// Twice, as RFC 4180 has it.
+    /// Doubled, as in RFC 4180.
     #[default]
     Doubled,
-    /// behind a backslash, as databases and many scripts write it; a backslash is then written twice. Doubled quotes are
-    /// still understood.
+    /// After a backslash, as written by databases and many scripts; a backslash is then doubled. Doubled quotes are
+    /// accepted as well.
     Backslash,
 }
 
 impl Escape {
-    /// The name users see.
+    /// Returns the name that users see.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -21,7 +21,7 @@ impl Escape {
         }
     }
 
-    /// The escape of that name.
+    /// Returns the escape with that name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         let all = [Self::Doubled, Self::Backslash];
@@ -29,14 +29,14 @@ impl Escape {
     }
 }
 
-/// How cells are told apart; a value of another kind of file would differ only here.
+/// The bytes that separate and enclose cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
     /// Separates cells.
     pub delimiter: u8,
-    /// Encloses cells that hold a delimiter, a line break or itself.
+    /// Encloses cells that contain a delimiter, a line break or the quote itself.
     pub quote: u8,
-    /// How a quoted cell holds the quote.
+    /// How a quoted cell contains the quote.
     pub escape: Escape,
 }
 
@@ -51,7 +51,7 @@ impl Default for Dialect {
 }
 
 impl Dialect {
-    /// Whether the bytes can be told apart from each other, from line ends and from the parts of a character.
+    /// Whether the bytes differ from each other, from line ends, and from the bytes of multi-byte characters.
     #[must_use]
     pub fn is_usable(self) -> bool {
         let plain = |byte: u8| byte.is_ascii() && !matches!(byte, 0 | b'\n' | b'\r');
@@ -61,19 +61,19 @@ impl Dialect {
     }
 }
 
-/// What the sender says of the dialect; the rest is found out.
+/// The parts of the dialect that an upload states. The others are detected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct DialectOptions {
     /// Separates cells.
     pub delimiter: Option<u8>,
     /// Encloses cells.
     pub quote: Option<u8>,
-    /// How a quoted cell holds the quote.
+    /// How a quoted cell contains the quote.
     pub escape: Option<Escape>,
 }
 
-impl Wish {
-    /// Whether some dialect can be as it says.
+impl DialectOptions {
+    /// Whether a usable dialect with these parts exists.
     #[must_use]
     pub fn is_usable(self) -> bool {
         let Dialect {
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_that_collide_are_not_usable() {
+    fn dialects_with_colliding_bytes_are_not_usable() {
         let dialect = |delimiter, quote| Dialect {
             delimiter,
             quote,

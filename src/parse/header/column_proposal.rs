@@ -1,29 +1,30 @@
-//! Which labels a file without its required columns may mean, and the `columns=` that would say so. Only proposals:
-//! what is merely near is never taken.
+//! Proposes a value of `columns=` for a file that lacks required columns, from labels similar to the known ones.
+//! Never assigns a column by itself.
 
 use std::collections::HashMap;
 
-use super::{error::ParseError, field::Required, header::fold};
+use super::normalize_label;
+use crate::parse::{error::ParseError, value::field::EventField};
 
-/// How alike a label and a name must be for the label to be offered (Jaro-Winkler, 1 = equal).
-const NEAREST: f64 = 0.85;
-/// A label that is a common word for a column, and one that has such a word in it.
-const IS_WORD: f64 = 0.97;
-const HAS_WORD: f64 = 0.9;
-/// What the word `id` adds to a label that has a word for the user: «Customer ID» rather than «Customer Name».
-const HAS_ID: f64 = 0.01;
-/// How many times as long as a name a label may be, or the other way round, to be like it.
-const STRETCH: usize = 2;
-/// Longest label that is compared: a longer one is like none, and costs nothing.
+/// Minimum similarity of a label to a name for the label to be proposed (Jaro-Winkler, 1 = equal).
+const MIN_SIMILARITY: f64 = 0.85;
+/// Similarity of a label that is a common word for a field, and of one that contains such a word.
+const IS_COMMON_WORD: f64 = 0.97;
+const CONTAINS_COMMON_WORD: f64 = 0.9;
+/// Added for the word `id` in a label that contains a word for the user: `Customer ID` rather than `Customer Name`.
+const ID_BONUS: f64 = 0.01;
+/// Maximum ratio of the lengths of a label and a similar name.
+const MAX_LENGTH_RATIO: usize = 2;
+/// Maximum bytes of a label that is compared. Longer ones are similar to none, and cost no time.
 const COMPARED_BYTES: usize = 64;
 
-/// Separators to look for in the label of a file that seems to have one column.
+/// Delimiters that are searched in the label of a file with one column.
 const SEPARATORS: [char; 4] = [';', '\t', '|', ','];
 
-/// What people call the columns beside their names and aliases.
-const WORDS: [(Required, &[&str]); 3] = [
+/// Common words for the fields, beside their names and aliases.
+const COMMON_WORDS: [(EventField, &[&str]); 3] = [
     (
-        Required::EventType,
+        EventField::EventType,
         &[
             "what",
             "kind",
@@ -39,7 +40,7 @@ const WORDS: [(Required, &[&str]); 3] = [
         ],
     ),
     (
-        Required::Timestamp,
+        EventField::Timestamp,
         &[
             "when",
             "date",
@@ -53,7 +54,7 @@ const WORDS: [(Required, &[&str]); 3] = [
         ],
     ),
     (
-        Required::UserId,
+        EventField::UserId,
         &[
             "who",
             "customer",
@@ -74,27 +75,28 @@ const WORDS: [(Required, &[&str]); 3] = [
     ),
 ];
 
-/// The fault of a header that lacks columns; `mapped` is what `columns=` says, `chosen` what is known by name.
-pub(super) fn missing(
+/// Returns the error of a header that lacks columns. `mapped` are the labels that the upload maps, `assigned` the columns
+/// of the fields that were found.
+pub(super) fn missing_columns(
     labels: Vec<String>,
-    mapped: &[(Required, String)],
-    chosen: &HashMap<Required, usize>,
+    mapped: &[(EventField, String)],
+    assigned: &HashMap<EventField, usize>,
 ) -> ParseError {
-    let missing: Vec<_> = Required::ALL
+    let missing: Vec<_> = EventField::ALL
         .into_iter()
-        .filter(|column| !column.is_optional() && !chosen.contains_key(column))
+        .filter(|column| !column.is_optional() && !assigned.contains_key(column))
         .collect();
-    // One label is a title line or that of another separator, whatever it is like.
+    // A single label is a title, or a header with another delimiter, whatever it is similar to.
     let separator = match labels.as_slice() {
         [only] => SEPARATORS.into_iter().find(|c| only.contains(*c)),
         _ => None,
     };
     let free: Vec<&str> = (0..labels.len())
-        .filter(|at| labels.len() > 1 && !chosen.values().any(|taken| taken == at))
+        .filter(|at| labels.len() > 1 && !assigned.values().any(|column| column == at))
         .map(|at| labels[at].as_str())
         .collect();
-    let nearest = nearest(&free, &missing);
-    let proposed = proposed(mapped, &nearest);
+    let nearest = nearest_labels(&free, &missing);
+    let proposed = columns_option(mapped, &nearest);
     ParseError::MissingColumns {
         missing,
         found: labels,
@@ -105,32 +107,35 @@ pub(super) fn missing(
     }
 }
 
-/// For each column the label most like it, the best pair first: no label is offered for two.
-fn nearest(labels: &[&str], columns: &[Required]) -> Vec<(Required, String)> {
+/// Returns the most similar label for each field that has one. Better pairs win, since a label is proposed only once.
+fn nearest_labels(labels: &[&str], fields: &[EventField]) -> Vec<(EventField, String)> {
     let mut pairs = Vec::new();
-    for (order, column) in columns.iter().enumerate() {
+    for (order, field) in fields.iter().enumerate() {
         for (at, label) in labels.iter().enumerate() {
-            let likeness = likeness(label, *column);
-            if likeness >= NEAREST {
-                pairs.push((likeness, order, at));
+            let similarity = similarity(label, *field);
+            if similarity >= MIN_SIMILARITY {
+                pairs.push((similarity, order, at));
             }
         }
     }
-    // Stable: of two that are as like, the one further left.
+    // The sort is stable: of two equally similar labels, the left one wins.
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut offered: Vec<(usize, usize)> = Vec::new();
+    let mut proposed: Vec<(usize, usize)> = Vec::new();
     for (_, order, at) in pairs {
-        if !offered.iter().any(|(o, a)| *o == order || *a == at) {
-            offered.push((order, at));
+        if !proposed.iter().any(|(o, a)| *o == order || *a == at) {
+            proposed.push((order, at));
         }
     }
-    offered.sort_unstable();
-    let named = |(order, at): (usize, usize)| (columns[order], labels[at].to_owned());
-    offered.into_iter().map(named).collect()
+    proposed.sort_unstable();
+    let named = |(order, at): (usize, usize)| (fields[order], labels[at].to_owned());
+    proposed.into_iter().map(named).collect()
 }
 
-/// The whole value of `columns=` with these columns in it; none if it would say nothing new.
-fn proposed(mapped: &[(Required, String)], nearest: &[(Required, String)]) -> Option<String> {
+/// Returns the complete value of `columns=` that adds the nearest labels to the mapped ones; none if there are none.
+fn columns_option(
+    mapped: &[(EventField, String)],
+    nearest: &[(EventField, String)],
+) -> Option<String> {
     // A comma ends a label in `columns=`.
     let new = nearest.iter().filter(|(_, label)| !label.contains(','));
     let all = mapped.iter().chain(new);
@@ -138,52 +143,52 @@ fn proposed(mapped: &[(Required, String)], nearest: &[(Required, String)]) -> Op
     (all.len() > mapped.len()).then(|| all.join(","))
 }
 
-/// How much a label is like a column, by its names or by common words.
-fn likeness(label: &str, column: Required) -> f64 {
-    let label = fold(label);
+/// Returns the similarity of a label to the names of a field and to the common words for it.
+fn similarity(label: &str, field: EventField) -> f64 {
+    let label = normalize_label(label);
     if label.len() > COMPARED_BYTES {
         return 0.0;
     }
-    let plain = joined(&label);
-    let near = |name: &&str| {
+    let joined = join_words(&label);
+    let is_comparable = |name: &&str| {
         let (a, b) = (label.chars().count(), name.len());
-        a <= b * STRETCH && b <= a * STRETCH
+        a <= b * MAX_LENGTH_RATIO && b <= a * MAX_LENGTH_RATIO
     };
-    let named = column.names().filter(near).map(|name| {
-        if joined(name) == plain {
+    let by_name = field.names().filter(is_comparable).map(|name| {
+        if join_words(name) == joined {
             1.0
         } else {
             strsim::jaro_winkler(&label, name)
         }
     });
-    named.fold(by_word(&label, &plain, column), f64::max)
+    by_name.fold(similarity_to_words(&label, &joined, field), f64::max)
 }
 
-fn by_word(label: &str, plain: &str, column: Required) -> f64 {
-    let words = WORDS.iter().find(|(of, _)| *of == column);
+fn similarity_to_words(label: &str, joined: &str, field: EventField) -> f64 {
+    let words = COMMON_WORDS.iter().find(|(of, _)| *of == field);
     let Some((_, words)) = words else { return 0.0 };
-    if words.contains(&plain) {
-        return IS_WORD;
+    if words.contains(&joined) {
+        return IS_COMMON_WORD;
     }
     let parts: Vec<_> = label.split(|c: char| !c.is_alphanumeric()).collect();
     if !parts.iter().any(|part| words.contains(part)) {
         return 0.0;
     }
-    let id = column == Required::UserId && parts.contains(&"id");
-    HAS_WORD + if id { HAS_ID } else { 0.0 }
+    let has_id = field == EventField::UserId && parts.contains(&"id");
+    CONTAINS_COMMON_WORD + if has_id { ID_BONUS } else { 0.0 }
 }
 
-/// Without what people put between words.
-fn joined(label: &str) -> String {
+/// Returns a label without the characters between its words.
+fn join_words(label: &str) -> String {
     label.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Limits, header::Header};
     use super::*;
+    use crate::parse::{Limits, header::Header};
 
-    fn fault(labels: &[&str], mapped: &[(Required, String)]) -> (String, Option<String>) {
+    fn missing(labels: &[&str], mapped: &[(EventField, String)]) -> (String, Option<String>) {
         let error = Header::read(labels, mapped, &Limits::default(), false).expect_err("missing");
         let text = error.to_string();
         let ParseError::MissingColumns { proposed, .. } = error else {
@@ -196,20 +201,20 @@ mod tests {
     }
 
     fn proposal(labels: &[&str]) -> Option<String> {
-        fault(labels, &[]).1
+        missing(labels, &[]).1
     }
 
-    fn mapping(columns: &str) -> Vec<(Required, String)> {
+    fn mapping(columns: &str) -> Vec<(EventField, String)> {
         let part = |part: &str| {
             let (to, label) = part.split_once(':').expect("a pair");
-            let column = Required::ALL.into_iter().find(|c| c.name() == to);
+            let column = EventField::ALL.into_iter().find(|c| c.name() == to);
             (column.expect("a column"), label.to_owned())
         };
         columns.split(',').map(part).collect()
     }
 
     #[test]
-    fn labels_as_people_write_them_are_proposed_at_once() {
+    fn common_labels_are_proposed_together() {
         for (labels, proposed) in [
             (
                 ["User ID", "When", "Action"],
@@ -237,13 +242,13 @@ mod tests {
             ),
         ] {
             assert_eq!(proposal(&labels).as_deref(), Some(proposed), "{labels:?}");
-            let settled = Header::read(&labels, &mapping(proposed), &Limits::default(), false);
-            assert!(settled.is_ok(), "{settled:?}");
+            let header = Header::read(&labels, &mapping(proposed), &Limits::default(), false);
+            assert!(header.is_ok(), "{header:?}");
         }
     }
 
     #[test]
-    fn a_label_goes_to_the_column_that_it_is_most_like() {
+    fn labels_are_proposed_for_the_most_similar_field() {
         let labels = [
             "Event Time",
             "Event",
@@ -256,9 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_mapped_stays_in_the_proposal_and_what_is_like_nothing_is_left_open() {
-        let mapped = [(Required::UserId, "Wer".to_owned())];
-        let (text, proposed) = fault(&["Wer", "When", "Farbe"], &mapped);
+    fn proposals_include_mapped_labels_and_omit_unmatched_fields() {
+        let mapped = [(EventField::UserId, "Wer".to_owned())];
+        let (text, proposed) = missing(&["Wer", "When", "Farbe"], &mapped);
         assert_eq!(proposed.as_deref(), Some("user_id:Wer,timestamp:When"));
         assert!(
             text.contains("and which column is the event_type"),
@@ -267,8 +272,8 @@ mod tests {
     }
 
     #[test]
-    fn what_columns_can_not_say_is_not_proposed() {
-        let (text, proposed) = fault(&["event_type", "timestamp", "User, ID"], &[]);
+    fn labels_that_the_option_cannot_express_are_not_proposed() {
+        let (text, proposed) = missing(&["event_type", "timestamp", "User, ID"], &[]);
         assert_eq!(proposed, None);
         assert!(
             text.contains("`User, ID` is the user_id, rename it"),
@@ -279,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_label_is_like_nothing() {
+    fn single_labels_are_never_proposed() {
         for labels in [&["Events of November"], &["Kunde;Datum;Aktion"]] {
             assert_eq!(proposal(labels), None);
         }

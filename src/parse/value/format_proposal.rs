@@ -1,21 +1,22 @@
-//! Timestamps that could not be read, and the `timestamp_format` that the values themselves prove. Keeps a few of them,
-//! however many there are.
+//! Finds the `timestamp_format` that timestamps which could not be read prove by their values.
+//! Stores a bounded sample of them.
 
 use super::{
-    format::Format,
-    timestamp::{Numeric, Order, TimeFault},
-    zone::Zone,
+    format::TimestampFormat,
+    numeric_date::{DayMonthOrder, NumericDate},
+    timestamp::TimestampFault,
+    zone::CachedZone,
 };
 use crate::model::{Fault, receipt::FormatProposal};
 
-/// Different shapes of numeric dates told apart; a file has one or two.
-const SHAPES: usize = 8;
-/// Other values kept, which have to be read all by a format that is proposed.
+/// Maximum distinct forms of numeric dates. A file has one or two.
+const FORMS: usize = 8;
+/// Maximum other values stored. A proposed format must read all of them.
 const SAMPLE: usize = 64;
-/// Longest value kept.
+/// Maximum bytes of a stored value.
 const VALUE_BYTES: usize = 64;
 
-/// Dates that are written in one way only, so that any value proves them.
+/// Formats of dates in which day and month cannot be confused, so that any value proves them.
 const DATES: [&str; 9] = [
     "%Y/%m/%d",
     "%Y.%m.%d",
@@ -27,7 +28,7 @@ const DATES: [&str; 9] = [
     "%B %d, %Y",
     "%Y-%m-%d",
 ];
-/// What may follow such a date.
+/// Formats of the time of day after such a date.
 const TIMES: [&str; 10] = [
     "",
     " %H:%M",
@@ -40,40 +41,45 @@ const TIMES: [&str; 10] = [
     " %I:%M:%S %p",
     " %H:%M:%S %z",
 ];
-/// Forms whose date is not in one piece.
-const WHOLE: [&str; 3] = [
+/// Formats that are not a date followed by a time of day.
+const COMPLETE_FORMATS: [&str; 3] = [
     "%a, %d %b %Y %H:%M:%S %z",
     "%a %b %d %H:%M:%S %Y",
-    Format::EXCEL,
+    TimestampFormat::EXCEL,
 ];
 
-/// Values of one form of numeric date.
+/// What the values of one form of numeric date prove.
 #[derive(Debug)]
-struct Shape {
-    form: Numeric,
+struct NumericForm {
+    /// The first date of the form.
+    date: NumericDate,
     rows: u64,
+    /// Line and value of the first date that can only have the day first.
     day_first: Option<(u32, String)>,
+    /// Line and value of the first date that can only have the month first.
     month_first: Option<(u32, String)>,
 }
 
-/// What was seen of timestamps that could not be read.
+/// The timestamps of a file that could not be read.
 #[derive(Debug, Default)]
-pub(super) struct Unread {
-    shapes: Vec<Shape>,
+pub(crate) struct UnparsedTimestamps {
+    numeric_forms: Vec<NumericForm>,
+    /// Number of values that are not numeric dates.
     others: u64,
+    /// Line and value of the first of the others.
     sample: Vec<(u32, String)>,
 }
 
-impl Unread {
-    /// Takes in one that could not be read without a format.
-    pub(super) fn add(&mut self, line: u32, value: &[u8], found: TimeFault) {
+impl UnparsedTimestamps {
+    /// Adds a timestamp that could not be read without a format.
+    pub(crate) fn add(&mut self, line: u32, value: &[u8], found: TimestampFault) {
         let text = match std::str::from_utf8(value) {
             Ok(text) if text.len() <= VALUE_BYTES => text,
             _ => return,
         };
-        match (found, Numeric::of(value)) {
-            (TimeFault::Ambiguous, Some(form)) => self.numeric(line, text, form),
-            (TimeFault::Shape | TimeFault::BadOffset, _) => {
+        match (found, NumericDate::recognize(value)) {
+            (TimestampFault::Ambiguous, Some(date)) => self.add_numeric(line, text, date),
+            (TimestampFault::UnknownForm | TimestampFault::BadOffset, _) => {
                 self.others += 1;
                 if self.sample.len() < SAMPLE {
                     self.sample.push((line, text.to_owned()));
@@ -83,65 +89,67 @@ impl Unread {
         }
     }
 
-    fn numeric(&mut self, line: u32, text: &str, form: Numeric) {
-        let order = form.order();
-        let known = self.shapes.iter().position(|s| s.form.is_like(&form));
-        let at = known.unwrap_or(self.shapes.len());
-        if at == SHAPES {
+    fn add_numeric(&mut self, line: u32, text: &str, date: NumericDate) {
+        let order = date.order();
+        let mut forms = self.numeric_forms.iter();
+        let known = forms.position(|form| form.date.has_form_of(&date));
+        let at = known.unwrap_or(self.numeric_forms.len());
+        if at == FORMS {
             return;
         }
         if known.is_none() {
-            self.shapes.push(Shape {
-                form,
+            self.numeric_forms.push(NumericForm {
+                date,
                 rows: 0,
                 day_first: None,
                 month_first: None,
             });
         }
-        let shape = &mut self.shapes[at];
-        shape.rows += 1;
+        let form = &mut self.numeric_forms[at];
+        form.rows += 1;
         let proof = || (line, text.to_owned());
         match order {
-            Order::DayFirst => drop(shape.day_first.get_or_insert_with(proof)),
-            Order::MonthFirst => drop(shape.month_first.get_or_insert_with(proof)),
-            Order::Either | Order::Neither => {}
+            DayMonthOrder::DayFirst => drop(form.day_first.get_or_insert_with(proof)),
+            DayMonthOrder::MonthFirst => drop(form.month_first.get_or_insert_with(proof)),
+            DayMonthOrder::Either | DayMonthOrder::Neither => {}
         }
     }
 
-    /// The format that most of them prove; none if their values allow two, or speak for two.
-    pub(super) fn proposal(&self) -> Option<FormatProposal> {
-        let most = self.shapes.iter().max_by_key(|shape| shape.rows);
+    /// Returns the format that most of the timestamps prove. None if their values allow two formats or contradict each
+    /// other.
+    pub(crate) fn proposal(&self) -> Option<FormatProposal> {
+        let most = self.numeric_forms.iter().max_by_key(|form| form.rows);
         match most {
-            Some(shape) if shape.rows >= self.others => shape.proposal(),
-            _ => self.of_sample(),
+            Some(form) if form.rows >= self.others => form.proposal(),
+            _ => self.proposal_from_sample(),
         }
     }
 
-    fn of_sample(&self) -> Option<FormatProposal> {
+    fn proposal_from_sample(&self) -> Option<FormatProposal> {
         let (line, value) = self.sample.first()?;
-        let pieces = DATES
+        let dates_and_times = DATES
             .iter()
             .flat_map(|date| TIMES.map(|time| format!("{date}{time}")));
-        let mut forms = pieces.chain(WHOLE.map(str::to_owned));
-        let format = forms.find(|format| {
-            let format = Format::new(format);
-            let reads = |text: &str| format.as_ref().is_ok_and(|f| reads(f, text));
+        let mut formats = dates_and_times.chain(COMPLETE_FORMATS.map(str::to_owned));
+        let format = formats.find(|format| {
+            let format = TimestampFormat::new(format);
+            let reads = |text: &str| format.as_ref().is_ok_and(|format| reads(format, text));
             self.sample.iter().all(|(_, text)| reads(text))
         })?;
         Some(proposal(format, *line, value, self.others))
     }
 }
 
-impl Shape {
+impl NumericForm {
     fn proposal(&self) -> Option<FormatProposal> {
         let (day_first, (line, value)) = match (&self.day_first, &self.month_first) {
             (Some(proof), None) => (true, proof),
             (None, Some(proof)) => (false, proof),
             _ => return None,
         };
-        let format = self.form.format(day_first);
-        let read = Format::new(&format).is_ok_and(|format| reads(&format, value));
-        read.then(|| proposal(format, *line, value, self.rows))
+        let text = self.date.format(day_first);
+        let is_valid = TimestampFormat::new(&text).is_ok_and(|format| reads(&format, value));
+        is_valid.then(|| proposal(text, *line, value, self.rows))
     }
 }
 
@@ -154,31 +162,33 @@ fn proposal(format: String, line: u32, value: &str, rows: u64) -> FormatProposal
     }
 }
 
-fn reads(format: &Format, text: &str) -> bool {
-    let utc = Zone::new(chrono_tz::Tz::UTC);
+fn reads(format: &TimestampFormat, text: &str) -> bool {
+    let utc = CachedZone::new(chrono_tz::Tz::UTC);
     format.read(text.as_bytes(), &utc).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::timestamp::Timestamps;
+    use crate::parse::value::timestamp::TimestampParser;
 
     fn proposed(values: &[&str]) -> Option<(String, u32, u64)> {
-        let times = Timestamps::new(chrono_tz::Tz::UTC, None);
-        let mut unread = Unread::default();
+        let parser = TimestampParser::new(chrono_tz::Tz::UTC, None);
+        let mut unparsed = UnparsedTimestamps::default();
         for (line, value) in (2..).zip(values) {
-            let found = times.read(value.as_bytes()).expect_err("is not read");
-            unread.add(line, value.as_bytes(), found);
+            let found = parser
+                .read(value.as_bytes())
+                .expect_err("has no accepted form");
+            unparsed.add(line, value.as_bytes(), found);
         }
         let FormatProposal {
             format, line, rows, ..
-        } = unread.proposal()?;
+        } = unparsed.proposal()?;
         Some((format, line, rows))
     }
 
     #[test]
-    fn a_value_that_leaves_no_choice_proves_the_order() {
+    fn a_value_with_one_possible_order_proves_the_format() {
         let proves = |values: &[&str], format: &str, line| {
             let all = u64::try_from(values.len()).expect("few");
             assert_eq!(
@@ -196,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_or_contradicts_itself_proves_nothing() {
+    fn ambiguous_or_contradictory_values_prove_no_format() {
         assert_eq!(proposed(&["03/04/2025", "04/03/2025"]), None);
         assert_eq!(proposed(&["25/11/2025", "11/25/2025"]), None);
         assert_eq!(proposed(&["yesterday"]), None);
@@ -205,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn forms_that_can_be_read_in_one_way_only_are_recognised() {
+    fn unambiguous_formats_are_recognized() {
         for (values, format) in [
             (&["2025/11/10", "2025/11/09"][..], "%Y/%m/%d"),
             (&["2025/11/10 14:30"], "%Y/%m/%d %H:%M"),
@@ -229,13 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn little_is_kept_of_much() {
-        let mut unread = Unread::default();
+    fn stored_values_are_bounded() {
+        let mut unparsed = UnparsedTimestamps::default();
         for line in 0..10_000 {
-            unread.add(line, b"2025/11/10", TimeFault::Shape);
+            unparsed.add(line, b"2025/11/10", TimestampFault::UnknownForm);
             let odd = format!("1/1/{}", 2000 + line % 100);
-            unread.add(line, odd.as_bytes(), TimeFault::Ambiguous);
+            unparsed.add(line, odd.as_bytes(), TimestampFault::Ambiguous);
         }
-        assert_eq!((unread.sample.len(), unread.shapes.len()), (SAMPLE, 1));
+        assert_eq!(
+            (unparsed.sample.len(), unparsed.numeric_forms.len()),
+            (SAMPLE, 1)
+        );
     }
 }

@@ -1,10 +1,10 @@
-//! Recognises, by the first bytes, what people send in place of a CSV file.
+//! Detects by the first bytes of a file that it is not CSV text.
 
 const EXPORT: &str = "open it in the program that made it and export it as CSV";
 const UNPACK: &str = "unpack it and send the CSV file inside";
 
-/// First bytes that no CSV text has, what they stand for, and what to do.
-const MAGIC: [(&[u8], &str, &str); 10] = [
+/// First bytes that no CSV text has, with the type of the file and a hint for the user.
+const SIGNATURES: [(&[u8], &str, &str); 10] = [
     (b"\x1f\x8b", "packed with gzip twice", UNPACK),
     (
         b"PK\x03\x04",
@@ -26,15 +26,15 @@ const MAGIC: [(&[u8], &str, &str); 10] = [
         "text in UTF-32",
         "save it as CSV in UTF-8",
     ),
-    // The other byte order, behind what is also the mark of UTF-16.
+    // The other byte order. Its byte-order mark starts with that of UTF-16, which `head` lacks already.
     (b"\x00\x00", "text in UTF-32", "save it as CSV in UTF-8"),
 ];
 
-/// What a file is, and what to do about it, if it is clear that it is no CSV text; `head` is without its
-/// byte-order mark.
-pub(super) fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
-    let magic = MAGIC.iter().find(|(magic, ..)| head.starts_with(magic));
-    if let Some((_, found, hint)) = magic {
+/// Returns the type of a file that is certainly not CSV text, and a hint for the user. `head` has no byte-order mark.
+pub(super) fn detect_other_than_csv(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    let mut signatures = SIGNATURES.iter();
+    let known = signatures.find(|(signature, ..)| head.starts_with(signature));
+    if let Some((_, found, hint)) = known {
         return Some((found, hint));
     }
     match head.trim_ascii_start().first() {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_files_are_told_by_name() {
+    fn other_file_types_are_detected() {
         for (head, name) in [
             (&b"\x1f\x8b\x08\x00"[..], "gzip"),
             (b"PK\x03\x04\x14\x00\x06\x00", "xlsx"),
@@ -64,14 +64,14 @@ mod tests {
             (b"<!doctype html>", "web page"),
             (b"\n<?xml version", "XML"),
         ] {
-            let (found, hint) = foreign(head).expect("not a CSV file");
+            let (found, hint) = detect_other_than_csv(head).expect("not a CSV file");
             assert!(found.contains(name), "{found}");
             assert!(!hint.is_empty());
         }
     }
 
     #[test]
-    fn tables_pass() {
+    fn csv_text_is_accepted() {
         for head in [
             "",
             "\n\n",
@@ -83,7 +83,7 @@ mod tests {
             "(x),y",
             "PK,sk",
         ] {
-            assert_eq!(foreign(head.as_bytes()), None, "{head:?}");
+            assert_eq!(detect_other_than_csv(head.as_bytes()), None, "{head:?}");
         }
     }
 }

@@ -1,19 +1,19 @@
-//! A table of what is read and what is not, and the ISO forms against chrono.
+//! Tables of accepted and rejected timestamps, and a comparison of the ISO 8601 forms with chrono.
 
 use chrono::{DateTime, NaiveDate};
 use proptest::prelude::*;
 
 use super::*;
 
-fn times(zone: Tz, format: Option<&str>) -> Timestamps {
-    Timestamps::new(
+fn parser(zone: Tz, format: Option<&str>) -> TimestampParser {
+    TimestampParser::new(
         zone,
-        format.map(|format| Format::new(format).expect("a format")),
+        format.map(|format| TimestampFormat::new(format).expect("a format")),
     )
 }
 
-fn read(value: &str) -> Result<i64, TimeFault> {
-    times(Tz::UTC, None).read(value.as_bytes())
+fn read(value: &str) -> Result<i64, TimestampFault> {
+    parser(Tz::UTC, None).read(value.as_bytes())
 }
 
 fn instant(text: &str) -> i64 {
@@ -23,7 +23,7 @@ fn instant(text: &str) -> i64 {
 }
 
 #[test]
-fn accepted_forms() {
+fn accepted_forms_are_read() {
     for (value, means) in [
         ("2025-11-10", "2025-11-10T00:00:00Z"),
         ("2025-11-10Z", "2025-11-10T00:00:00Z"),
@@ -54,8 +54,8 @@ fn accepted_forms() {
 }
 
 #[test]
-fn refused_forms() {
-    use TimeFault::*;
+fn other_forms_are_rejected_with_a_reason() {
+    use TimestampFault::*;
     for (values, fault) in [
         (
             &[
@@ -70,7 +70,7 @@ fn refused_forms() {
                 "2025-11-10T",
                 "2025-11-10 ",
             ][..],
-            Shape,
+            UnknownForm,
         ),
         (
             &[
@@ -80,7 +80,7 @@ fn refused_forms() {
                 "2025-11-10T12:30:1",
                 "2025-11-10T12:30:15.",
             ],
-            Shape,
+            UnknownForm,
         ),
         (
             &[
@@ -90,7 +90,7 @@ fn refused_forms() {
                 "2025-11-10_12:30",
                 "2025-11-10T12:30 UTC",
             ],
-            Shape,
+            UnknownForm,
         ),
         (
             &[
@@ -102,7 +102,7 @@ fn refused_forms() {
                 "10 Nov 2025",
                 "٢٠٢٥-11-10",
             ],
-            Shape,
+            UnknownForm,
         ),
         (
             &[
@@ -171,36 +171,36 @@ fn refused_forms() {
 }
 
 #[test]
-fn a_numeric_date_names_the_format_that_reads_it() {
+fn numeric_dates_return_the_format_that_reads_them() {
     for (value, order, format) in [
-        ("25/11/2025", Order::DayFirst, "%d/%m/%Y"),
-        ("25.11.25 14:30", Order::DayFirst, "%d.%m.%y %H:%M"),
+        ("25/11/2025", DayMonthOrder::DayFirst, "%d/%m/%Y"),
+        ("25.11.25 14:30", DayMonthOrder::DayFirst, "%d.%m.%y %H:%M"),
         (
             "11-25-2025 14:30:15",
-            Order::MonthFirst,
+            DayMonthOrder::MonthFirst,
             "%m-%d-%Y %H:%M:%S",
         ),
     ] {
-        let numeric = Numeric::of(value.as_bytes()).expect("a numeric date");
-        assert_eq!(numeric.order(), order);
-        assert_eq!(numeric.format(order == Order::DayFirst), format);
-        assert!(times(Tz::UTC, Some(format)).read(value.as_bytes()).is_ok());
+        let date = NumericDate::recognize(value.as_bytes()).expect("a numeric date");
+        assert_eq!(date.order(), order);
+        assert_eq!(date.format(order == DayMonthOrder::DayFirst), format);
+        assert!(parser(Tz::UTC, Some(format)).read(value.as_bytes()).is_ok());
     }
     assert_eq!(
-        Numeric::of(b"03/04/2025").map(|numeric| numeric.order()),
-        Some(Order::Either)
+        NumericDate::recognize(b"03/04/2025").map(|numeric| numeric.order()),
+        Some(DayMonthOrder::Either)
     );
 }
 
 #[test]
-fn wall_times_follow_the_zone() {
-    let berlin = times(Tz::Europe__Berlin, None);
+fn wall_times_are_converted_by_the_time_zone() {
+    let berlin = parser(Tz::Europe__Berlin, None);
     for (value, means) in [
         ("2025-11-10", Ok("2025-11-09T23:00:00Z")),
         ("2025-07-10T12:00", Ok("2025-07-10T10:00:00Z")),
         ("2025-07-10T12:00Z", Ok("2025-07-10T12:00:00Z")),
         ("2025-10-26T02:30", Ok("2025-10-26T00:30:00Z")),
-        ("2025-03-30T02:30", Err(TimeFault::Gap)),
+        ("2025-03-30T02:30", Err(TimestampFault::SkippedByClocks)),
         ("1752148800", Ok("2025-07-10T12:00:00Z")),
     ] {
         assert_eq!(berlin.read(value.as_bytes()), means.map(instant), "{value}");
@@ -208,7 +208,7 @@ fn wall_times_follow_the_zone() {
 }
 
 #[test]
-fn declared_formats() {
+fn declared_formats_are_read() {
     for (format, value, means) in [
         ("%d/%m/%Y", "03/04/2025", Ok("2025-04-02T22:00:00Z")),
         (
@@ -241,7 +241,7 @@ fn declared_formats() {
         (
             "%Y-%m-%d %H:%M:%S %Z",
             "2025-04-03 14:30:15 XYZ",
-            Err(TimeFault::UnknownZone),
+            Err(TimestampFault::UnknownZone),
         ),
         ("%s", "1762732800", Ok("2025-11-10T00:00:00Z")),
         (
@@ -249,40 +249,56 @@ fn declared_formats() {
             "2025-11-10 01:00:00.1234567",
             Ok("2025-11-10T00:00:00.123456Z"),
         ),
-        ("%d/%m/%Y", "2025-04-03", Err(TimeFault::Format)),
-        ("%d/%m/%Y", "1762732800", Err(TimeFault::Format)),
-        ("%d/%m/%Y", "03/04/2025 14:30", Err(TimeFault::Format)),
-        ("%d/%m/%Y", "03/04/1925", Err(TimeFault::OutOfRange)),
+        (
+            "%d/%m/%Y",
+            "2025-04-03",
+            Err(TimestampFault::FormatMismatch),
+        ),
+        (
+            "%d/%m/%Y",
+            "1762732800",
+            Err(TimestampFault::FormatMismatch),
+        ),
+        (
+            "%d/%m/%Y",
+            "03/04/2025 14:30",
+            Err(TimestampFault::FormatMismatch),
+        ),
+        ("%d/%m/%Y", "03/04/1925", Err(TimestampFault::OutOfRange)),
         (
             "%d/%m/%Y %H:%M:%S",
             "31/12/2025 23:59:60",
-            Err(TimeFault::LeapSecond),
+            Err(TimestampFault::LeapSecond),
         ),
-        ("%d/%m/%Y %H:%M", "30/03/2025 02:30", Err(TimeFault::Gap)),
+        (
+            "%d/%m/%Y %H:%M",
+            "30/03/2025 02:30",
+            Err(TimestampFault::SkippedByClocks),
+        ),
     ] {
-        let times = times(Tz::Europe__Berlin, Some(format));
-        assert_eq!(times.read(value.as_bytes()), means.map(instant), "{value}");
+        let parser = parser(Tz::Europe__Berlin, Some(format));
+        assert_eq!(parser.read(value.as_bytes()), means.map(instant), "{value}");
     }
 }
 
 #[test]
-fn formats_that_do_not_give_an_instant_are_refused() {
+fn formats_without_a_full_date_are_rejected() {
     for format in ["%Q", "%", "%H:%M", "%d/%m", "%d/%m/%Y %I:%M", "", "noon"] {
-        assert!(Format::new(format).is_err(), "{format}");
+        assert!(TimestampFormat::new(format).is_err(), "{format}");
     }
-    assert!(Format::new(&"%d".repeat(65)).is_err());
+    assert!(TimestampFormat::new(&"%d".repeat(65)).is_err());
 }
 
 proptest! {
     #[test]
-    fn dates_count_as_chrono_counts_them(year in 0_u32..10_000, month in 0_u32..14, day in 0_u32..33) {
+    fn days_since_1970_equal_those_of_chrono(year in 0_u32..10_000, month in 0_u32..14, day in 0_u32..33) {
         let days = date_days(format!("{year:04}-{month:02}-{day:02}").as_bytes()).ok();
         let date = NaiveDate::from_ymd_opt(year.cast_signed(), month, day);
         prop_assert_eq!(days, date.map(|date| (date - NaiveDate::default()).num_days()));
     }
 
     #[test]
-    fn instants_are_read_as_chrono_reads_them(micros in 0..END, offset in -86_399_i32 / 60..86_400 / 60, form in 0_usize..3) {
+    fn instants_equal_those_of_chrono(micros in 0..END, offset in -86_399_i32 / 60..86_400 / 60, form in 0_usize..3) {
         let zone = chrono::FixedOffset::east_opt(offset * 60).expect("under a day");
         let written = DateTime::from_timestamp_micros(micros).expect("in range").with_timezone(&zone);
         let format = ["%Y-%m-%dT%H:%M:%S%.6f%:z", "%Y-%m-%d %H:%M:%S%.9f%z", "%Y-%m-%dT%H:%M:%S%.f%:z"][form];
@@ -290,8 +306,8 @@ proptest! {
     }
 
     #[test]
-    fn no_value_is_too_odd(value in "[0-9TZtz:+./ -]{0,30}") {
+    fn reading_any_value_never_panics(value in "[0-9TZtz:+./ -]{0,30}") {
         let _ = read(&value);
-        let _ = Numeric::of(value.as_bytes()).map(|numeric| numeric.format(true));
+        let _ = NumericDate::recognize(value.as_bytes()).map(|numeric| numeric.format(true));
     }
 }

@@ -1,64 +1,65 @@
-//! Wall times of a time zone, as instants.
+//! Converts wall times of a time zone to instants.
 
 use std::cell::Cell;
 
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
-use super::timestamp::{SECOND, TimeFault};
+use super::timestamp::{SECOND, TimestampFault};
 
-/// Offsets are remembered by the hour, which no zone shifts twice within.
+/// Seconds for which an offset is cached. No zone shifts twice within an hour.
 const HOUR: i64 = 3600;
 
-/// A time zone that remembers the offset it gave last; files are mostly in order of time.
+/// A time zone with its last offset in a cache, since files are mostly in order of time.
 #[derive(Debug)]
-pub(super) struct Zone {
+pub(crate) struct CachedZone {
     tz: Tz,
-    recent: Cell<Option<(i64, i64)>>,
+    /// The hour of the last wall time, and its offset in seconds.
+    last: Cell<Option<(i64, i64)>>,
 }
 
-impl Zone {
-    /// The zone of that name.
-    pub(super) fn new(tz: Tz) -> Self {
+impl CachedZone {
+    /// Creates a zone with an empty cache.
+    pub(crate) fn new(tz: Tz) -> Self {
         Self {
             tz,
-            recent: Cell::new(None),
+            last: Cell::new(None),
         }
     }
 
-    /// Its name.
-    pub(super) fn name(&self) -> &'static str {
+    /// Returns the IANA name.
+    pub(crate) fn name(&self) -> &'static str {
         self.tz.name()
     }
 
-    /// The instant of a wall time, both in microseconds; the earlier of two.
+    /// Returns the instant of a wall time, both in microseconds. Of two instants, returns the earlier one.
     #[inline]
-    pub(super) fn instant(&self, local: i64) -> Result<i64, TimeFault> {
+    pub(crate) fn instant(&self, local: i64) -> Result<i64, TimestampFault> {
         if self.tz == Tz::UTC {
             return Ok(local);
         }
         let hour = local.div_euclid(HOUR * SECOND);
-        match self.recent.get() {
-            Some((known, offset)) if known == hour => Ok(local - offset * SECOND),
+        match self.last.get() {
+            Some((cached, offset)) if cached == hour => Ok(local - offset * SECOND),
             _ => self.look_up(local, hour),
         }
     }
 
     #[cold]
-    fn look_up(&self, local: i64, hour: i64) -> Result<i64, TimeFault> {
+    fn look_up(&self, local: i64, hour: i64) -> Result<i64, TimestampFault> {
         let first = self.offset(hour * HOUR).single();
         let last = self.offset(hour * HOUR + HOUR - 1).single();
         if let Some(offset) = first.filter(|_| first == last) {
-            self.recent.set(Some((hour, offset)));
+            self.last.set(Some((hour, offset)));
             return Ok(local - offset * SECOND);
         }
         let offset = self.offset(local.div_euclid(SECOND)).earliest();
         offset
             .map(|offset| local - offset * SECOND)
-            .ok_or(TimeFault::Gap)
+            .ok_or(TimestampFault::SkippedByClocks)
     }
 
-    /// Seconds east of UTC at a wall time in seconds.
+    /// Returns the seconds east of UTC at a wall time in seconds.
     fn offset(&self, local: i64) -> MappedLocalTime<i64> {
         let wall = wall(local * SECOND);
         self.tz
@@ -69,7 +70,7 @@ impl Zone {
 
 fn wall(local: i64) -> NaiveDateTime {
     DateTime::from_timestamp_micros(local)
-        .expect("dates come from four digits or from chrono, whose range this is")
+        .expect("the year has four digits or comes from chrono, so it is in the range of chrono")
         .naive_utc()
 }
 
@@ -83,15 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_wall_time_is_a_fault_and_a_doubled_one_the_earlier() {
-        let berlin = Zone::new(Tz::Europe__Berlin);
+    fn skipped_wall_times_are_faults_and_doubled_ones_the_earlier() {
+        let berlin = CachedZone::new(Tz::Europe__Berlin);
         assert_eq!(
             berlin.instant(micros("2025-03-30 01:59")),
             Ok(micros("2025-03-30 00:59"))
         );
         assert_eq!(
             berlin.instant(micros("2025-03-30 02:30")),
-            Err(TimeFault::Gap)
+            Err(TimestampFault::SkippedByClocks)
         );
         assert_eq!(
             berlin.instant(micros("2025-03-30 03:00")),
@@ -108,25 +109,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_agrees_with_what_is_looked_up() {
+    fn cached_offsets_equal_those_of_the_time_zone() {
         for tz in [
             Tz::Europe__Berlin,
             Tz::Australia__Lord_Howe,
             Tz::Africa__Monrovia,
             Tz::Asia__Kathmandu,
         ] {
-            let kept = Zone::new(tz);
+            let cached = CachedZone::new(tz);
             for step in 0..40_000_i64 {
-                // 4 h 21 m apart, so that hours, days and years are hit at ever other minutes, then again nearby.
+                // Steps of 4 h 21 m reach hours, days and years at different minutes. The second time is close by.
                 let local = (step * 15_660 + (step % 7) * 60) * SECOND;
                 for local in [local, local + 600 * SECOND] {
                     assert_eq!(
-                        kept.instant(local),
-                        Zone::new(tz)
+                        cached.instant(local),
+                        CachedZone::new(tz)
                             .offset(local / SECOND)
                             .earliest()
                             .map(|offset| local - offset * SECOND)
-                            .ok_or(TimeFault::Gap)
+                            .ok_or(TimestampFault::SkippedByClocks)
                     );
                 }
             }

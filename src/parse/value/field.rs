@@ -1,25 +1,25 @@
-//! The columns a row must have, and what their values have to keep to.
+//! The fields of an event: the labels of their columns, and the limits of their values.
 
 use std::fmt;
 
-use super::Limits;
-pub(super) use crate::model::event::{null_is_empty, trim};
+pub(crate) use crate::model::event::{null_is_empty, trim};
+use crate::parse::Limits;
 
-/// A column with a meaning of its own.
+/// A field that every event has, as opposed to an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Required {
+pub enum EventField {
     /// What happened.
     EventType,
     /// When.
     Timestamp,
-    /// To whom.
+    /// Who did it.
     UserId,
-    /// The event's own id; the only one a file may lack.
+    /// The id of the event; the only field that a file may lack.
     EventId,
 }
 
-impl Required {
-    /// Every one, in the order in which they are reported.
+impl EventField {
+    /// Every field, in the order in which faults are reported.
     pub const ALL: [Self; 4] = [
         Self::EventType,
         Self::Timestamp,
@@ -27,7 +27,7 @@ impl Required {
         Self::EventId,
     ];
 
-    /// The canonical label.
+    /// Returns the canonical label of its column.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Required {
         }
     }
 
-    /// The other labels that are accepted, by rank.
+    /// Returns the other accepted labels, the preferred ones first.
     #[must_use]
     pub fn aliases(self) -> &'static [&'static str] {
         match self {
@@ -57,13 +57,13 @@ impl Required {
         }
     }
 
-    /// Every label that is accepted, the first found wins.
-    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+    /// Returns all accepted labels, the preferred ones first.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name()).chain(self.aliases().iter().copied())
     }
 
-    /// The setting that moves the limit of its values.
-    pub(super) fn setting(self) -> &'static str {
+    /// Returns the setting that configures the limit of its values.
+    pub(crate) fn setting(self) -> &'static str {
         match self {
             Self::EventType => "EVENT_TYPE_LIMIT_BYTES",
             Self::Timestamp => "CELL_LIMIT_BYTES",
@@ -72,14 +72,14 @@ impl Required {
         }
     }
 
-    /// Whether a file may lack it.
+    /// Whether a file may lack the field.
     #[must_use]
     pub fn is_optional(self) -> bool {
         self == Self::EventId
     }
 
-    /// The longest value; a timestamp is bounded by its forms.
-    pub(super) fn limit(self, limits: &Limits) -> usize {
+    /// Returns the maximum bytes of a value. A timestamp is bounded by its accepted forms.
+    pub(crate) fn limit(self, limits: &Limits) -> usize {
         match self {
             Self::EventType => limits.event_type_bytes,
             Self::UserId => limits.user_id_bytes,
@@ -89,28 +89,28 @@ impl Required {
     }
 }
 
-impl fmt::Display for Required {
+impl fmt::Display for EventField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// What is wrong with a value.
+/// What is wrong with the value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ValueFault {
-    /// Nothing but white space, or what databases write for nothing.
+pub(crate) enum FieldFault {
+    /// Only white space, or a null marker of a database.
     Missing,
     /// Over its limit.
     TooLong,
 }
 
-/// The value of a cell that must have one.
+/// Returns the value of a cell that must have one.
 #[inline]
-pub(super) fn value(cell: &[u8], limit: usize) -> Result<&[u8], ValueFault> {
+pub(crate) fn required_value(cell: &[u8], limit: usize) -> Result<&[u8], FieldFault> {
     let value = null_is_empty(trim(cell));
     match value.len() {
-        0 => Err(ValueFault::Missing),
-        length if length > limit => Err(ValueFault::TooLong),
+        0 => Err(FieldFault::Missing),
+        length if length > limit => Err(FieldFault::TooLong),
         _ => Ok(value),
     }
 }
@@ -120,15 +120,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_neither_empty_nor_over_its_limit() {
-        assert_eq!(value(b" abc ", 3), Ok(&b"abc"[..]));
-        assert_eq!(value(b"abcd", 3), Err(ValueFault::TooLong));
-        assert_eq!(value(b"  ", 3), Err(ValueFault::Missing));
+    fn values_are_neither_empty_nor_over_their_limit() {
+        assert_eq!(required_value(b" abc ", 3), Ok(&b"abc"[..]));
+        assert_eq!(required_value(b"abcd", 3), Err(FieldFault::TooLong));
+        assert_eq!(required_value(b"  ", 3), Err(FieldFault::Missing));
     }
 
     #[test]
-    fn no_label_means_two_columns() {
-        let mut labels: Vec<_> = Required::ALL.iter().flat_map(|r| r.names()).collect();
+    fn every_label_stands_for_one_field() {
+        let mut labels: Vec<_> = EventField::ALL
+            .iter()
+            .flat_map(|field| field.names())
+            .collect();
         let all = labels.len();
         labels.sort_unstable();
         labels.dedup();

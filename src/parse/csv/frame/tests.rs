@@ -3,56 +3,56 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::parse::{cells::Cells, dialect::Dialect};
+use crate::parse::csv::{cells::CellReader, dialect::Dialect};
 
 /// What became of one record: where it is, and its cells if it has any.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     line: u32,
     last_line: u32,
-    kind: Kind,
+    kind: RecordKind,
     cells: Vec<Vec<u8>>,
 }
 
-fn rules(fields: usize, record_bytes: usize, record_lines: u32) -> Rules {
-    Rules {
+fn rules(fields: usize, record_bytes: usize, record_lines: u32) -> FramingOptions {
+    FramingOptions {
         dialect: Dialect::default(),
         record_bytes,
         record_lines,
-        fields: Some(fields),
+        columns: Some(fields),
     }
 }
 
 /// Reads `text` in pieces of the given sizes, in turn.
-fn read(text: &[u8], rules: Rules, sizes: &[usize]) -> (Vec<Outcome>, u64) {
-    let (mut frame, mut block) = (Frame::new(rules, 1, 0), Block::default());
-    let mut cells = Cells::new(rules.dialect);
+fn read(text: &[u8], rules: FramingOptions, sizes: &[usize]) -> (Vec<Outcome>, u64) {
+    let (mut framer, mut block) = (RecordFramer::new(rules, 1, 0), RecordBlock::default());
+    let mut cells = CellReader::new(rules.dialect);
     let mut outcomes = Vec::new();
     let mut sizes = sizes.iter().cycle();
     let mut rest = text;
     loop {
         if rest.is_empty() {
-            frame.end();
+            framer.end_input();
         }
         let size = sizes
             .next()
             .map_or(rest.len(), |size| (*size).min(rest.len()));
-        let taken = frame.push(&rest[..size]);
+        let taken = framer.push(&rest[..size]);
         rest = &rest[taken..];
-        while frame.cut(&mut block) {
+        while framer.next_block(&mut block) {
             take(&mut block, &mut cells, &mut outcomes);
         }
-        if frame.ended {
-            return (outcomes, frame.tally().blank);
+        if framer.input_ended {
+            return (outcomes, framer.line_counts().blank);
         }
     }
 }
 
-fn take(block: &mut Block, cells: &mut Cells, outcomes: &mut Vec<Outcome>) {
+fn take(block: &mut RecordBlock, cells: &mut CellReader, outcomes: &mut Vec<Outcome>) {
     cells.load(&mut block.text);
-    let mut bad = block.bad.iter();
-    for meta in &block.metas {
-        let (last_line, row) = if meta.kind == Kind::Bad {
+    let mut bad = block.damaged.iter();
+    for meta in &block.records {
+        let (last_line, row) = if meta.kind == RecordKind::Damaged {
             (bad.next().expect("one a meta").last_line, Vec::new())
         } else {
             let row = cells.next().expect("one a meta");
@@ -126,25 +126,25 @@ fn naive_record(text: &[u8]) -> Naive {
 }
 
 /// What a record is found to be: whole, over the limit, or with a quote not closed.
-fn naive_judge(text: &[u8], rules: &Rules) -> (Naive, Option<Damage>) {
+fn naive_judge(text: &[u8], rules: &FramingOptions) -> (Naive, Option<RecordDamage>) {
     let record = naive_record(text);
     let first = text
         .iter()
         .position(|byte| *byte == b'\n')
         .unwrap_or(text.len());
-    let many = record.breaks > 0 && (record.stray || Some(record.cells.len()) != rules.fields);
+    let many = record.breaks > 0 && (record.stray || Some(record.cells.len()) != rules.columns);
     let long = record.content > rules.record_bytes || record.breaks >= rules.record_lines;
     let damage = if first > rules.record_bytes {
-        Some(Damage::TooLong)
+        Some(RecordDamage::TooLong)
     } else if !record.closed || many || (record.breaks > 0 && long) {
-        Some(Damage::Unclosed(Cause::EndOfFile))
+        Some(RecordDamage::UnclosedQuote(UnclosedQuote::EndOfFile))
     } else {
         None
     };
     (record, damage)
 }
 
-fn naive(text: &[u8], rules: &Rules) -> (Vec<Outcome>, u64) {
+fn naive(text: &[u8], rules: &FramingOptions) -> (Vec<Outcome>, u64) {
     let (mut outcomes, mut blank) = (Vec::new(), 0);
     let (mut at, mut line) = (0, 1);
     let mut open: Option<(Outcome, u64)> = None;
@@ -157,7 +157,7 @@ fn naive(text: &[u8], rules: &Rules) -> (Vec<Outcome>, u64) {
             continue;
         }
         let (record, damage) = naive_judge(rest, rules);
-        let fits = damage.is_none() && !record.stray && Some(record.cells.len()) == rules.fields;
+        let fits = damage.is_none() && !record.stray && Some(record.cells.len()) == rules.columns;
         match open.take() {
             Some((mut outcome, _)) if !fits => {
                 outcome.last_line = line;
@@ -172,9 +172,9 @@ fn naive(text: &[u8], rules: &Rules) -> (Vec<Outcome>, u64) {
             None => {}
         }
         let kind = match (damage, record.stray) {
-            (Some(_), _) => Kind::Bad,
-            (None, true) => Kind::Stray,
-            (None, false) => Kind::Clean,
+            (Some(_), _) => RecordKind::Damaged,
+            (None, true) => RecordKind::StrayQuote,
+            (None, false) => RecordKind::Clean,
         };
         let cells = if damage.is_none() {
             record.cells
@@ -188,8 +188,8 @@ fn naive(text: &[u8], rules: &Rules) -> (Vec<Outcome>, u64) {
             cells,
         };
         match damage {
-            Some(Damage::Unclosed(_)) => open = Some((outcome, 0)),
-            Some(Damage::TooLong) | None => outcomes.push(outcome),
+            Some(RecordDamage::UnclosedQuote(_)) => open = Some((outcome, 0)),
+            Some(RecordDamage::TooLong) | None => outcomes.push(outcome),
         }
         if damage.is_none() {
             (at, line) = (at + record.length, line + record.breaks + 1);
@@ -228,25 +228,25 @@ proptest! {
 }
 
 /// Feeds `repeat` copies of `piece` and says how much the frame reserved at most.
-fn reserve(head: &[u8], piece: &[u8], repeat: usize) -> (usize, Vec<Bad>, u64) {
-    let (mut frame, mut block) = (
-        Frame::new(rules(3, 1024 * 1024, 10_000), 1, 0),
-        Block::default(),
+fn reserve(head: &[u8], piece: &[u8], repeat: usize) -> (usize, Vec<DamagedRecord>, u64) {
+    let (mut framer, mut block) = (
+        RecordFramer::new(rules(3, 1024 * 1024, 10_000), 1, 0),
+        RecordBlock::default(),
     );
     let (mut most, mut bad, mut clean) = (0, Vec::new(), 0);
     let pieces = std::iter::once(head).chain(std::iter::repeat_n(piece, repeat));
     for (at, mut piece) in pieces.enumerate() {
         while !piece.is_empty() {
-            let taken = frame.push(piece);
+            let taken = framer.push(piece);
             piece = &piece[taken..];
             if at == repeat && piece.is_empty() {
-                frame.end();
+                framer.end_input();
             }
-            while frame.cut(&mut block) {
-                clean += (block.metas.len() - block.bad.len()) as u64;
-                bad.append(&mut block.bad);
+            while framer.next_block(&mut block) {
+                clean += (block.records.len() - block.damaged.len()) as u64;
+                bad.append(&mut block.damaged);
             }
-            most = most.max(frame.capacity() + block.text.capacity());
+            most = most.max(framer.capacity() + block.text.capacity());
         }
     }
     (most, bad, clean)
@@ -261,7 +261,10 @@ fn a_long_open_quote_is_read_at_flat_memory() {
     assert!(most <= FLAT, "{most}");
     assert_eq!((bad.len(), clean), (1, 0));
     assert_eq!((bad[0].line, bad[0].last_line), (1, 327_681));
-    assert_eq!(bad[0].damage, Damage::Unclosed(Cause::TooManyBytes));
+    assert_eq!(
+        bad[0].damage,
+        RecordDamage::UnclosedQuote(UnclosedQuote::ByteLimit)
+    );
 }
 
 #[test]
@@ -269,7 +272,7 @@ fn a_long_line_is_skipped_at_flat_memory() {
     let (most, bad, _) = reserve(b"a,\"b", &vec![b'x'; 64 * 1024], 1024);
     assert!(most <= FLAT, "{most}");
     assert_eq!(bad.len(), 1);
-    assert_eq!(bad[0].damage, Damage::TooLong);
+    assert_eq!(bad[0].damage, RecordDamage::TooLong);
     assert!(bad[0].clipped);
     assert_eq!(bad[0].text.len(), Rejection::CELLS_BYTES);
 }
@@ -277,28 +280,28 @@ fn a_long_line_is_skipped_at_flat_memory() {
 #[test]
 fn open_quotes_on_every_line_are_read_in_linear_time() {
     // Each line opens a quote, and closes one that is open only to open the next: every look ahead goes far.
-    let rules = Rules {
-        fields: Some(512),
+    let rules = FramingOptions {
+        columns: Some(512),
         ..rules(3, 1024 * 1024, 10_000)
     };
-    let (mut frame, mut block) = (Frame::new(rules, 1, 0), Block::default());
+    let (mut framer, mut block) = (RecordFramer::new(rules, 1, 0), RecordBlock::default());
     let line = b"a\",\"bbbbbbbb\n".repeat(8192);
     let mut bad = 0;
     for at in 0..320 {
         let mut rest = line.as_slice();
         while !rest.is_empty() {
-            rest = &rest[frame.push(rest)..];
+            rest = &rest[framer.push(rest)..];
             if at == 319 && rest.is_empty() {
-                frame.end();
+                framer.end_input();
             }
-            while frame.cut(&mut block) {
-                bad += block.bad.len();
+            while framer.next_block(&mut block) {
+                bad += block.damaged.len();
             }
         }
     }
     let total = (line.len() * 320) as u64;
-    assert!(frame.repeated > REPEATED_BYTES);
-    assert!(frame.repeated <= REPEATED_BYTES + REPEATED_TIMES * total + 2 * 1024 * 1024);
+    assert!(framer.rescanned > RESCANNED_BYTES);
+    assert!(framer.rescanned <= RESCANNED_BYTES + RESCANNED_FACTOR * total + 2 * 1024 * 1024);
     assert_eq!(bad, 1);
 }
 

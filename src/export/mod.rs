@@ -1,0 +1,5 @@
+//! Files that the service writes for its users.
+
+pub mod errors_csv;
+
+pub use errors_csv::ErrorsCsv;
