@@ -1,11 +1,11 @@
-//! The frame and csv-async together against a reader that looks at one byte at a time and holds the whole text.
+//! Compares the framer together with csv-async to a naive reader that has the complete text in memory.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::parse::csv::{cells::CellReader, dialect::Dialect};
 
-/// What became of one record: where it is, and its cells if it has any.
+/// One framed record: its lines, and its cells unless it is damaged.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     line: u32,
@@ -23,7 +23,7 @@ fn rules(fields: usize, record_bytes: usize, record_lines: u32) -> FramingOption
     }
 }
 
-/// Reads `text` in pieces of the given sizes, in turn.
+/// Reads `text` in chunks of the given sizes, in turn.
 fn read(text: &[u8], rules: FramingOptions, sizes: &[usize]) -> (Vec<Outcome>, u64) {
     let (mut framer, mut block) = (RecordFramer::new(rules, 1, 0), RecordBlock::default());
     let mut cells = CellReader::new(rules.dialect);
@@ -37,10 +37,10 @@ fn read(text: &[u8], rules: FramingOptions, sizes: &[usize]) -> (Vec<Outcome>, u
         let size = sizes
             .next()
             .map_or(rest.len(), |size| (*size).min(rest.len()));
-        let taken = framer.push(&rest[..size]);
-        rest = &rest[taken..];
+        let accepted = framer.push(&rest[..size]);
+        rest = &rest[accepted..];
         while framer.next_block(&mut block) {
-            take(&mut block, &mut cells, &mut outcomes);
+            collect(&mut block, &mut cells, &mut outcomes);
         }
         if framer.input_ended {
             return (outcomes, framer.line_counts().blank);
@@ -48,7 +48,7 @@ fn read(text: &[u8], rules: FramingOptions, sizes: &[usize]) -> (Vec<Outcome>, u
     }
 }
 
-fn take(block: &mut RecordBlock, cells: &mut CellReader, outcomes: &mut Vec<Outcome>) {
+fn collect(block: &mut RecordBlock, cells: &mut CellReader, outcomes: &mut Vec<Outcome>) {
     cells.load(&mut block.text);
     let mut bad = block.damaged.iter();
     for meta in &block.records {
@@ -69,7 +69,7 @@ fn take(block: &mut RecordBlock, cells: &mut CellReader, outcomes: &mut Vec<Outc
     assert!(bad.next().is_none());
 }
 
-/// One record as the plain rules have it.
+/// One record as the naive reader reads it.
 struct Naive {
     cells: Vec<Vec<u8>>,
     /// Bytes, line end excluded and included.
@@ -125,8 +125,8 @@ fn naive_record(text: &[u8]) -> Naive {
     }
 }
 
-/// What a record is found to be: whole, over the limit, or with a quote not closed.
-fn naive_judge(text: &[u8], rules: &FramingOptions) -> (Naive, Option<RecordDamage>) {
+/// Reads one record, and returns its damage if it is too long or has an unclosed quote.
+fn naive_damage(text: &[u8], rules: &FramingOptions) -> (Naive, Option<RecordDamage>) {
     let record = naive_record(text);
     let first = text
         .iter()
@@ -156,7 +156,7 @@ fn naive(text: &[u8], rules: &FramingOptions) -> (Vec<Outcome>, u64) {
             (at, line) = (at + first, line + 1);
             continue;
         }
-        let (record, damage) = naive_judge(rest, rules);
+        let (record, damage) = naive_damage(rest, rules);
         let fits = damage.is_none() && !record.stray && Some(record.cells.len()) == rules.columns;
         match open.take() {
             Some((mut outcome, _)) if !fits => {
@@ -215,7 +215,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn every_text_is_cut_as_by_the_plain_rules(
+    fn any_text_is_framed_as_by_the_naive_reader(
         text in text(),
         sizes in prop::collection::vec(1_usize..9, 1..5),
         (fields, bytes, lines) in (1_usize..4, prop_oneof![Just(1000_usize), 1_usize..20], 1_u32..6),
@@ -227,7 +227,7 @@ proptest! {
     }
 }
 
-/// Feeds `repeat` copies of `piece` and says how much the frame reserved at most.
+/// Feeds `repeat` copies of `piece`. Returns the maximum memory reserved, the damaged records and the number of others.
 fn reserve(head: &[u8], piece: &[u8], repeat: usize) -> (usize, Vec<DamagedRecord>, u64) {
     let (mut framer, mut block) = (
         RecordFramer::new(rules(3, 1024 * 1024, 10_000), 1, 0),
@@ -237,8 +237,8 @@ fn reserve(head: &[u8], piece: &[u8], repeat: usize) -> (usize, Vec<DamagedRecor
     let pieces = std::iter::once(head).chain(std::iter::repeat_n(piece, repeat));
     for (at, mut piece) in pieces.enumerate() {
         while !piece.is_empty() {
-            let taken = framer.push(piece);
-            piece = &piece[taken..];
+            let accepted = framer.push(piece);
+            piece = &piece[accepted..];
             if at == repeat && piece.is_empty() {
                 framer.end_input();
             }
@@ -255,7 +255,7 @@ fn reserve(head: &[u8], piece: &[u8], repeat: usize) -> (usize, Vec<DamagedRecor
 const FLAT: usize = 4 * 1024 * 1024;
 
 #[test]
-fn a_long_open_quote_is_read_at_flat_memory() {
+fn long_unclosed_quotes_are_read_in_bounded_memory() {
     let line = [vec![b'x'; 199], b"\n".to_vec()].concat().repeat(320);
     let (most, bad, clean) = reserve(b"a,\"b,c\n", &line, 1024);
     assert!(most <= FLAT, "{most}");
@@ -268,7 +268,7 @@ fn a_long_open_quote_is_read_at_flat_memory() {
 }
 
 #[test]
-fn a_long_line_is_skipped_at_flat_memory() {
+fn long_lines_are_skipped_in_bounded_memory() {
     let (most, bad, _) = reserve(b"a,\"b", &vec![b'x'; 64 * 1024], 1024);
     assert!(most <= FLAT, "{most}");
     assert_eq!(bad.len(), 1);
@@ -278,8 +278,8 @@ fn a_long_line_is_skipped_at_flat_memory() {
 }
 
 #[test]
-fn open_quotes_on_every_line_are_read_in_linear_time() {
-    // Each line opens a quote, and closes one that is open only to open the next: every look ahead goes far.
+fn unclosed_quotes_on_every_line_are_read_in_linear_time() {
+    // Each line closes the open quote and opens the next, so every scan for the end of a record reads far ahead.
     let rules = FramingOptions {
         columns: Some(512),
         ..rules(3, 1024 * 1024, 10_000)
@@ -306,7 +306,7 @@ fn open_quotes_on_every_line_are_read_in_linear_time() {
 }
 
 #[test]
-fn a_byte_order_mark_inside_the_file_is_text() {
+fn byte_order_marks_within_the_file_are_text() {
     let mark = b"\xef\xbb\xbfa\n".repeat(3);
     let (outcomes, _) = read(&mark, rules(1, 100, 10), &[5]);
     assert!(
