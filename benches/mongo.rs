@@ -23,7 +23,7 @@ use tallymill::{
     model::EventBlock,
     parse::{self, Parser},
     receive::{self, TextReader},
-    store::mongo::{MongoStore, Tuning},
+    store::mongo::{MongoOptions, MongoStore},
 };
 
 const CHUNK: usize = 64 << 10;
@@ -119,11 +119,11 @@ async fn bare(uri: &str, file: &str, plain: bool) {
         store.expect("a database of its own").close().await;
     }
     let events = events(uri).await;
-    let Tuning {
-        documents: most,
-        in_flight,
-        pace: _,
-    } = Tuning::default();
+    let MongoOptions {
+        bulk_documents: most,
+        bulks_in_flight: in_flight,
+        command_hook: _,
+    } = MongoOptions::default();
     let all = documents(file);
     let rows = all.len();
     let mut all = all.into_iter().peekable();

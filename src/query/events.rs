@@ -8,7 +8,9 @@ use super::{Cursor, Page, QueryError, page, visible};
 use crate::{
     metric::DayZone,
     model::{BatchId, Columns, Day, Instant, TextColumn},
-    store::{DatedFilter, EventFilter, FOUND_BYTES, Found, Position, Store, StoreError},
+    store::{
+        EVENT_PAGE_BYTES, EventFilter, EventPage, EventPosition, EventTimeFilter, Store, StoreError,
+    },
 };
 
 /// Batches that one page may look into.
@@ -151,13 +153,13 @@ struct Place {
 
 impl Place {
     /// After which position the events of a batch come after this place.
-    fn within(self, batch: BatchId) -> Position {
+    fn within(self, batch: BatchId) -> EventPosition {
         let row = match batch.cmp(&self.batch) {
             std::cmp::Ordering::Less => u32::MAX,
             std::cmp::Ordering::Equal => self.row,
             std::cmp::Ordering::Greater => 0,
         };
-        Position::new(self.timestamp.0, row)
+        EventPosition::new(self.timestamp.0, row)
     }
 }
 
@@ -227,13 +229,16 @@ impl Look<'_> {
     /// Batches by their last events: once the page is full and a batch ends before it, so do all that follow.
     async fn at_all(&mut self) -> Result<(), QueryError> {
         let until = self.after.map(|after| after.timestamp.0.saturating_add(1));
-        let mut dated = DatedFilter {
+        let mut dated = EventTimeFilter {
             from: self.filter.from,
             until: until.unwrap_or(i64::MAX).min(self.filter.until),
             after: None,
         };
         loop {
-            let page = self.store.dated_batches(&dated, BATCHES_AT_ONCE).await?;
+            let page = self
+                .store
+                .batches_by_event_time(&dated, BATCHES_AT_ONCE)
+                .await?;
             for (last, id) in &page {
                 if self.merged.bound.is_some_and(|b| *last < b.timestamp.0) {
                     return Ok(());
@@ -297,7 +302,7 @@ impl Merged {
         }
     }
 
-    fn add(&mut self, batch: BatchId, columns: &Columns, found: &Found) {
+    fn add(&mut self, batch: BatchId, columns: &Columns, found: &EventPage) {
         let names = Arc::new(columns.stored_attributes());
         let all = (0..found.events.len()).map(|at| event(batch, &names, found, at));
         self.events.extend(all);
@@ -315,7 +320,7 @@ impl Merged {
         let mut bytes = 0;
         let small = |event: &&Event| {
             bytes += event.bytes();
-            bytes <= FOUND_BYTES
+            bytes <= EVENT_PAGE_BYTES
         };
         let few = self.events.iter().take(self.most).take_while(small).count();
         let few = few.max(1);
@@ -326,7 +331,7 @@ impl Merged {
     }
 }
 
-fn event(batch: BatchId, names: &Arc<Vec<String>>, found: &Found, at: usize) -> Event {
+fn event(batch: BatchId, names: &Arc<Vec<String>>, found: &EventPage, at: usize) -> Event {
     let events = &found.events;
     let text = |column: &TextColumn| String::from_utf8_lossy(column.get(at)).into_owned();
     Event {

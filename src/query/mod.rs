@@ -114,7 +114,7 @@ pub async fn batch(store: &dyn Store, id: BatchId) -> Result<Option<BatchDetail>
     let job = store.job(job).await?;
     let mut overlaps = Vec::new();
     if batch.published.is_some() {
-        for overlap in store.losses(id, None, OVERLAPS).await? {
+        for overlap in store.overlaps_of_loser(id, None, OVERLAPS).await? {
             let status = store.batch(overlap.owner).await?.map(|b| b.status);
             overlaps.extend(
                 status
@@ -245,7 +245,7 @@ pub async fn dead_jobs(
 }
 
 async fn held_back(store: &dyn Store, id: BatchId) -> Result<u64> {
-    let losers = store.losers(id, None, LOSERS).await?;
+    let losers = store.overlaps_of_owner(id, None, LOSERS).await?;
     Ok(losers
         .iter()
         .filter(|o| o.loser != id)

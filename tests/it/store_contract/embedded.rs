@@ -7,8 +7,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use tallymill::{
     model::{Day, JobId, TextColumn, Transfer, TransferId},
     store::{
-        Appended, BatchStore, Begun, Claim, ClaimStore, EventFilter, EventStore, JobStore,
-        MetricStore, Part, Position, Projection, Room, StoreError, TransferStore,
+        AppendPartOutcome, Backend, BatchStore, Claim, ClaimStore, EventFilter, EventPosition,
+        EventStore, JobStore, MetricStore, OpenTransferOutcome, Projection, StoreError,
+        TransferLimits, TransferPart, TransferStore,
         embedded::{EmbeddedStore, Mode},
     },
 };
@@ -61,7 +62,7 @@ async fn a_reopened_store_has_everything() {
     let store = open(dir.path(), Tz::UTC).await.expect("opens");
     assert_eq!(store.batch(batch).await.expect("reads"), before);
     assert_eq!(store.job(job).await.expect("reads"), Some(armed));
-    let not_held = store.not_held(batch, &[claim]).await.expect("reads");
+    let not_held = store.unowned_claims(batch, &[claim]).await.expect("reads");
     assert!(not_held.is_empty());
     let figures = store.fold_day(Day(0)).await.expect("folds");
     assert_eq!(figures.total().count, 1);
@@ -118,11 +119,12 @@ async fn migrations_are_recorded_and_those_of_a_newer_version_refused() {
 async fn each_start_has_leases_of_its_own() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let first = open(dir.path(), Tz::UTC).await.expect("opens");
-    let before = first.owner_prefix();
+    let before = first.lease_owner_prefix().expect("one process owns it");
     drop(first);
     let second = open(dir.path(), Tz::UTC).await.expect("opens");
-    assert_ne!(second.owner_prefix(), before);
-    assert!(!second.owner_prefix().starts_with(&before));
+    let after = second.lease_owner_prefix().expect("one process owns it");
+    assert_ne!(after, before);
+    assert!(!after.starts_with(&before));
 }
 
 #[tokio::test]
@@ -147,22 +149,25 @@ async fn parts_of_nothing_are_removed_and_files_end_before_a_part_that_is_missin
         outcome: None,
         moved_at: at(1),
     };
-    let room = Room {
+    let room = TransferLimits {
         transfers: 1,
-        of_sender: 1,
+        transfers_per_sender: 1,
         bytes: 9,
-        parts: 3,
+        parts_per_transfer: 3,
     };
     let begun = store.open_transfer(&file, room).await;
-    assert_eq!(begun.expect("opens"), Begun::Open);
+    assert_eq!(begun.expect("opens"), OpenTransferOutcome::Opened);
     for (start, part) in [(0, "abc"), (3, "def"), (6, "ghi")] {
-        let part = Part {
+        let part = TransferPart {
             start,
             bytes: part.into(),
-            at: at(1),
+            arrived_at: at(1),
         };
         let appended = store.append_part(file.id, part, room).await;
-        assert_eq!(appended.expect("appends"), Appended::Until(start + 3));
+        assert_eq!(
+            appended.expect("appends"),
+            AppendPartOutcome::Appended(start + 3)
+        );
     }
     drop(store);
     let parts = dir.path().join("parts");
@@ -273,7 +278,7 @@ async fn the_newest_events_are_found_in_whichever_row_group_they_are() {
     }
     let mut expected: Vec<_> = (0..events.len())
         .filter(|at| events.user_id.get(*at) == b"b" && events.timestamp[*at] < 1_850)
-        .map(|at| Position::new(events.timestamp[at], events.rows[at]))
+        .map(|at| EventPosition::new(events.timestamp[at], events.rows[at]))
         .collect();
     expected.sort_unstable();
     let batch = sealed(&*home.store, 1, columns(&[]), events).await;

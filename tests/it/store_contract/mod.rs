@@ -1,16 +1,16 @@
 //! What every store promises, each promise a sentence, each stamped on every backend.
 //! What only the embedded store promises stands in [`embedded`].
 
-mod batches;
-mod claims;
+mod batch;
+mod claim;
 mod embedded;
-mod events;
-mod jobs;
-mod keys;
-mod metrics;
+mod event;
+mod idempotency;
+mod job;
+mod metric;
 mod mongo;
-mod profiles;
-mod transfers;
+mod profile;
+mod transfer;
 
 macro_rules! contract {
     ($($subject:ident { $($case:ident)+ })+) => {
@@ -47,7 +47,7 @@ macro_rules! contract {
 }
 
 contract! {
-    batches {
+    batch {
         a_receiving_batch_is_in_no_list
         nothing_of_an_unfinished_writer_can_be_read
         appending_the_same_rejections_twice_keeps_one_copy
@@ -60,7 +60,7 @@ contract! {
         a_tombstone_is_purged_at_once_and_again_an_hour_later
         deleting_a_batch_takes_its_events_partials_and_rejections
     }
-    claims {
+    claim {
         claiming_twice_gives_the_claim_once
         a_claim_of_another_batch_is_held_with_its_row_and_content
         the_same_identity_on_another_row_of_one_batch_is_held
@@ -70,7 +70,7 @@ contract! {
         an_overlap_seen_before_is_replaced
         losers_come_in_pages_and_go_with_their_owner
     }
-    events {
+    event {
         a_scan_gives_what_is_asked_for_and_no_more
         the_newest_events_come_first_and_pages_neither_skip_nor_repeat
         a_page_of_long_events_ends_early_and_says_so
@@ -79,7 +79,7 @@ contract! {
         live_batches_are_found_by_the_time_of_their_events
         the_file_of_a_batch_holds_its_events_and_outlives_it
     }
-    jobs {
+    job {
         adding_a_job_changes_none_that_is_there
         arming_twice_queues_one_job
         claiming_a_job_twice_gives_it_once
@@ -92,13 +92,13 @@ contract! {
         pages_of_jobs_neither_skip_nor_repeat_under_inserts
         only_settled_slots_of_the_schedule_are_forgotten
     }
-    keys {
+    idempotency {
         of_twenty_requests_exactly_one_opens_a_key
         a_key_changes_hands_once_and_only_from_the_batch_that_it_is_about
         only_a_key_that_came_to_nothing_is_given_back
         keys_are_forgotten_by_age
     }
-    metrics {
+    metric {
         folding_a_batch_twice_changes_nothing
         two_batches_on_one_day_add_up
         a_slow_rollup_can_not_put_an_older_figure_back
@@ -107,12 +107,12 @@ contract! {
         stale_days_are_those_that_want_more_than_they_have
         days_of_one_type_are_as_many_as_asked_for
     }
-    profiles {
+    profile {
         a_profile_put_again_is_replaced
         there_are_no_more_profiles_than_may_be
         pages_of_profiles_neither_skip_nor_repeat_under_inserts
     }
-    transfers {
+    transfer {
         a_file_grows_by_parts_that_begin_where_it_ends
         of_parts_that_begin_at_one_place_one_is_taken
         nothing_is_appended_to_what_has_an_outcome_and_that_is_written_once

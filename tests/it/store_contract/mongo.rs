@@ -11,7 +11,7 @@ use mongodb::{
 use tallymill::{
     model::{BatchChange, Content, Day, IdentityKey, JobId},
     store::{
-        BatchStore, Claim, DatedFilter, EventStore, JobStore, MetricStore, Projection, Sealed,
+        BatchStore, Claim, EventStore, EventTimeFilter, JobStore, MetricStore, Projection, Sealed,
         Store, StoreError, mongo::MongoStore,
     },
 };
@@ -85,15 +85,15 @@ async fn batches_of_a_version_that_did_not_date_them_are_found_by_their_events()
         .update_many(doc! {}, undated)
         .await
         .expect("updates");
-    let everything = DatedFilter {
+    let everything = EventTimeFilter {
         from: i64::MIN,
         until: i64::MAX,
         after: None,
     };
-    let found = store.dated_batches(&everything, 9).await;
+    let found = store.batches_by_event_time(&everything, 9).await;
     assert_eq!(found.expect("lists"), []);
     let store = open(&uri).await;
-    let found = store.dated_batches(&everything, 9).await;
+    let found = store.batches_by_event_time(&everything, 9).await;
     assert_eq!(found.expect("lists"), [(DAY, live)]);
 }
 
@@ -293,7 +293,7 @@ async fn of_twenty_identical_uploads_at_once_one_becomes_a_batch() {
         match done.expect("no panic") {
             Sealed::Batch(batch) => sealed.push(batch.id),
             Sealed::DuplicateOf(first) => firsts.push(first),
-            Sealed::Gone => panic!("nobody gave it up"),
+            Sealed::Abandoned => panic!("nobody gave it up"),
         }
     }
     assert_eq!((sealed.len(), firsts.len()), (1, 19));
@@ -364,7 +364,7 @@ async fn claims_beyond_one_bulk_write_name_each_that_is_held() {
     let some = &mine[..500];
     let taken = store.take_over(id(2), id(1), some).await.expect("takes");
     assert_eq!(taken, []);
-    let missing = store.not_held(id(2), some).await.expect("reads");
+    let missing = store.unowned_claims(id(2), some).await.expect("reads");
     assert_eq!(missing, Vec::<usize>::new());
 }
 
