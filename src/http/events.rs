@@ -104,7 +104,7 @@ fn text(given: Option<String>) -> Option<String> {
     given.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty())
 }
 
-fn edge(name: &str, given: Option<String>) -> Result<Option<query::Edge>, Problem> {
+fn edge(name: &str, given: Option<String>) -> Result<Option<query::RangeBound>, Problem> {
     let parse = |text: String| {
         text.parse()
             .map_err(|why| Problem::new(Code::BadQuery, format!("`{name}`: {why}")))
