@@ -1,4 +1,4 @@
-//! Persistence: one trait per kind of document, implemented by [`embedded`] (SQLite and Parquet files) and by [`mongo`].
+//! Persistence: one trait per kind of document, implemented by [`embedded`] (SQLite and Parquet files) and [`mongo`].
 //! Each method is atomic and idempotent; no caller may rely on a transaction across two methods.
 //! Each trait lives with its value types in a file of its own, and its implementations in files of the same name.
 

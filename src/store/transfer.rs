@@ -68,8 +68,8 @@ pub trait TransferStore: Send + Sync {
     ) -> Result<OpenTransferOutcome>;
     /// Returns a transfer and the end of its file.
     async fn transfer(&self, id: TransferId) -> Result<Option<(Transfer, u64)>>;
-    /// Appends a part that starts at the end of the file, and makes it durable. Concurrent appends may exceed the limits
-    /// by a few parts.
+    /// Appends a part that starts at the end of the file, and makes it durable. Concurrent appends may exceed the
+    /// limits by a few parts.
     async fn append_part(
         &self,
         id: TransferId,

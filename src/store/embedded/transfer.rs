@@ -1,5 +1,5 @@
-//! Transfers: a row each; a row and a file per part. A part exists once its row does; a file without a row was left by a
-//! crash or a race and is deleted at the next start.
+//! Transfers: a row each, with a row and a file per part. A part exists once its row does; a file without a row is an
+//! orphan of a crash or a race and is deleted at the next start.
 
 use std::{
     fs,

@@ -39,11 +39,13 @@ impl ClaimStore for MongoStore {
                 return Ok(refused);
             }
             let documents = open.iter().map(|at| document(id, &claims[*at])).collect();
-            let taken = self.db.insert("claims", documents).await?;
-            let taken: Vec<usize> = taken.into_iter().map(|at| open[at]).collect();
-            let owners = self.owners(taken.iter().map(|at| claims[*at].key)).await?;
+            let existing = self.db.insert("claims", documents).await?;
+            let existing: Vec<usize> = existing.into_iter().map(|at| open[at]).collect();
+            let owners = self
+                .owners(existing.iter().map(|at| claims[*at].key))
+                .await?;
             open.clear();
-            for index in taken {
+            for index in existing {
                 let Claim { key, row, .. } = claims[index];
                 match owners.get(&key) {
                     Some(owner) if (owner.batch, owner.row) == (id, row) => {}

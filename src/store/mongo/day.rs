@@ -1,5 +1,5 @@
-//! Days: a document each with its figures, and a document per event type with its sketch. A day names the version of its
-//! sketches; a reader that misses one reads the day again.
+//! Days: a document each with its figures, and a document per event type with its sketch. A day names the version of
+//! its sketches; a reader that misses one reads the day again.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! The commands of the store, each bounded in time and size. Writes wait for a majority; reads are from the primary and see
-//! only what a majority has. Uses no multi-document transaction, so that a standalone server will do.
+//! The commands of the store, each bounded in time and size. Writes wait for a majority; reads are from the primary and
+//! see only what a majority has. No multi-document transactions: a standalone server suffices.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -22,8 +22,8 @@ use crate::{
 };
 
 impl MongoStore {
-    /// Returns the first matching events of a batch after a position. One query finds their rows, further ones read them
-    /// with all columns.
+    /// Returns the first matching events of a batch after a position. One query finds their rows, further ones read all
+    /// columns of these rows.
     pub(super) async fn page_of_events(
         &self,
         id: BatchId,
@@ -113,7 +113,7 @@ impl MongoStore {
         damaged.map(|()| Some(block).filter(fits))
     }
 
-    /// Returns the Parquet file that the embedded store would have, encoded while it is read. Buffers at most a row group.
+    /// Returns the Parquet file that the embedded store would have, encoded while it is read. Buffers one row group.
     pub(super) async fn export_file(&self, id: BatchId) -> Result<EventFile> {
         let columns = self.columns(id).await?;
         let export = Export {

@@ -65,8 +65,8 @@ struct ReplyError {
     why: String,
 }
 
-/// Codes of a server that changes its primary, stops, is full, is too slow or lacks its majority, and of cursors that such
-/// a server lost: <https://www.mongodb.com/docs/manual/reference/error-codes/>.
+/// Codes of a server that changes its primary, stops, is full, is too slow or lacks its majority, and of cursors that
+/// such a server lost: <https://www.mongodb.com/docs/manual/reference/error-codes/>.
 const UNAVAILABLE: [i32; 25] = [
     6, 7, 24, 43, 46, 50, 64, 89, 91, 100, 112, 133, 134, 175, 189, 202, 237, 262, 9_001, 10_107,
     11_600, 11_602, 13_435, 13_436, 14_031,

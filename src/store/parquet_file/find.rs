@@ -1,5 +1,5 @@
-//! Pages of matching events, newest first, in two passes: the first locates rows by instant and filter in bounded memory,
-//! the second reads all columns of the located rows.
+//! Pages of matching events, newest first, in two passes: the first locates rows by instant and filter in bounded
+//! memory, the second reads all columns of the located rows.
 
 use std::{
     cmp::Reverse,
@@ -68,6 +68,7 @@ struct RowLocation {
     index_in_group: usize,
 }
 
+/// An open event file.
 struct EventFileReader {
     file: File,
     metadata: ArrowReaderMetadata,

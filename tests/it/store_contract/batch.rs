@@ -1,4 +1,4 @@
-//! Batches, their events and their rejections.
+//! The contract of batches and rejections, and what a deletion removes.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ async fn listed(store: &dyn Store) -> Vec<BatchId> {
     all.expect("lists").into_iter().map(|b| b.id).collect()
 }
 
-pub(super) async fn a_receiving_batch_is_in_no_list(store: Arc<dyn Store>) {
+pub(super) async fn receiving_batches_are_not_listed(store: Arc<dyn Store>) {
     let hidden = receiving(&*store, 1).await;
     let shown = uploaded(&*store, 2, &[("", "a", "u", 0)]).await;
     assert_eq!(listed(&*store).await, [shown]);
@@ -45,7 +45,7 @@ pub(super) async fn a_receiving_batch_is_in_no_list(store: Arc<dyn Store>) {
     assert_eq!(found.status, BatchStatus::Receiving);
 }
 
-pub(super) async fn nothing_of_an_unfinished_writer_can_be_read(store: Arc<dyn Store>) {
+pub(super) async fn events_of_an_unfinished_writer_are_unreadable(store: Arc<dyn Store>) {
     let id = receiving(&*store, 1).await;
     let mut writer = store.write_events(id, &columns(&[])).await.expect("opens");
     writer
@@ -65,7 +65,7 @@ async fn unreadable(store: &dyn Store, id: BatchId) -> bool {
     }
 }
 
-pub(super) async fn appending_the_same_rejections_twice_keeps_one_copy(store: Arc<dyn Store>) {
+pub(super) async fn repeated_rejections_are_stored_once(store: Arc<dyn Store>) {
     let id = receiving(&*store, 1).await;
     let rows = [rejection(3, "first"), rejection(1, "second")];
     for _ in 0..2 {
@@ -87,7 +87,7 @@ pub(super) async fn identical_content_is_a_duplicate_of_the_first(store: Arc<dyn
     assert_eq!(listed(&*store).await, [first]);
 }
 
-pub(super) async fn identical_content_of_a_batch_that_goes_is_new(store: Arc<dyn Store>) {
+pub(super) async fn content_of_a_deleted_batch_can_be_sealed_again(store: Arc<dyn Store>) {
     let first = receiving(&*store, 1).await;
     store.seal(first, receipt(1), [7; 32]).await.expect("seals");
     change(&*store, first, BatchChange::Undo).await;
@@ -102,14 +102,14 @@ pub(super) async fn identical_content_of_a_batch_that_goes_is_new(store: Arc<dyn
     assert!(matches!(sealed, Sealed::Batch(b) if b.id == third));
 }
 
-pub(super) async fn sealing_a_batch_again_gives_the_same_answer(store: Arc<dyn Store>) {
+pub(super) async fn repeated_seals_return_the_same_batch(store: Arc<dyn Store>) {
     let id = receiving(&*store, 1).await;
     let first = store.seal(id, receipt(1), [7; 32]).await.expect("seals");
     let again = store.seal(id, receipt(1), [7; 32]).await.expect("seals");
     assert_eq!(first, again);
 }
 
-pub(super) async fn an_upload_that_was_given_up_can_not_be_sealed(store: Arc<dyn Store>) {
+pub(super) async fn abandoned_uploads_are_not_sealed(store: Arc<dyn Store>) {
     let id = receiving(&*store, 1).await;
     change(&*store, id, BatchChange::RenewUpload).await;
     let stale = BatchChange::Abandon {
@@ -119,7 +119,7 @@ pub(super) async fn an_upload_that_was_given_up_can_not_be_sealed(store: Arc<dyn
     let refused = store.change_batch(id, &stale).await.expect("answers");
     assert!(
         matches!(refused, Changed::Refused(_)),
-        "it has renewed since"
+        "the lease was renewed"
     );
     let seen = BatchChange::Abandon {
         at: at(1),
@@ -130,7 +130,7 @@ pub(super) async fn an_upload_that_was_given_up_can_not_be_sealed(store: Arc<dyn
     assert_eq!(sealed, Sealed::Abandoned);
 }
 
-pub(super) async fn pages_of_batches_neither_skip_nor_repeat_under_inserts(store: Arc<dyn Store>) {
+pub(super) async fn pages_of_batches_are_stable_under_inserts(store: Arc<dyn Store>) {
     for n in 1..=7 {
         receiving(&*store, n * 10).await;
         let sealed = store.seal(id(n * 10), receipt(1), [n as u8; 32]).await;
@@ -151,7 +151,7 @@ pub(super) async fn pages_of_batches_neither_skip_nor_repeat_under_inserts(store
     assert_eq!(seen, expected);
 }
 
-pub(super) async fn the_longest_unchecked_batch_comes_first(store: Arc<dyn Store>) {
+pub(super) async fn longest_unchecked_batches_come_first(store: Arc<dyn Store>) {
     for (n, checked) in [(1, Some(30)), (2, Some(10)), (3, None), (4, Some(50))] {
         let id = uploaded(&*store, n, &[("", "a", "u", 0)]).await;
         begin(&*store, id, 1).await;
@@ -165,13 +165,13 @@ pub(super) async fn the_longest_unchecked_batch_comes_first(store: Arc<dyn Store
     assert_eq!(
         all,
         [id(3), id(2), id(1)],
-        "neither later nor unpublished ones"
+        "without batches checked later and unpublished ones"
     );
     let two = store.unchecked_batches(at(50), 2).await.expect("lists");
     assert_eq!(two, [id(3), id(2)]);
 }
 
-pub(super) async fn a_tombstone_is_purged_at_once_and_again_an_hour_later(store: Arc<dyn Store>) {
+pub(super) async fn deleted_batches_are_purged_at_once_and_an_hour_later(store: Arc<dyn Store>) {
     let id = uploaded(&*store, 1, &[("", "a", "u", 0)]).await;
     change(&*store, id, BatchChange::Expire { at: at(0) }).await;
     let due = async |seconds: u64| {
@@ -182,30 +182,34 @@ pub(super) async fn a_tombstone_is_purged_at_once_and_again_an_hour_later(store:
     change(&*store, id, BatchChange::Purged { before: 0 }).await;
     let again = BatchChange::Purged { before: 0 };
     let again = store.change_batch(id, &again).await.expect("answers");
-    assert!(matches!(again, Changed::Refused(_)), "two at once are one");
+    assert!(
+        matches!(again, Changed::Refused(_)),
+        "concurrent purges count once"
+    );
     assert_eq!(due(3_600).await, []);
     assert_eq!(due(3_601).await, [id]);
     change(&*store, id, BatchChange::Purged { before: 1 }).await;
     assert_eq!(due(9_999).await, []);
 }
 
-pub(super) async fn deleting_a_batch_takes_its_events_partials_and_rejections(
-    store: Arc<dyn Store>,
-) {
+pub(super) async fn deletion_removes_events_partials_and_rejections(store: Arc<dyn Store>) {
     let id = uploaded(&*store, 1, &[("", "a", "u", 0)]).await;
-    let put = store.append_rejections(id, &[rejection(2, "short")]).await;
-    put.expect("appends");
+    let appended = store.append_rejections(id, &[rejection(2, "short")]).await;
+    appended.expect("appends");
     begin(&*store, id, 1).await;
     let groups = [group(Day(0), "a", 1)];
     store.put_partials(id, 1, &groups).await.expect("puts");
     publish(&*store, id, 1, Day(0)).await;
     change(&*store, id, BatchChange::Undo).await;
     let figures = store.fold_day(Day(0)).await.expect("folds");
-    assert!(figures.types.is_empty(), "it counts no more at once");
-    while store.drop_stale_partials(id).await.expect("sweeps") {}
+    assert!(figures.types.is_empty(), "its events are no longer counted");
+    while store.drop_stale_partials(id).await.expect("drops") {}
     while store.drop_rejections(id).await.expect("drops") {}
     for _ in 0..2 {
-        store.drop_events(id).await.expect("drops, also again");
+        store
+            .drop_events(id)
+            .await
+            .expect("drops, also if repeated");
     }
     assert!(store.partials(id, 1).await.expect("reads").is_empty());
     let rejections = store.rejections(id, 0, 10).await.expect("reads");

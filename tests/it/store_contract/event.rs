@@ -1,4 +1,4 @@
-//! What is asked of events: columns, pages by time, and whole files.
+//! The contract of events: projections, pages by time, and files.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ async fn two_with_attributes(store: &dyn Store) -> BatchId {
     sealed(store, 1, columns(&["city", "a.b", "$note"]), events).await
 }
 
-pub(super) async fn a_scan_gives_what_is_asked_for_and_no_more(store: Arc<dyn Store>) {
+pub(super) async fn scans_read_only_the_projected_columns(store: Arc<dyn Store>) {
     let id = two_with_attributes(&*store).await;
     let scan = async |projection: Projection| {
         let mut scan = store.scan_events(id, projection).await.expect("opens");
@@ -66,16 +66,16 @@ pub(super) async fn a_scan_gives_what_is_asked_for_and_no_more(store: Arc<dyn St
         (few.event_id, few.user_id),
         (none(), column(&["ann", "bob"]))
     );
-    let asked = [none(), column(&["", "x"]), column(&["=1", " "])];
-    assert_eq!(few.attributes, asked);
-    let whole = scan(Projection::ALL).await;
-    assert_eq!(whole.lines, [2, 3]);
-    assert_eq!(whole.event_id, column(&["e1", ""]));
-    assert_eq!(whole.attributes[0], column(&["Oslo", ""]));
+    let selected = [none(), column(&["", "x"]), column(&["=1", " "])];
+    assert_eq!(few.attributes, selected);
+    let all = scan(Projection::ALL).await;
+    assert_eq!(all.lines, [2, 3]);
+    assert_eq!(all.event_id, column(&["e1", ""]));
+    assert_eq!(all.attributes[0], column(&["Oslo", ""]));
     assert_eq!(scan(Projection::IDS).await.attributes, []);
 }
 
-/// What a page has to be: (instant, row) of those that match, the newest first.
+/// Returns the positions of matching events, newest first.
 fn expected(events: &EventBlock, filter: &EventFilter) -> Vec<EventPosition> {
     let mut all: Vec<_> = (0..events.len())
         .filter(|at| filter.matches(events, *at))
@@ -85,13 +85,13 @@ fn expected(events: &EventBlock, filter: &EventFilter) -> Vec<EventPosition> {
     all
 }
 
-fn positions(found: &EventPage) -> Vec<EventPosition> {
-    let rows = found.events.timestamp.iter().zip(&found.events.rows);
+fn positions(page: &EventPage) -> Vec<EventPosition> {
+    let rows = page.events.timestamp.iter().zip(&page.events.rows);
     rows.map(|(at, row)| EventPosition::new(*at, *row))
         .collect()
 }
 
-/// Every page of so many.
+/// Returns the positions of all pages of `limit` events.
 async fn pages(
     store: &dyn Store,
     id: BatchId,
@@ -104,18 +104,16 @@ async fn pages(
         let found = found.expect("finds");
         assert!(found.events.len() <= limit);
         all.extend(positions(&found));
-        assert!(all.len() <= 60, "events come twice");
+        assert!(all.len() <= 60, "events are repeated");
         if !found.more {
             return all;
         }
-        assert_eq!(found.events.len(), limit, "short events fill the page");
+        assert_eq!(found.events.len(), limit, "a page of short events is full");
         after = all.last().copied();
     }
 }
 
-pub(super) async fn the_newest_events_come_first_and_pages_neither_skip_nor_repeat(
-    store: Arc<dyn Store>,
-) {
+pub(super) async fn pages_return_every_matching_event_once_newest_first(store: Arc<dyn Store>) {
     let mut random = Random(7);
     let users = ["ann", "bob", "cai"];
     let events: Vec<_> = (0..60)
@@ -150,7 +148,7 @@ pub(super) async fn the_newest_events_come_first_and_pages_neither_skip_nor_repe
     assert_eq!(first.events.lines, [events.lines[row]]);
 }
 
-pub(super) async fn a_page_of_long_events_ends_early_and_says_so(store: Arc<dyn Store>) {
+pub(super) async fn pages_of_long_events_end_early_and_report_more(store: Arc<dyn Store>) {
     const EVENTS: usize = 24;
     let times: Vec<_> = (0..EVENTS).map(|n| ("", "a", "u", n as i64)).collect();
     let mut events = block(&times);
@@ -172,10 +170,10 @@ pub(super) async fn a_page_of_long_events_ends_early_and_says_so(store: Arc<dyn 
     }
     let newest_first: Vec<_> = (1..=EVENTS as u32).rev().collect();
     assert_eq!(seen, newest_first);
-    assert_eq!(pages, 2, "eight megabytes, then the rest");
+    assert_eq!(pages, 2, "a full page of eight megabytes, then the rest");
 }
 
-pub(super) async fn long_events_among_short_ones_are_all_found(store: Arc<dyn Store>) {
+pub(super) async fn long_events_among_short_ones_are_all_returned(store: Arc<dyn Store>) {
     const EVENTS: usize = 120;
     let times: Vec<_> = (0..EVENTS).map(|n| ("", "a", "u", n as i64)).collect();
     let mut events = block(&times);
@@ -195,14 +193,14 @@ pub(super) async fn long_events_among_short_ones_are_all_found(store: Arc<dyn St
     }
 }
 
-pub(super) async fn a_batch_that_is_not_there_has_no_events_to_find(store: Arc<dyn Store>) {
+pub(super) async fn events_of_an_unknown_batch_are_missing(store: Arc<dyn Store>) {
     let missing = |why: StoreError| matches!(why, StoreError::Missing { .. });
     let found = store.find_events(id(1), &ALL, None, 1).await;
     assert!(found.err().is_some_and(missing));
     assert!(store.event_file(id(1)).await.err().is_some_and(missing));
 }
 
-pub(super) async fn live_batches_are_found_by_the_time_of_their_events(store: Arc<dyn Store>) {
+pub(super) async fn live_batches_are_listed_by_event_time(store: Arc<dyn Store>) {
     for (n, first, last) in [(1, 0, 10), (2, 5, 20), (3, 15, 20), (4, 30, 40), (5, 1, 90)] {
         let two = [("", "a", "u", first), ("", "a", "u", last)];
         sealed(&*store, n, columns(&[]), block(&two)).await;
@@ -234,21 +232,21 @@ pub(super) async fn live_batches_are_found_by_the_time_of_their_events(store: Ar
     assert_eq!(dated(i64::MIN, i64::MAX, None, 9).await, all[2..]);
 }
 
-pub(super) async fn the_file_of_a_batch_holds_its_events_and_outlives_it(store: Arc<dyn Store>) {
+pub(super) async fn event_files_have_all_events_or_end_with_an_error(store: Arc<dyn Store>) {
     let id = two_with_attributes(&*store).await;
     let read = async || {
         let file = store.event_file(id).await.expect("opens");
         let chunks: Vec<Bytes> = file.chunks.try_collect().await.expect("reads");
-        let whole = Bytes::from(chunks.concat());
+        let content = Bytes::from(chunks.concat());
         assert!(
             file.length
-                .is_none_or(|length| length == whole.len() as u64)
+                .is_none_or(|length| length == content.len() as u64)
         );
-        SerializedFileReader::new(whole).expect("is Parquet")
+        SerializedFileReader::new(content).expect("is Parquet")
     };
     let file = read().await;
-    let known = file.metadata().file_metadata();
-    let names: Vec<_> = known
+    let metadata = file.metadata().file_metadata();
+    let names: Vec<_> = metadata
         .schema_descr()
         .columns()
         .iter()
@@ -266,7 +264,7 @@ pub(super) async fn the_file_of_a_batch_holds_its_events_and_outlives_it(store: 
         "$note",
     ];
     assert_eq!(names, expected);
-    let pairs = known.key_value_metadata().expect("has keys");
+    let pairs = metadata.key_value_metadata().expect("has keys");
     let schema = pairs.iter().find(|pair| pair.key == "tallymill.schema");
     assert_eq!(schema.and_then(|pair| pair.value.as_deref()), Some("1"));
     let rows: Vec<_> = file
@@ -283,17 +281,17 @@ pub(super) async fn the_file_of_a_batch_holds_its_events_and_outlives_it(store: 
     assert_eq!(rows[1].get_string(7).ok().map(String::as_str), Some("x"));
 
     let other = uploaded(&*store, 2, &[("", "a", "u", 0)]).await;
-    let mut open = store.event_file(other).await.expect("opens");
+    let mut file = store.event_file(other).await.expect("opens");
     store.drop_events(other).await.expect("drops");
-    // It is read to its end, or breaks off: it never ends as if it were whole without being so.
-    let mut whole = Vec::new();
+    // The stream is complete or ends with an error, never truncated without one.
+    let mut content = Vec::new();
     loop {
-        match open.chunks.try_next().await {
-            Ok(Some(chunk)) => whole.extend(chunk),
+        match file.chunks.try_next().await {
+            Ok(Some(chunk)) => content.extend(chunk),
             Ok(None) => break,
             Err(_) => return,
         }
     }
-    let file = SerializedFileReader::new(Bytes::from(whole)).expect("is Parquet");
+    let file = SerializedFileReader::new(Bytes::from(content)).expect("is Parquet");
     assert_eq!(file.metadata().file_metadata().num_rows(), 1);
 }

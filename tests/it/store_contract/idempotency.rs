@@ -1,4 +1,4 @@
-//! Requests that clients have named.
+//! The contract of idempotency keys.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn entry(n: u64) -> KeyEntry {
     }
 }
 
-pub(super) async fn of_twenty_requests_exactly_one_opens_a_key(store: Arc<dyn Store>) {
+pub(super) async fn one_of_twenty_requests_adds_the_entry(store: Arc<dyn Store>) {
     assert_eq!(store.idempotency_entry(KEY).await.expect("reads"), None);
     let mut requests = JoinSet::new();
     for n in 1..=20 {
@@ -44,11 +44,9 @@ pub(super) async fn of_twenty_requests_exactly_one_opens_a_key(store: Arc<dyn St
     assert_eq!(found, Some(entry(winners[0])));
 }
 
-pub(super) async fn a_key_changes_hands_once_and_only_from_the_batch_that_it_is_about(
-    store: Arc<dyn Store>,
-) {
+pub(super) async fn entries_are_replaced_once_and_only_for_their_batch(store: Arc<dyn Store>) {
     let none = store.replace_idempotency_entry(KEY, id(1), &entry(2)).await;
-    assert!(!none.expect("answers"), "there is none");
+    assert!(!none.expect("answers"), "the key has no entry");
     assert!(
         store
             .add_idempotency_entry(KEY, &entry(1))
@@ -56,20 +54,21 @@ pub(super) async fn a_key_changes_hands_once_and_only_from_the_batch_that_it_is_
             .expect("opens")
     );
     let other = store.replace_idempotency_entry(KEY, id(9), &entry(2)).await;
-    assert!(!other.expect("answers"), "it is about another");
-    let mut takers = JoinSet::new();
+    assert!(!other.expect("answers"), "the entry is about another batch");
+    let mut replacements = JoinSet::new();
     for n in 2..=11 {
         let store = Arc::clone(&store);
-        takers.spawn(async move { store.replace_idempotency_entry(KEY, id(1), &entry(n)).await });
+        replacements
+            .spawn(async move { store.replace_idempotency_entry(KEY, id(1), &entry(n)).await });
     }
-    let taken = takers.join_all().await.into_iter();
-    let taken = taken.filter(|taken| *taken.as_ref().expect("answers"));
-    assert_eq!(taken.count(), 1);
+    let replaced = replacements.join_all().await.into_iter();
+    let replaced = replaced.filter(|replaced| *replaced.as_ref().expect("answers"));
+    assert_eq!(replaced.count(), 1);
     let now = store
         .idempotency_entry(KEY)
         .await
         .expect("reads")
-        .expect("is there");
+        .expect("exists");
     for outcome in [None, Some(KeyOutcome::Duplicate), Some(KeyOutcome::Asked)] {
         let content = Some([3; 32]);
         let next = KeyEntry {
@@ -90,7 +89,7 @@ pub(super) async fn a_key_changes_hands_once_and_only_from_the_batch_that_it_is_
     }
 }
 
-pub(super) async fn only_a_key_that_came_to_nothing_is_given_back(store: Arc<dyn Store>) {
+pub(super) async fn only_keys_without_an_outcome_are_released(store: Arc<dyn Store>) {
     assert!(
         store
             .add_idempotency_entry(KEY, &entry(1))
@@ -103,13 +102,13 @@ pub(super) async fn only_a_key_that_came_to_nothing_is_given_back(store: Arc<dyn
         .expect("answers");
     assert!(
         store.idempotency_entry(KEY).await.expect("reads").is_some(),
-        "not its own"
+        "the entry is about another batch"
     );
     for _ in 0..2 {
         store
             .release_idempotency_key(KEY, id(1))
             .await
-            .expect("drops, also again");
+            .expect("releases, also if repeated");
         assert_eq!(store.idempotency_entry(KEY).await.expect("reads"), None);
     }
     let asked = KeyEntry {
@@ -132,7 +131,7 @@ pub(super) async fn only_a_key_that_came_to_nothing_is_given_back(store: Arc<dyn
     );
 }
 
-pub(super) async fn keys_are_forgotten_by_age(store: Arc<dyn Store>) {
+pub(super) async fn entries_are_pruned_by_age(store: Arc<dyn Store>) {
     let key = |n: u64| RequestKey([u8::try_from(n).expect("small"); 32]);
     for n in 1..=4 {
         assert!(

@@ -1,4 +1,4 @@
-//! Partials, days and their figures.
+//! The contract of partials, days and their figures.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +15,7 @@ async fn batch(store: &dyn Store, n: u64) -> BatchId {
     uploaded(store, n, &[("", "a", "u", 0)]).await
 }
 
-/// A batch with so many published events of one type.
+/// Adds a batch with `count` published events of one type.
 async fn published(store: &dyn Store, n: u64, count: u64) -> BatchId {
     let id = batch(store, n).await;
     begin(store, id, 1).await;
@@ -37,7 +37,7 @@ async fn roll_up(store: &dyn Store, day: Day, computed: i64) -> bool {
     replaced.expect("replaces")
 }
 
-pub(super) async fn folding_a_batch_twice_changes_nothing(store: Arc<dyn Store>) {
+pub(super) async fn repeated_partials_and_folds_change_nothing(store: Arc<dyn Store>) {
     let id = published(&*store, 1, 3).await;
     let groups = [group(TODAY, "a", 3)];
     store.put_partials(id, 1, &groups).await.expect("puts");
@@ -47,7 +47,7 @@ pub(super) async fn folding_a_batch_twice_changes_nothing(store: Arc<dyn Store>)
     assert_eq!(store.partials(id, 1).await.expect("reads").len(), 1);
 }
 
-pub(super) async fn two_batches_on_one_day_add_up(store: Arc<dyn Store>) {
+pub(super) async fn partials_of_batches_on_one_day_are_summed(store: Arc<dyn Store>) {
     published(&*store, 1, 3).await;
     published(&*store, 2, 4).await;
     let figures = store.fold_day(TODAY).await.expect("folds");
@@ -55,7 +55,7 @@ pub(super) async fn two_batches_on_one_day_add_up(store: Arc<dyn Store>) {
     assert_eq!((total.count, total.users.estimate()), (7, 4));
 }
 
-pub(super) async fn a_slow_rollup_can_not_put_an_older_figure_back(store: Arc<dyn Store>) {
+pub(super) async fn older_figures_never_replace_newer_ones(store: Arc<dyn Store>) {
     published(&*store, 1, 3).await;
     store.mark_days(&[TODAY]).await.expect("marks");
     let old = store.fold_day(TODAY).await.expect("folds");
@@ -71,7 +71,7 @@ pub(super) async fn a_slow_rollup_can_not_put_an_older_figure_back(store: Arc<dy
     assert_eq!(shown, [(7, false)]);
 }
 
-pub(super) async fn only_published_partials_are_read(store: Arc<dyn Store>) {
+pub(super) async fn only_published_partials_are_folded(store: Arc<dyn Store>) {
     let id = published(&*store, 1, 3).await;
     for token in [2, 3] {
         let groups = [group(TODAY, "a", 50)];
@@ -84,7 +84,7 @@ pub(super) async fn only_published_partials_are_read(store: Arc<dyn Store>) {
     assert_eq!(folded(&*store).await, [("a".into(), 3)].into());
 }
 
-pub(super) async fn sweeping_keeps_partials_that_are_published_or_under_way(store: Arc<dyn Store>) {
+pub(super) async fn published_and_current_partials_are_not_dropped(store: Arc<dyn Store>) {
     let id = batch(&*store, 1).await;
     begin(&*store, id, 2).await;
     publish(&*store, id, 2, TODAY).await;
@@ -93,7 +93,7 @@ pub(super) async fn sweeping_keeps_partials_that_are_published_or_under_way(stor
         let groups = [group(TODAY, "a", 1), group(TODAY, "b", 1)];
         store.put_partials(id, token, &groups).await.expect("puts");
     }
-    while store.drop_stale_partials(id).await.expect("sweeps") {}
+    while store.drop_stale_partials(id).await.expect("drops") {}
     let mut left = Vec::new();
     for token in 1..=5 {
         if !store.partials(id, token).await.expect("reads").is_empty() {
@@ -103,7 +103,7 @@ pub(super) async fn sweeping_keeps_partials_that_are_published_or_under_way(stor
     assert_eq!(left, [2, 4, 5]);
 }
 
-pub(super) async fn stale_days_are_those_that_want_more_than_they_have(store: Arc<dyn Store>) {
+pub(super) async fn days_are_stale_while_wanted_exceeds_computed(store: Arc<dyn Store>) {
     let days = [1, 2, 3].map(Day);
     store.mark_days(&days).await.expect("marks");
     store.mark_days(&days[2..]).await.expect("marks");
@@ -122,7 +122,7 @@ pub(super) async fn stale_days_are_those_that_want_more_than_they_have(store: Ar
     assert_eq!((first, rest.expect("lists")), (vec![Day(1)], vec![Day(3)]));
 }
 
-pub(super) async fn days_of_one_type_are_as_many_as_asked_for(store: Arc<dyn Store>) {
+pub(super) async fn limit_counts_only_days_with_the_requested_type(store: Arc<dyn Store>) {
     let id = batch(&*store, 1).await;
     begin(&*store, id, 1).await;
     let kinds = ["common", "common", "common", "rare", "rare"];
@@ -144,7 +144,7 @@ pub(super) async fn days_of_one_type_are_as_many_as_asked_for(store: Arc<dyn Sto
     assert_eq!(
         shown(None, 10).await,
         [1, 2, 3, 4, 5],
-        "none without events"
+        "without days that have no events"
     );
     assert_eq!(shown(None, 2).await, [1, 2]);
     assert_eq!(shown(Some("rare"), 2).await, [4, 5]);

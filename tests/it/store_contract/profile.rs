@@ -1,4 +1,4 @@
-//! Named sets of upload options.
+//! The contract of profiles.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ async fn put(store: &dyn Store, profile: &Profile) -> PutProfileOutcome {
     store.put_profile(profile, 10).await.expect("puts")
 }
 
-pub(super) async fn a_profile_put_again_is_replaced(store: Arc<dyn Store>) {
+pub(super) async fn profiles_of_the_same_name_are_replaced(store: Arc<dyn Store>) {
     assert_eq!(store.profile(&name(1)).await.expect("reads"), None);
     let (first, second) = (profile(1, "crm"), profile(1, "shop"));
     assert_eq!(put(&*store, &first).await, PutProfileOutcome::Created);
@@ -43,7 +43,7 @@ pub(super) async fn a_profile_put_again_is_replaced(store: Arc<dyn Store>) {
     assert_eq!(store.profile(&name(1)).await.expect("reads"), None);
 }
 
-pub(super) async fn there_are_no_more_profiles_than_may_be(store: Arc<dyn Store>) {
+pub(super) async fn new_profiles_beyond_the_limit_are_refused(store: Arc<dyn Store>) {
     for n in 1..=10 {
         assert_eq!(
             put(&*store, &profile(n, "a")).await,
@@ -66,7 +66,7 @@ pub(super) async fn there_are_no_more_profiles_than_may_be(store: Arc<dyn Store>
     );
 }
 
-pub(super) async fn pages_of_profiles_neither_skip_nor_repeat_under_inserts(store: Arc<dyn Store>) {
+pub(super) async fn pages_of_profiles_are_stable_under_inserts(store: Arc<dyn Store>) {
     for n in [7, 3, 1, 5] {
         put(&*store, &profile(n, "a")).await;
     }

@@ -1,4 +1,4 @@
-//! Files that arrive in parts.
+//! The contract of transfers and their parts.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use tokio::task::JoinSet;
 
 use crate::helpers::stock::{at, id};
 
-const ROOM: TransferLimits = TransferLimits {
+const LIMITS: TransferLimits = TransferLimits {
     transfers: 3,
     transfers_per_sender: 2,
     bytes: 100,
     parts_per_transfer: 20,
 };
 
-fn file(seconds: u64, length: u64) -> Transfer {
+fn transfer(seconds: u64, length: u64) -> Transfer {
     let option = ("source".to_owned(), "crm".to_owned());
     Transfer {
         id: TransferId::at(at(seconds)),
@@ -34,12 +34,15 @@ fn file(seconds: u64, length: u64) -> Transfer {
     }
 }
 
-async fn begin(store: &dyn Store, file: &Transfer) -> OpenTransferOutcome {
-    store.open_transfer(file, ROOM).await.expect("answers")
+async fn begin(store: &dyn Store, transfer: &Transfer) -> OpenTransferOutcome {
+    store
+        .open_transfer(transfer, LIMITS)
+        .await
+        .expect("answers")
 }
 
 async fn open(store: &dyn Store, seconds: u64, length: u64) -> TransferId {
-    let file = file(seconds, length);
+    let file = transfer(seconds, length);
     assert_eq!(begin(store, &file).await, OpenTransferOutcome::Opened);
     let found = store.transfer(file.id).await.expect("reads");
     assert_eq!(found, Some((file.clone(), 0)));
@@ -57,11 +60,11 @@ async fn append(
         bytes: Bytes::from_static(bytes),
         arrived_at: at(50),
     };
-    let appended = store.append_part(id, part, ROOM).await;
+    let appended = store.append_part(id, part, LIMITS).await;
     appended.expect("answers")
 }
 
-async fn whole(store: &dyn Store, id: TransferId) -> Vec<u8> {
+async fn content(store: &dyn Store, id: TransferId) -> Vec<u8> {
     let mut all = Vec::new();
     while let Some(part) = store.part(id, all.len() as u64).await.expect("reads") {
         all.extend_from_slice(&part);
@@ -69,7 +72,7 @@ async fn whole(store: &dyn Store, id: TransferId) -> Vec<u8> {
     all
 }
 
-pub(super) async fn a_file_grows_by_parts_that_begin_where_it_ends(store: Arc<dyn Store>) {
+pub(super) async fn parts_are_appended_only_at_the_end_of_the_file(store: Arc<dyn Store>) {
     let store = &*store;
     let file = open(store, 1, 11).await;
     assert_eq!(
@@ -84,18 +87,14 @@ pub(super) async fn a_file_grows_by_parts_that_begin_where_it_ends(store: Arc<dy
         append(store, file, 6, b"world").await,
         AppendPartOutcome::Appended(11)
     );
-    let (now, end) = store
-        .transfer(file)
-        .await
-        .expect("reads")
-        .expect("is there");
+    let (now, end) = store.transfer(file).await.expect("reads").expect("exists");
     assert_eq!((now.moved_at, end), (at(50), 11));
-    assert_eq!(whole(store, file).await, b"hello world");
+    assert_eq!(content(store, file).await, b"hello world");
     let nobody = append(store, TransferId::at(at(9)), 0, b"x").await;
     assert_eq!(nobody, AppendPartOutcome::Closed);
 }
 
-pub(super) async fn of_parts_that_begin_at_one_place_one_is_taken(store: Arc<dyn Store>) {
+pub(super) async fn one_of_concurrent_parts_with_the_same_start_is_appended(store: Arc<dyn Store>) {
     let file = open(&*store, 1, 100).await;
     for round in 0..4 {
         let mut parts = JoinSet::new();
@@ -103,25 +102,23 @@ pub(super) async fn of_parts_that_begin_at_one_place_one_is_taken(store: Arc<dyn
             let store = Arc::clone(&store);
             parts.spawn(async move { (append(&*store, file, round * 3, part).await, part) });
         }
-        let mut taken = Vec::new();
+        let mut won = Vec::new();
         while let Some(done) = parts.join_next().await {
             match done.expect("no panic") {
                 (AppendPartOutcome::Appended(end), part) => {
                     assert_eq!(end, round * 3 + 3);
-                    taken.push(part);
+                    won.push(part);
                 }
                 (AppendPartOutcome::WrongStart(end), _) => assert_eq!(end, round * 3 + 3),
-                (other, _) => panic!("it is open, and has room: {other:?}"),
+                (other, _) => panic!("the transfer is open and below its limits: {other:?}"),
             }
         }
-        assert_eq!(taken.len(), 1, "round {round}");
-        assert!(whole(&*store, file).await.ends_with(taken[0]));
+        assert_eq!(won.len(), 1, "round {round}");
+        assert!(content(&*store, file).await.ends_with(won[0]));
     }
 }
 
-pub(super) async fn nothing_is_appended_to_what_has_an_outcome_and_that_is_written_once(
-    store: Arc<dyn Store>,
-) {
+pub(super) async fn outcomes_are_final_and_close_the_transfer(store: Arc<dyn Store>) {
     let store = &*store;
     for (n, outcome) in [
         TransferOutcome::Stored { batch: id(1) },
@@ -143,33 +140,30 @@ pub(super) async fn nothing_is_appended_to_what_has_an_outcome_and_that_is_writt
         let other = TransferOutcome::Stored { batch: id(2) };
         let again = store.settle_transfer(file, &other).await;
         assert!(!again.expect("answers"));
-        let (now, _) = store
-            .transfer(file)
-            .await
-            .expect("reads")
-            .expect("is there");
+        let (now, _) = store.transfer(file).await.expect("reads").expect("exists");
         assert_eq!(now.outcome, Some(outcome));
         assert_eq!(
             append(store, file, 3, b"d").await,
             AppendPartOutcome::Closed
         );
         for _ in 0..2 {
-            store.drop_parts(file).await.expect("drops, also again");
+            store
+                .drop_parts(file)
+                .await
+                .expect("drops, also if repeated");
         }
-        assert_eq!(whole(store, file).await, b"");
+        assert_eq!(content(store, file).await, b"");
     }
     let nobody = TransferId::at(at(9));
     let settled = store.settle_transfer(nobody, &TransferOutcome::Terminated);
     assert!(!settled.await.expect("answers"));
 }
 
-pub(super) async fn there_is_room_for_so_many_files_and_so_many_of_one_sender(
-    store: Arc<dyn Store>,
-) {
+pub(super) async fn transfers_are_limited_in_total_and_per_sender(store: Arc<dyn Store>) {
     let store = &*store;
     let of = |seconds, sender: &str| Transfer {
         sender: Some(sender.to_owned()),
-        ..file(seconds, 1_000)
+        ..transfer(seconds, 1_000)
     };
     let first = of(1, "a");
     assert_eq!(begin(store, &first).await, OpenTransferOutcome::Opened);
@@ -189,15 +183,13 @@ pub(super) async fn there_is_room_for_so_many_files_and_so_many_of_one_sender(
         begin(store, &of(4, "b")).await,
         OpenTransferOutcome::Full(until)
     );
-    let over = TransferOutcome::Terminated;
-    let settled = store.settle_transfer(first.id, &over).await;
+    let outcome = TransferOutcome::Terminated;
+    let settled = store.settle_transfer(first.id, &outcome).await;
     assert!(settled.expect("settles"));
     assert_eq!(begin(store, &of(4, "b")).await, OpenTransferOutcome::Opened);
 }
 
-pub(super) async fn there_is_room_for_so_many_bytes_that_arrived_and_no_matter_how_many_are_announced(
-    store: Arc<dyn Store>,
-) {
+pub(super) async fn stored_bytes_are_limited_and_announced_bytes_are_not(store: Arc<dyn Store>) {
     let store = &*store;
     let (first, second) = (open(store, 1, 1_000).await, open(store, 2, 1_000).await);
     assert_eq!(
@@ -211,18 +203,23 @@ pub(super) async fn there_is_room_for_so_many_bytes_that_arrived_and_no_matter_h
         AppendPartOutcome::Appended(40)
     );
     assert_eq!(
-        begin(store, &file(3, 1)).await,
+        begin(store, &transfer(3, 1)).await,
         OpenTransferOutcome::Full(at(50) + KEPT)
     );
-    let over = TransferOutcome::Terminated;
-    assert!(store.settle_transfer(first, &over).await.expect("settles"));
+    let outcome = TransferOutcome::Terminated;
+    assert!(
+        store
+            .settle_transfer(first, &outcome)
+            .await
+            .expect("settles")
+    );
     assert_eq!(
         append(store, second, 40, &[b'x'; 60]).await,
         AppendPartOutcome::Appended(100)
     );
 }
 
-pub(super) async fn a_file_has_so_many_parts_and_no_more(store: Arc<dyn Store>) {
+pub(super) async fn parts_of_one_transfer_are_limited(store: Arc<dyn Store>) {
     let store = &*store;
     let file = open(store, 1, 1_000).await;
     for start in 0..20 {
@@ -235,9 +232,7 @@ pub(super) async fn a_file_has_so_many_parts_and_no_more(store: Arc<dyn Store>) 
     );
 }
 
-pub(super) async fn a_file_of_which_nothing_arrives_is_forgotten_with_its_parts(
-    store: Arc<dyn Store>,
-) {
+pub(super) async fn idle_transfers_expire_with_their_parts(store: Arc<dyn Store>) {
     let store = &*store;
     let (empty, moved, done) = (
         open(store, 1, 9).await,
@@ -247,40 +242,50 @@ pub(super) async fn a_file_of_which_nothing_arrives_is_forgotten_with_its_parts(
     for file in [moved, done] {
         append(store, file, 0, b"abc").await;
     }
-    let over = TransferOutcome::Stored { batch: id(1) };
-    assert!(store.settle_transfer(done, &over).await.expect("settles"));
-    let mut known = vec![empty, moved, done];
-    for (now, gone) in [
+    let outcome = TransferOutcome::Stored { batch: id(1) };
+    assert!(
+        store
+            .settle_transfer(done, &outcome)
+            .await
+            .expect("settles")
+    );
+    let mut remaining = vec![empty, moved, done];
+    for (now, expired) in [
         (at(1) + KEPT_EMPTY, 0),
         (at(3) + KEPT_EMPTY, 1),
         (at(50) + KEPT, 0),
         (at(51) + KEPT, 2),
     ] {
         while store.prune_transfers(now).await.expect("prunes") {}
-        for file in known.drain(..gone) {
+        for file in remaining.drain(..expired) {
             assert_eq!(store.transfer(file).await.expect("reads"), None);
-            assert_eq!(whole(store, file).await, b"");
+            assert_eq!(content(store, file).await, b"");
             assert_eq!(
                 append(store, file, 0, b"x").await,
                 AppendPartOutcome::Closed
             );
         }
-        for file in &known {
+        for file in &remaining {
             assert!(store.transfer(*file).await.expect("reads").is_some());
         }
     }
 }
 
-pub(super) async fn parts_of_a_file_that_takes_no_more_are_swept(store: Arc<dyn Store>) {
+pub(super) async fn orphaned_parts_are_deleted(store: Arc<dyn Store>) {
     let store = &*store;
-    let (open, left) = (open(store, 1, 9).await, open(store, 2, 9).await);
-    for file in [open, left] {
+    let (open, settled) = (open(store, 1, 9).await, open(store, 2, 9).await);
+    for file in [open, settled] {
         append(store, file, 0, b"abc").await;
     }
-    // Whoever settled it died before its parts were removed.
-    let over = TransferOutcome::Terminated;
-    assert!(store.settle_transfer(left, &over).await.expect("settles"));
+    // As if the process died between the settle and the deletion of the parts.
+    let outcome = TransferOutcome::Terminated;
+    assert!(
+        store
+            .settle_transfer(settled, &outcome)
+            .await
+            .expect("settles")
+    );
     while store.prune_transfers(at(60)).await.expect("prunes") {}
-    assert_eq!(whole(store, left).await, b"");
-    assert_eq!(whole(store, open).await, b"abc");
+    assert_eq!(content(store, settled).await, b"");
+    assert_eq!(content(store, open).await, b"abc");
 }
