@@ -23,7 +23,10 @@ use tallymill::{
     model::EventBlock,
     parse::{self, Parser},
     receive::{self, TextReader},
-    store::mongo::{MongoOptions, MongoStore},
+    store::{
+        Backend,
+        mongo::{MongoOptions, MongoStore},
+    },
 };
 
 const CHUNK: usize = 64 << 10;
@@ -116,7 +119,8 @@ fn now() -> Instant {
 async fn bare(uri: &str, file: &str, plain: bool) {
     if !plain {
         let store = MongoStore::open(uri, chrono_tz::Tz::UTC).await;
-        store.expect("a database of its own").close().await;
+        let store = store.expect("a database of its own");
+        store.close().await.expect("closes");
     }
     let events = events(uri).await;
     let MongoOptions {

@@ -135,7 +135,9 @@ impl JobService {
         let result = self.process(id, force).await?;
         if let Changed::Done(_) = result {
             entry.outcome = Some(KeyOutcome::Asked);
-            self.store.replace_idempotency_entry(key, id, &entry).await?;
+            self.store
+                .replace_idempotency_entry(key, id, &entry)
+                .await?;
         } else {
             self.store.release_idempotency_key(key, id).await?;
         }

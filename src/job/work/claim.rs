@@ -225,7 +225,8 @@ async fn resolve_held(
     void_owners: &mut HashMap<BatchId, bool>,
     lost: &mut LostRows,
 ) -> Result<(), RunError> {
-    let mut open: Vec<(Claim, ForeignClaim)> = held.into_iter().map(|h| (claims[h.index], h)).collect();
+    let mut open: Vec<(Claim, ForeignClaim)> =
+        held.into_iter().map(|h| (claims[h.index], h)).collect();
     while !open.is_empty() {
         let mut from_void: BTreeMap<BatchId, Vec<Claim>> = BTreeMap::new();
         for (

@@ -7,7 +7,7 @@ use tallymill::{
     job::{KeyedRequest, NudgeResult},
     metric::Partial,
     model::{BatchStatus, JobId, JobState, RequestKey, Slot, Transfer, TransferId},
-    store::{OpenTransferOutcome, Changed, TransferLimits},
+    store::{Changed, OpenTransferOutcome, TransferLimits},
 };
 
 use super::{
