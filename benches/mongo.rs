@@ -23,7 +23,10 @@ use tallymill::{
     model::EventBlock,
     parse::{self, Parser},
     receive::{self, TextReader},
-    store::mongo::{MongoStore, Tuning},
+    store::{
+        Backend,
+        mongo::{MongoOptions, MongoStore},
+    },
 };
 
 const CHUNK: usize = 64 << 10;
@@ -116,14 +119,15 @@ fn now() -> Instant {
 async fn bare(uri: &str, file: &str, plain: bool) {
     if !plain {
         let store = MongoStore::open(uri, chrono_tz::Tz::UTC).await;
-        store.expect("a database of its own").close().await;
+        let store = store.expect("a database of its own");
+        store.close().await.expect("closes");
     }
     let events = events(uri).await;
-    let Tuning {
-        documents: most,
-        in_flight,
-        pace: _,
-    } = Tuning::default();
+    let MongoOptions {
+        bulk_documents: most,
+        bulks_in_flight: in_flight,
+        command_hook: _,
+    } = MongoOptions::default();
     let all = documents(file);
     let rows = all.len();
     let mut all = all.into_iter().peekable();

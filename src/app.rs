@@ -26,7 +26,7 @@ use crate::{
         schedule::{Schedule, cron::Cron},
         work::Bodies,
     },
-    store::{Opened, Place, StoreError},
+    store::{self, Backend, StoreError, StoreLocation},
     transfer::Transfers,
 };
 
@@ -66,7 +66,7 @@ pub enum AppError {
 /// A service whose store is open and whose socket is bound. It answers no requests before [`run`](Self::run).
 pub struct App {
     api: Option<Api>,
-    store: Opened,
+    backend: Arc<dyn Backend>,
     workers: Option<Workers>,
     shutdown: Duration,
 }
@@ -99,12 +99,12 @@ impl App {
         let schedule = schedule(&config)?;
         let clock: Arc<dyn Clock> = Arc::new(System::start());
         let redis = shared::address(&config)?;
-        let store = open(&config).await?;
-        let redis = redis.map(|address| address.with_namespace(store.space()));
-        let all = store.store();
-        let owner = owner(&store);
+        let backend = open(&config).await?;
+        let redis = redis.map(|address| address.with_namespace(backend.installation()));
+        let all = backend.clone().store();
+        let owner = owner(&*backend);
         let (dispatch, pool) = shared::queue(redis.as_ref(), &clock)?;
-        shared::log_backends(&store, &dispatch, redis.as_ref());
+        shared::log_backends(&*backend, &dispatch, redis.as_ref());
         let limits = limits::of_jobs(&config);
         let stop = CancellationToken::new();
         let runner = Runner::new(
@@ -124,7 +124,7 @@ impl App {
                 clock.clone(),
                 dispatch.clone(),
                 limits,
-                store.owner_prefix(),
+                backend.lease_owner_prefix(),
             ),
             reconcile_every: config.sweep,
             schedule,
@@ -137,11 +137,11 @@ impl App {
             None
         } else {
             let queue = shared::QueueAccess { dispatch, redis };
-            Some(Api::bind(&config, &store, queue, clock, owner)?)
+            Some(Api::bind(&config, &backend, queue, clock, owner)?)
         };
         Ok(Self {
             api,
-            store,
+            backend,
             workers: (role != Role::NoWorker).then_some(workers),
             shutdown: config.shutdown,
         })
@@ -161,7 +161,7 @@ impl App {
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
         let Self {
             api,
-            store,
+            backend,
             workers,
             shutdown,
         } = self;
@@ -197,7 +197,7 @@ impl App {
                 "shutdown took longer than SHUTDOWN_SECONDS and was cut short, running jobs are taken up at the next start"
             ),
         }
-        store.close().await?;
+        backend.close().await?;
         tracing::info!("stopped");
         Ok(())
     }
@@ -206,9 +206,9 @@ impl App {
 /// Opens the store named by the settings.
 ///
 /// # Errors
-/// As [`Opened::open`].
-pub async fn open(config: &Config) -> Result<Opened, StoreError> {
-    let place = match &config.mongo_uri {
+/// As [`store::open`].
+pub async fn open(config: &Config) -> Result<Arc<dyn Backend>, StoreError> {
+    let location = match &config.mongo_uri {
         Some(uri) => {
             // Sorts spill to a local directory, whichever store has the data.
             let scratch = limits::scratch(config);
@@ -218,17 +218,17 @@ pub async fn open(config: &Config) -> Result<Opened, StoreError> {
                     "can't make {dir}: {why}; set DATA_DIR to a directory that can be written"
                 ))
             })?;
-            Place::Mongo(uri.expose())
+            StoreLocation::Mongo(uri.expose())
         }
-        None => Place::Embedded(&config.data_dir),
+        None => StoreLocation::Embedded(&config.data_dir),
     };
-    Opened::open(place, config.time_zone).await
+    store::open(location, config.time_zone).await
 }
 
 /// Returns the owner of this start's leases; no other start of any process has the same.
-fn owner(store: &Opened) -> String {
+fn owner(backend: &dyn Backend) -> String {
     let pid = std::process::id();
-    match store.owner_prefix() {
+    match backend.lease_owner_prefix() {
         Some(prefix) => format!("{prefix}pid-{pid}"),
         None => format!("{}/pid-{pid}/{}", host_name(), uuid::Uuid::now_v7()),
     }
@@ -271,12 +271,12 @@ fn schedule(config: &Config) -> Result<Schedule, AppError> {
 impl Api {
     fn bind(
         config: &Config,
-        store: &Opened,
+        backend: &Arc<dyn Backend>,
         queue: shared::QueueAccess,
         clock: Arc<dyn Clock>,
         owner: String,
     ) -> Result<Self, AppError> {
-        let all = store.store();
+        let all = backend.clone().store();
         let upload_limit = shared::upload_limit(config, queue.redis, &clock)?;
         let ingest = Ingest::new(
             all.clone(),
@@ -289,7 +289,7 @@ impl Api {
         let jobs = JobService::new(all.clone(), clock.clone(), queue.dispatch.clone());
         let context = http::Context {
             store: all,
-            store_kind: store.kind(),
+            backend: backend.clone(),
             queue: queue.dispatch,
             ingest,
             transfers,
@@ -310,7 +310,7 @@ impl Api {
             TcpListener::bind(address).map_err(|source| AppError::Listen { address, source })?;
         let url = format!("http://{}", listener.local_addr()?);
         let server = http::serve(context, listener)?;
-        store.announce(&url)?;
+        backend.announce(&url)?;
         Ok(Self { server, url })
     }
 }

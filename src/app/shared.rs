@@ -12,7 +12,7 @@ use crate::{
     },
     limit::{self, RateLimit},
     redis_client::RedisAddress,
-    store::Opened,
+    store::Backend,
 };
 
 /// The sending half of the queue, and the Redis that it may be in.
@@ -69,11 +69,11 @@ fn worker_prefix(clock: &Arc<dyn Clock>) -> String {
 
 /// Logs the kinds of store and queue, without passwords.
 pub(super) fn log_backends(
-    store: &Opened,
+    backend: &dyn Backend,
     dispatch: &Arc<dyn Dispatch>,
     redis: Option<&RedisAddress>,
 ) {
-    let (store, queue) = (store.kind(), dispatch.kind());
+    let (store, queue) = (backend.kind(), dispatch.kind());
     let at = redis.map(|address| format!(" at {address}"));
     let at = at.unwrap_or_default();
     tracing::info!(store, queue, "store: {store}; queue: {queue}{at}");

@@ -8,13 +8,13 @@ use crate::{app, config::Config, store::StoreError};
 /// Migrates.
 pub async fn run(config: &Config) -> ExitCode {
     match app::open(config).await {
-        Ok(opened) => {
+        Ok(backend) => {
             println!(
                 "the {} store is at the schema of this version; its days are counted in {}",
-                opened.kind(),
+                backend.kind(),
                 config.time_zone.name()
             );
-            match opened.close().await {
+            match backend.close().await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(why) => failed(&why),
             }

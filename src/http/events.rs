@@ -104,7 +104,7 @@ fn text(given: Option<String>) -> Option<String> {
     given.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty())
 }
 
-fn edge(name: &str, given: Option<String>) -> Result<Option<query::Edge>, Problem> {
+fn edge(name: &str, given: Option<String>) -> Result<Option<query::RangeBound>, Problem> {
     let parse = |text: String| {
         text.parse()
             .map_err(|why| Problem::new(Code::BadQuery, format!("`{name}`: {why}")))
@@ -123,7 +123,7 @@ pub(super) async fn file(
         let why = format!("{FILES} event files are being sent already: try again in a few seconds");
         Problem::new(Code::Unavailable, why)
     })?;
-    let EventFile { bytes, pieces } = match at.store.event_file(id).await {
+    let EventFile { length, chunks } = match at.store.event_file(id).await {
         Err(why @ StoreError::Missing { .. }) => {
             // It may have been deleted since.
             live_batch(at.store.as_ref(), &path).await?;
@@ -131,7 +131,7 @@ pub(super) async fn file(
         }
         found => found?,
     };
-    let pieces = pieces.inspect_err(move |why| {
+    let chunks = chunks.inspect_err(move |why| {
         let _held_to_the_end = &place;
         tracing::error!(batch.id = %id, error = %why, "the event file of batch {id} was cut short");
     });
@@ -141,12 +141,12 @@ pub(super) async fn file(
         header::CONTENT_DISPOSITION,
         format!("attachment; filename=\"{id}.parquet\""),
     ));
-    if let Some(bytes) = bytes {
+    if let Some(bytes) = length {
         reply.no_chunking(bytes);
     }
     if request.method() == Method::HEAD {
         // Else the file would be read to its end for nothing.
         return Ok(reply.streaming(stream::empty::<Result<Bytes, StoreError>>()));
     }
-    Ok(reply.streaming(pieces))
+    Ok(reply.streaming(chunks))
 }

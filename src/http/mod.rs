@@ -39,7 +39,7 @@ use crate::{
     ingest::Ingest,
     job::{Dispatch, JobService},
     limit::RateLimit,
-    store::Store,
+    store::{Backend, Store},
     transfer::Transfers,
 };
 
@@ -52,8 +52,8 @@ pub use problem::Problem;
 pub struct Context {
     /// Where everything is.
     pub store: Arc<dyn Store>,
-    /// Which store that is.
-    pub store_kind: &'static str,
+    /// The backend of the store, for `/ready`.
+    pub backend: Arc<dyn Backend>,
     /// The way to the workers.
     pub queue: Arc<dyn Dispatch>,
     /// Takes uploads.

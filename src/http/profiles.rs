@@ -18,7 +18,7 @@ use crate::{
     ingest::check_profile,
     model::{Profile, ProfileName},
     query,
-    store::Put,
+    store::PutProfileOutcome,
 };
 
 /// Profiles there may be.
@@ -55,9 +55,9 @@ pub(super) async fn put(
         changed_at: at.clock.now(),
     };
     match at.store.put_profile(&profile, PROFILES).await? {
-        Put::New => Ok(HttpResponse::Created().json(view::profile(&profile))),
-        Put::Replaced => Ok(HttpResponse::Ok().json(view::profile(&profile))),
-        Put::Full => {
+        PutProfileOutcome::Created => Ok(HttpResponse::Created().json(view::profile(&profile))),
+        PutProfileOutcome::Replaced => Ok(HttpResponse::Ok().json(view::profile(&profile))),
+        PutProfileOutcome::LimitReached => {
             let why = format!("there are {PROFILES} profiles already: delete one, or replace one");
             Err(Problem::new(Code::TooManyProfiles, why).with("limit", PROFILES))
         }

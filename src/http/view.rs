@@ -189,12 +189,15 @@ pub(super) fn job(job: &Job, limits: &Limits) -> Value {
 
 /// A dead letter, in the shape that clients of the service before know.
 pub(super) fn dead_job(dead: &DeadJob) -> Value {
-    let DeadJob { job, holds } = dead;
+    let DeadJob {
+        job,
+        blocked_events,
+    } = dead;
     json!({
         "id": job.id.to_string(), "kind": job.id.kind().as_str(),
         "data": { "batchId": job.id.batch().map(|b| b.to_string()) },
         "failedReason": job.last_error, "attempts": job.attempt, "crashes": job.crashes,
-        "timestamp": job.changed_at.timestamp_millis(), "holds_events_of_others": holds, "history": job.history,
+        "timestamp": job.changed_at.timestamp_millis(), "holds_events_of_others": blocked_events, "history": job.history,
     })
 }
 

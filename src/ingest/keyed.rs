@@ -74,7 +74,7 @@ impl Ingest {
     }
 
     async fn earlier(&self, key: RequestKey) -> Result<Earlier, IngestError> {
-        let Some(entry) = self.store.key(key).await? else {
+        let Some(entry) = self.store.idempotency_entry(key).await? else {
             return Ok(Earlier::Unknown);
         };
         let KeyEntry {
@@ -90,7 +90,11 @@ impl Ingest {
             Some(batch) if batch.receipt.is_some() => {
                 // It was sealed between the two looks; what it holds was written down before that.
                 let content = match content {
-                    None => self.store.key(key).await?.and_then(|entry| entry.content),
+                    None => self
+                        .store
+                        .idempotency_entry(key)
+                        .await?
+                        .and_then(|entry| entry.content),
                     known => known,
                 };
                 Ok(Earlier::Made(content, Accepted::New(Box::new(batch))))
@@ -109,8 +113,12 @@ impl Ingest {
     ) -> Result<bool, StoreError> {
         let entry = entry(batch, None);
         match died {
-            Some(died) => self.store.change_key(key, died, &entry).await,
-            None => self.store.open_key(key, &entry).await,
+            Some(died) => {
+                self.store
+                    .replace_idempotency_entry(key, died, &entry)
+                    .await
+            }
+            None => self.store.add_idempotency_entry(key, &entry).await,
         }
     }
 
@@ -123,7 +131,10 @@ impl Ingest {
         content: [u8; 32],
     ) -> Result<(), StoreError> {
         let entry = entry(batch, Some(content));
-        self.store.change_key(key, batch.id, &entry).await.map(drop)
+        self.store
+            .replace_idempotency_entry(key, batch.id, &entry)
+            .await
+            .map(drop)
     }
 
     /// Writes down that the file was there already.
@@ -139,7 +150,10 @@ impl Ingest {
             outcome: Some(KeyOutcome::Duplicate),
             ..entry(batch, Some(content))
         };
-        self.store.change_key(key, batch.id, &entry).await.map(drop)
+        self.store
+            .replace_idempotency_entry(key, batch.id, &entry)
+            .await
+            .map(drop)
     }
 
     /// Reads a body to its end, and stores nothing of it.

@@ -124,7 +124,7 @@ impl Ingest {
                 self.abandon(id).await;
                 Ok(Accepted::DuplicateOf(first))
             }
-            Ok(Sealed::Gone) => Err(IngestError::GivenUp),
+            Ok(Sealed::Abandoned) => Err(IngestError::GivenUp),
             Err(why) => {
                 if !matches!(why, IngestError::OutcomeUnknown { .. }) {
                     self.abandon(id).await;

@@ -118,8 +118,8 @@ impl JobService {
             opened_at: now,
         };
         let mut force = force;
-        if !self.store.open_key(key, &entry).await? {
-            match self.store.key(key).await? {
+        if !self.store.add_idempotency_entry(key, &entry).await? {
+            match self.store.idempotency_entry(key).await? {
                 Some(before) if before.content != content => return Ok(KeyedRequest::KeyReused),
                 Some(before) if before.outcome.is_some() => {
                     return Ok(KeyedRequest::Repeated(JobId::Process(id)));
@@ -135,9 +135,11 @@ impl JobService {
         let result = self.process(id, force).await?;
         if let Changed::Done(_) = result {
             entry.outcome = Some(KeyOutcome::Asked);
-            self.store.change_key(key, id, &entry).await?;
+            self.store
+                .replace_idempotency_entry(key, id, &entry)
+                .await?;
         } else {
-            self.store.drop_key(key, id).await?;
+            self.store.release_idempotency_key(key, id).await?;
         }
         Ok(KeyedRequest::Made(result))
     }

@@ -1,4 +1,5 @@
-//! Events of one batch or of all, the newest first: those of one instant by batch (the older upload first), then by row.
+//! Events of one batch or of all, newest first, then by batch (older upload first), then by row.
+//! Merges pages of the batches whose time range matches.
 
 use std::{cmp::Reverse, fmt, str::FromStr, sync::Arc};
 
@@ -8,77 +9,80 @@ use super::{Cursor, Page, QueryError, page, visible};
 use crate::{
     metric::DayZone,
     model::{BatchId, Columns, Day, Instant, TextColumn},
-    store::{DatedFilter, EventFilter, FOUND_BYTES, Found, Position, Store, StoreError},
+    store::{
+        EVENT_PAGE_BYTES, EventFilter, EventPage, EventPosition, EventTimeFilter, Store, StoreError,
+    },
 };
 
-/// Batches that one page may look into.
+/// Most batches read for one page.
 const MAX_BATCHES: usize = 1_000;
-/// Batches found at once.
-const BATCHES_AT_ONCE: usize = 100;
-/// Bytes that an event takes besides its texts, about.
+/// Batches listed in one step.
+const BATCH_STEP: usize = 100;
+/// Approximate bytes of an event in a reply besides its texts.
 const EVENT_BYTES: usize = 200;
 
-/// Why events can't be given.
+/// A filter that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventFault {
-    /// Neither a day nor an instant.
+    /// A bound is neither a day nor an instant.
     #[error(
         "`{0}` is neither a day such as 2025-11-10 nor an instant such as 2025-11-10T08:00:00Z (in a URL a + is %2B)"
     )]
-    Edge(String),
-    /// The range is backwards, or there is no time in it.
+    Bound(String),
+    /// The range is empty or ends before it starts.
     #[error("`from` is not before the end of `to`: swap them, or leave one out")]
     Backwards,
-    /// Too many batches have events in the range.
+    /// The range has events of too many batches.
     #[error(
         "more than {MAX_BATCHES} batches would have to be looked into: narrow it by `from` and `to`, or by `batch_id`"
     )]
     TooManyBatches,
 }
 
-/// Where a range begins or ends.
+/// The start or end of a time range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Edge {
-    /// With this day.
+pub enum RangeBound {
+    /// The start, or the end, of this day.
     Day(Day),
-    /// At this instant.
+    /// This instant.
     At(Instant),
 }
 
-impl FromStr for Edge {
+impl FromStr for RangeBound {
     type Err = EventFault;
 
     fn from_str(text: &str) -> Result<Self, EventFault> {
         let at = || text.parse::<Instant>().map(Self::At);
-        let edge = text.parse().map(Self::Day).or_else(|_| at());
-        edge.map_err(|_| EventFault::Edge(text.chars().take(80).collect()))
+        let bound = text.parse().map(Self::Day).or_else(|_| at());
+        bound.map_err(|_| EventFault::Bound(text.chars().take(80).collect()))
     }
 }
 
-/// Which events.
+/// Selects events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventQuery {
-    /// Of one batch.
+    /// Selects events of one batch.
     pub batch: Option<BatchId>,
-    /// Of one user.
+    /// Selects events of one user.
     pub user_id: Option<String>,
-    /// Of one type.
+    /// Selects events of one type.
     pub event_type: Option<String>,
     /// The first day or instant, inclusive.
-    pub from: Option<Edge>,
-    /// The last day, inclusive, or the instant before which all are.
-    pub to: Option<Edge>,
+    pub from: Option<RangeBound>,
+    /// The last day, inclusive, or an instant, exclusive.
+    pub to: Option<RangeBound>,
 }
 
 impl EventQuery {
+    /// Returns the filter for the store.
     fn filter(&self, zone: Tz) -> Result<EventFilter, EventFault> {
-        let start = |edge: Edge| match edge {
-            Edge::Day(day) => DayZone::start(zone, day),
-            Edge::At(at) => at.timestamp_micros(),
+        let start = |bound: RangeBound| match bound {
+            RangeBound::Day(day) => DayZone::start(zone, day),
+            RangeBound::At(at) => at.timestamp_micros(),
         };
-        let end = |edge: Edge| match edge {
-            Edge::Day(day) => DayZone::start(zone, Day(day.0.saturating_add(1))),
-            Edge::At(at) => at.timestamp_micros(),
+        let end = |bound: RangeBound| match bound {
+            RangeBound::Day(day) => DayZone::start(zone, Day(day.0.saturating_add(1))),
+            RangeBound::At(at) => at.timestamp_micros(),
         };
         let (from, until) = (self.from.map(start), self.to.map(end));
         let (from, until) = (from.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX));
@@ -94,45 +98,47 @@ impl EventQuery {
     }
 }
 
-/// One event as it is stored.
+/// A stored event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its batch.
+    /// The batch.
     pub batch: BatchId,
-    /// Its row in the file, from 1.
+    /// The row in the file, from 1.
     pub row: u32,
-    /// The line it starts on.
+    /// The physical line on which the row starts.
     pub line: u32,
-    /// Its own id; empty if it has none.
+    /// The event id; empty if it has none.
     pub event_id: String,
-    /// Its type.
+    /// The event type.
     pub event_type: String,
-    /// Its user.
+    /// The user id.
     pub user_id: String,
-    /// Its instant, microseconds since 1970 (UTC).
+    /// The instant, in microseconds since 1970 (UTC).
     pub timestamp: i64,
+    /// The names of the attributes, shared by the events of a batch.
     names: Arc<Vec<String>>,
+    /// The values of the attributes.
     cells: Vec<String>,
 }
 
 impl Event {
-    /// Its other cells by the names of their columns; empty ones are left out.
+    /// Returns the attributes by name, without empty ones.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         let all = self.names.iter().zip(&self.cells);
         all.filter(|(_, cell)| !cell.is_empty())
             .map(|(name, cell)| (name.as_str(), cell.as_str()))
     }
 
-    fn place(&self) -> Place {
-        Place {
+    fn position(&self) -> ListPosition {
+        ListPosition {
             timestamp: Reverse(self.timestamp),
             batch: self.batch,
             row: self.row,
         }
     }
 
-    /// Bytes that it takes in an answer, about.
-    fn bytes(&self) -> usize {
+    /// Returns the approximate bytes in a reply.
+    fn reply_bytes(&self) -> usize {
         let fixed = self.event_id.len() + self.event_type.len() + self.user_id.len();
         let rest = self
             .attributes()
@@ -141,33 +147,33 @@ impl Event {
     }
 }
 
-/// The place of an event among all.
+/// The sort key of an event among the events of all batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct ListPosition {
     timestamp: Reverse<i64>,
     batch: BatchId,
     row: u32,
 }
 
-impl Place {
-    /// After which position the events of a batch come after this place.
-    fn within(self, batch: BatchId) -> Position {
+impl ListPosition {
+    /// Returns the position in `batch` after which its events sort after this one.
+    fn within(self, batch: BatchId) -> EventPosition {
         let row = match batch.cmp(&self.batch) {
             std::cmp::Ordering::Less => u32::MAX,
             std::cmp::Ordering::Equal => self.row,
             std::cmp::Ordering::Greater => 0,
         };
-        Position::new(self.timestamp.0, row)
+        EventPosition::new(self.timestamp.0, row)
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.timestamp.0, self.batch, self.row)
     }
 }
 
-impl FromStr for Place {
+impl FromStr for ListPosition {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -181,10 +187,10 @@ impl FromStr for Place {
     }
 }
 
-/// Events, the newest first; a page ends early when it is long.
+/// Lists events, newest first. A page with long events ends early.
 ///
 /// # Errors
-/// [`QueryError`] for a filter that makes no sense, a foreign cursor, too many batches, or a store that is away.
+/// [`QueryError`] for a refused filter, a foreign cursor, too many batches, or an unavailable store.
 pub async fn events(
     store: &dyn Store,
     zone: Tz,
@@ -193,86 +199,94 @@ pub async fn events(
 ) -> Result<Page<Event>, QueryError> {
     let filter = query.filter(zone)?;
     let list = format!("events {:?} {filter:?}", query.batch);
-    let after: Option<Place> = after.map(|text| Cursor::read(&list, text)).transpose()?;
-    // One more than the page, which tells whether there is a next one.
-    let mut look = Look {
+    let after: Option<ListPosition> = after.map(|text| Cursor::read(&list, text)).transpose()?;
+    // One event more than the page shows whether there is a next page.
+    let mut merge = BatchMerge {
         store,
         filter,
         after,
-        merged: Merged::new(limit + 1),
-        looked: 0,
+        merged: MergedEvents::new(limit + 1),
+        batches: 0,
     };
     match query.batch {
-        Some(id) => look.at_batch(id).await?,
-        None => look.at_all().await?,
+        Some(id) => merge.add_batch(id).await?,
+        None => merge.add_all_batches().await?,
     }
-    let Merged { events, bound, .. } = look.merged;
-    let cursor = |event: &Event| Cursor::new(&list, &event.place());
+    let MergedEvents { events, bound, .. } = merge.merged;
+    let cursor = |event: &Event| Cursor::new(&list, &event.position());
     let last = bound.map(|bound| Cursor::new(&list, &bound));
     let mut page = page(events, limit, cursor);
     page.next = page.next.or(last);
     Ok(page)
 }
 
-/// A page in the making.
-struct Look<'a> {
+/// Reads the events of one page from one or many batches.
+struct BatchMerge<'a> {
     store: &'a dyn Store,
     filter: EventFilter,
-    after: Option<Place>,
-    merged: Merged,
-    looked: usize,
+    after: Option<ListPosition>,
+    merged: MergedEvents,
+    /// Batches read so far.
+    batches: usize,
 }
 
-impl Look<'_> {
-    /// Batches by their last events: once the page is full and a batch ends before it, so do all that follow.
-    async fn at_all(&mut self) -> Result<(), QueryError> {
+impl BatchMerge<'_> {
+    /// Reads batches by their last event, newest first. It stops at the first batch that ends before the page does: all
+    /// further ones do too.
+    async fn add_all_batches(&mut self) -> Result<(), QueryError> {
         let until = self.after.map(|after| after.timestamp.0.saturating_add(1));
-        let mut dated = DatedFilter {
+        let mut filter = EventTimeFilter {
             from: self.filter.from,
             until: until.unwrap_or(i64::MAX).min(self.filter.until),
             after: None,
         };
         loop {
-            let page = self.store.dated_batches(&dated, BATCHES_AT_ONCE).await?;
+            let page = self
+                .store
+                .batches_by_event_time(&filter, BATCH_STEP)
+                .await?;
             for (last, id) in &page {
                 if self.merged.bound.is_some_and(|b| *last < b.timestamp.0) {
                     return Ok(());
                 }
-                self.looked += 1;
-                if self.looked > MAX_BATCHES {
+                self.batches += 1;
+                if self.batches > MAX_BATCHES {
                     return Err(EventFault::TooManyBatches.into());
                 }
-                self.at_batch(*id).await?;
+                self.add_batch(*id).await?;
             }
-            if page.len() < BATCHES_AT_ONCE {
+            if page.len() < BATCH_STEP {
                 return Ok(());
             }
-            dated.after = page.last().copied();
+            filter.after = page.last().copied();
         }
     }
 
-    async fn at_batch(&mut self, id: BatchId) -> Result<(), QueryError> {
+    /// Reads the events of one batch that may be on the page.
+    async fn add_batch(&mut self, id: BatchId) -> Result<(), QueryError> {
         let after = self.after.map(|after| after.within(id));
         let mut filter = self.filter.clone();
         if let Some(bound) = self.merged.bound {
             filter.from = filter.from.max(bound.timestamp.0);
         }
-        let found = self.store.find_events(id, &filter, after, self.merged.most);
-        let found = match found.await {
-            // It may have gone since it was found; what is there after all is at fault.
+        let page = self
+            .store
+            .find_events(id, &filter, after, self.merged.limit);
+        let page = match page.await {
+            // Missing events of a batch that was deleted since it was listed are no error.
             Err(StoreError::Missing { .. }) if self.columns(id).await?.is_none() => return Ok(()),
-            found => found?,
+            page => page?,
         };
-        if found.events.is_empty() {
+        if page.events.is_empty() {
             return Ok(());
         }
         if let Some(columns) = self.columns(id).await? {
-            self.merged.add(id, &columns, &found);
+            self.merged.add(id, &columns, &page);
         }
         Ok(())
     }
 
-    /// The columns of a batch; none if nobody may see its events.
+    /// Returns the columns of a batch; none if its events are not visible.
     async fn columns(&self, id: BatchId) -> Result<Option<Columns>, QueryError> {
         let batch = visible(self.store, id).await?;
         let batch = batch.filter(|batch| !batch.status.is_void());
@@ -280,54 +294,61 @@ impl Look<'_> {
     }
 }
 
-/// The first events of all that were looked at.
-struct Merged {
+/// The first events, in order, of all batches read so far.
+struct MergedEvents {
     events: Vec<Event>,
-    most: usize,
-    /// Set once more events come after the last: what comes after it is not wanted, since others may come between.
-    bound: Option<Place>,
+    /// Most events.
+    limit: usize,
+    /// The last position up to which the events are complete; none while all are. Events after it are dropped.
+    bound: Option<ListPosition>,
 }
 
-impl Merged {
-    fn new(most: usize) -> Self {
+impl MergedEvents {
+    fn new(limit: usize) -> Self {
         Self {
             events: Vec::new(),
-            most,
+            limit,
             bound: None,
         }
     }
 
-    fn add(&mut self, batch: BatchId, columns: &Columns, found: &Found) {
+    /// Merges a page of one batch.
+    fn add(&mut self, batch: BatchId, columns: &Columns, page: &EventPage) {
         let names = Arc::new(columns.stored_attributes());
-        let all = (0..found.events.len()).map(|at| event(batch, &names, found, at));
+        let all = (0..page.events.len()).map(|at| event(batch, &names, page, at));
         self.events.extend(all);
-        let last = self.events.last().map(Event::place).filter(|_| found.more);
+        let last = self
+            .events
+            .last()
+            .map(Event::position)
+            .filter(|_| page.more);
         self.bound = [self.bound, last].into_iter().flatten().min();
-        self.events.sort_unstable_by_key(Event::place);
-        self.shorten();
+        self.events.sort_unstable_by_key(Event::position);
+        self.truncate();
     }
 
-    /// Keeps as many events, and as many bytes of them, as a page may have.
-    fn shorten(&mut self) {
+    /// Drops events after the bound, and those that exceed the limits of a page in number or bytes.
+    fn truncate(&mut self) {
         if let Some(bound) = self.bound {
-            self.events.retain(|event| event.place() <= bound);
+            self.events.retain(|event| event.position() <= bound);
         }
         let mut bytes = 0;
-        let small = |event: &&Event| {
-            bytes += event.bytes();
-            bytes <= FOUND_BYTES
+        let fits = |event: &&Event| {
+            bytes += event.reply_bytes();
+            bytes <= EVENT_PAGE_BYTES
         };
-        let few = self.events.iter().take(self.most).take_while(small).count();
-        let few = few.max(1);
-        if few < self.events.len() || few == self.most {
-            self.events.truncate(few);
-            self.bound = self.events.last().map(Event::place);
+        let count = self.events.iter().take(self.limit).take_while(fits).count();
+        let count = count.max(1);
+        if count < self.events.len() || count == self.limit {
+            self.events.truncate(count);
+            self.bound = self.events.last().map(Event::position);
         }
     }
 }
 
-fn event(batch: BatchId, names: &Arc<Vec<String>>, found: &Found, at: usize) -> Event {
-    let events = &found.events;
+/// Returns one event of a page.
+fn event(batch: BatchId, names: &Arc<Vec<String>>, page: &EventPage, at: usize) -> Event {
+    let events = &page.events;
     let text = |column: &TextColumn| String::from_utf8_lossy(column.get(at)).into_owned();
     Event {
         batch,

@@ -1,4 +1,4 @@
-//! Daily figures by date, range and event type.
+//! Daily metrics by date, range and event type.
 
 use super::QueryError;
 use crate::{
@@ -9,21 +9,22 @@ use crate::{
 
 /// Longest range of days.
 const MAX_DAYS: usize = 3_700;
-/// Most figures (one a day and type) in one answer.
+/// Most figures (one per day and type) in one answer.
 const MAX_FIGURES: usize = 100_000;
-/// Days read at once: a month of many types stays small.
-const DAYS_AT_ONCE: usize = 31;
-/// The first and last day that an event can fall on, in any zone.
+/// Days read in one step: a month of many types fits in memory.
+const PAGE_DAYS: usize = 31;
+/// The first day that an event can fall on, in any time zone.
 const FIRST: Day = Day(-1);
+/// The last such day.
 const LAST: Day = Day(84_011);
 
-/// A filter that makes no sense.
+/// A filter that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetricFault {
-    /// `date` beside a range.
+    /// Both `date` and a range are given.
     #[error("`date` can't stand beside `from` or `to`: give one day or a range")]
     DateAndRange,
-    /// The range is backwards.
+    /// The range ends before it starts.
     #[error("`from` {from} is after `to` {to}: swap them")]
     Backwards {
         /// The first day.
@@ -31,7 +32,7 @@ pub enum MetricFault {
         /// The last day.
         to: Day,
     },
-    /// Too many types on too many days.
+    /// The answer has too many figures.
     #[error(
         "that is more than {MAX_FIGURES} figures: ask for a shorter range, or for one `event_type`"
     )]
@@ -41,20 +42,21 @@ pub enum MetricFault {
     TooLong,
 }
 
-/// Which figures.
+/// Selects daily metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MetricFilter {
-    /// One day.
+    /// Selects one day.
     pub date: Option<Day>,
     /// The first day, inclusive.
     pub from: Option<Day>,
     /// The last day, inclusive.
     pub to: Option<Day>,
-    /// One event type.
+    /// Selects one event type.
     pub event_type: Option<String>,
 }
 
 impl MetricFilter {
+    /// Returns the first and last day, inclusive.
     fn range(&self) -> Result<(Day, Day), MetricFault> {
         match (self.date, self.from, self.to) {
             (Some(day), None, None) => Ok((day, day)),
@@ -70,65 +72,65 @@ impl MetricFilter {
     }
 }
 
-/// One day's figures, of what matches.
+/// The metrics of one day, over the matching events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricDay {
     /// The day.
     pub day: Day,
-    /// By event type, in order of name.
+    /// The figures by event type, in order of name.
     pub types: Vec<TypeFigure>,
-    /// Events.
+    /// Number of events.
     pub total: u64,
-    /// Different users.
+    /// Number of different users, estimated if there are many.
     pub unique_users: u64,
-    /// When it was computed.
+    /// When the metrics were computed.
     pub computed_at: Instant,
-    /// Whether newer figures are on their way.
+    /// Whether newer metrics are being computed.
     pub stale: bool,
 }
 
-/// Figures of a range.
+/// The metrics of a range.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    /// Days with events that match, in order.
+    /// Days with matching events, in order.
     pub days: Vec<MetricDay>,
-    /// Over all of them.
+    /// The totals over these days.
     pub totals: RangeTotals,
 }
 
-/// Reads figures.
+/// Returns the metrics that match a filter.
 ///
 /// # Errors
-/// [`QueryError`] for a filter that makes no sense or a store that is away.
+/// [`QueryError`] for a refused filter or an unavailable store.
 pub async fn metrics(store: &dyn Store, filter: &MetricFilter) -> Result<Metrics, QueryError> {
     let (mut from, to) = filter.range()?;
-    let mut found = Metrics::default();
-    let mut figures_found = 0;
+    let mut metrics = Metrics::default();
+    let mut figures = 0;
     loop {
         let days = store
-            .days(from, to, filter.event_type.as_deref(), DAYS_AT_ONCE)
+            .days(from, to, filter.event_type.as_deref(), PAGE_DAYS)
             .await?;
         let last = days.last().map(|d| d.day);
-        let more = days.len() == DAYS_AT_ONCE;
+        let more = days.len() == PAGE_DAYS;
         for day in days {
-            found.totals.add(&day.total);
-            figures_found += day.types.len();
-            found.days.push(figures(day));
+            metrics.totals.add(&day.total);
+            figures += day.types.len();
+            metrics.days.push(metric_day(day));
         }
-        if figures_found > MAX_FIGURES {
+        if figures > MAX_FIGURES {
             return Err(MetricFault::TooMany.into());
         }
-        if found.days.len() > MAX_DAYS {
+        if metrics.days.len() > MAX_DAYS {
             return Err(MetricFault::TooLong.into());
         }
         match last {
             Some(last) if more && last < to => from = Day(last.0 + 1),
-            Some(_) | None => return Ok(found),
+            Some(_) | None => return Ok(metrics),
         }
     }
 }
 
-fn figures(day: StoredDay) -> MetricDay {
+fn metric_day(day: StoredDay) -> MetricDay {
     let StoredDay {
         day,
         stale,
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_inclusive_and_open_where_nothing_is_said() {
+    fn a_range_is_inclusive_and_open_at_missing_ends() {
         assert_eq!(filter(Some(5), None, None), Ok((Day(5), Day(5))));
         assert_eq!(filter(None, Some(5), None), Ok((Day(5), LAST)));
         assert_eq!(filter(None, None, Some(5)), Ok((FIRST, Day(5))));
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_makes_no_sense_is_refused() {
+    fn contradictory_and_oversized_ranges_are_refused() {
         assert_eq!(
             filter(Some(5), Some(1), None),
             Err(MetricFault::DateAndRange)
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_day_is_the_last_that_a_timestamp_can_have() {
+    fn the_open_range_covers_every_valid_timestamp() {
         assert_eq!(LAST.to_string(), "2200-01-06");
         assert_eq!(FIRST.to_string(), "1969-12-31");
     }

@@ -1,11 +1,11 @@
-//! Filters and cursors in, one page of what is kept out. Reads only, a bounded page at a time.
+//! Reads for users: takes a filter and a cursor, returns one bounded page. Never writes.
 
 mod cursor;
 mod events;
 mod metrics;
 
 pub use cursor::{BadCursor, Cursor};
-pub use events::{Edge, Event, EventFault, EventQuery, events};
+pub use events::{Event, EventFault, EventQuery, RangeBound, events};
 pub use metrics::{MetricDay, MetricFault, MetricFilter, Metrics, metrics};
 
 use crate::{
@@ -17,44 +17,44 @@ use crate::{
 
 /// Longest page of any list.
 pub const MAX_PAGE: usize = 1_000;
-/// A page where none is asked for.
+/// Length of a page, unless the request sets it.
 pub const DEFAULT_PAGE: usize = 50;
-/// Bytes of original cells after which a page of rejections ends early: rows may be long.
-const PAGE_BYTES: usize = 2 << 20;
-/// Rejections read at once.
-const REJECTIONS_AT_ONCE: usize = 50;
-/// Overlaps shown with a batch.
-const OVERLAPS: usize = 100;
-/// Losers counted at once.
-const LOSERS: usize = 500;
+/// Bytes of cells after which a page of rejections ends early: rows may be long.
+const REJECTION_PAGE_BYTES: usize = 2 << 20;
+/// Rejections read in one step.
+const REJECTION_STEP: usize = 50;
+/// Most overlaps returned with a batch.
+const MAX_OVERLAPS: usize = 100;
+/// Most overlaps counted for a dead job.
+const MAX_COUNTED_OVERLAPS: usize = 500;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items.
     pub data: Vec<T>,
-    /// Where the next begins; none at the end.
+    /// The cursor of the next page; none at the end.
     pub next: Option<Cursor>,
 }
 
-/// Why a page can't be given.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The cursor is not one of this list.
+    /// The cursor belongs to another list.
     #[error(transparent)]
     Cursor(#[from] BadCursor),
-    /// The filter makes no sense.
+    /// The metric filter is refused.
     #[error(transparent)]
     Metrics(#[from] MetricFault),
-    /// Neither does this one.
+    /// The event filter is refused.
     #[error(transparent)]
     Events(#[from] EventFault),
-    /// The store said so.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Cuts a list that was read one longer than the page.
+/// Makes a page from a list of up to `limit + 1` items; the last one shows that there is a next page.
 fn page<T>(mut data: Vec<T>, limit: usize, next: impl Fn(&T) -> Cursor) -> Page<T> {
     let more = data.len() > limit;
     data.truncate(limit);
@@ -62,10 +62,10 @@ fn page<T>(mut data: Vec<T>, limit: usize, next: impl Fn(&T) -> Cursor) -> Page<
     Page { data, next }
 }
 
-/// Visible batches, newest first.
+/// Lists visible batches, newest first.
 ///
 /// # Errors
-/// [`QueryError`] for a foreign cursor or a store that is away.
+/// [`QueryError`] for a foreign cursor or an unavailable store.
 pub async fn batches(
     store: &dyn Store,
     status: Option<BatchStatus>,
@@ -92,16 +92,16 @@ pub async fn batches(
 pub struct BatchDetail {
     /// The batch.
     pub batch: Batch,
-    /// Its newest job: the undo if it is being taken away, else the process job.
+    /// Its undo job if it is being deleted, else its process job.
     pub job: Option<Job>,
-    /// To whom it lost rows, with the status of each; owners that are gone are left out.
+    /// The overlaps in which it is the loser, each with the status of the owner; without deleted owners.
     pub overlaps: Vec<(Overlap, BatchStatus)>,
 }
 
-/// One visible batch; none if there is none or it is still being received.
+/// Returns a visible batch with its job and overlaps; none if it does not exist or is still being received.
 ///
 /// # Errors
-/// [`StoreError`] if the store is away.
+/// [`StoreError`] if the store is unavailable.
 pub async fn batch(store: &dyn Store, id: BatchId) -> Result<Option<BatchDetail>> {
     let Some(batch) = visible(store, id).await? else {
         return Ok(None);
@@ -114,7 +114,7 @@ pub async fn batch(store: &dyn Store, id: BatchId) -> Result<Option<BatchDetail>
     let job = store.job(job).await?;
     let mut overlaps = Vec::new();
     if batch.published.is_some() {
-        for overlap in store.losses(id, None, OVERLAPS).await? {
+        for overlap in store.overlaps_of_loser(id, None, MAX_OVERLAPS).await? {
             let status = store.batch(overlap.owner).await?.map(|b| b.status);
             overlaps.extend(
                 status
@@ -130,10 +130,10 @@ pub async fn batch(store: &dyn Store, id: BatchId) -> Result<Option<BatchDetail>
     }))
 }
 
-/// A batch that anybody may know of.
+/// Returns a batch, unless it is still being received or was never sealed.
 ///
 /// # Errors
-/// [`StoreError`] if the store is away.
+/// [`StoreError`] if the store is unavailable.
 pub async fn visible(store: &dyn Store, id: BatchId) -> Result<Option<Batch>> {
     Ok(store
         .batch(id)
@@ -141,10 +141,10 @@ pub async fn visible(store: &dyn Store, id: BatchId) -> Result<Option<Batch>> {
         .filter(|batch| batch.receipt.is_some() && batch.status != BatchStatus::Receiving))
 }
 
-/// Rejections of a batch in row order.
+/// Lists the rejections of a batch in row order.
 ///
 /// # Errors
-/// [`QueryError`] for a foreign cursor or a store that is away.
+/// [`QueryError`] for a foreign cursor or an unavailable store.
 pub async fn rejections(
     store: &dyn Store,
     id: BatchId,
@@ -158,32 +158,32 @@ pub async fn rejections(
         .unwrap_or(0);
     let (mut data, mut bytes) = (Vec::new(), 0);
     loop {
-        let asked = REJECTIONS_AT_ONCE.min(limit + 1 - data.len());
-        let part = store.rejections(id, last, asked).await?;
-        let at_end = part.len() < asked;
-        last = part.last().map_or(last, |rejection| rejection.row);
-        bytes += part
+        let step = REJECTION_STEP.min(limit + 1 - data.len());
+        let read = store.rejections(id, last, step).await?;
+        let at_end = read.len() < step;
+        last = read.last().map_or(last, |rejection| rejection.row);
+        bytes += read
             .iter()
             .flat_map(|r| &r.cells)
             .map(String::len)
             .sum::<usize>();
-        data.extend(part);
+        data.extend(read);
         if at_end || data.len() > limit {
             return Ok(page(data, limit, |rejection| {
                 Cursor::new(&list, &rejection.row)
             }));
         }
-        if bytes > PAGE_BYTES {
+        if bytes > REJECTION_PAGE_BYTES {
             let next = Some(Cursor::new(&list, &last));
             return Ok(Page { data, next });
         }
     }
 }
 
-/// Profiles by name.
+/// Lists profiles by name.
 ///
 /// # Errors
-/// [`QueryError`] for a foreign cursor or a store that is away.
+/// [`QueryError`] for a foreign cursor or an unavailable store.
 pub async fn profiles(
     store: &dyn Store,
     limit: usize,
@@ -197,42 +197,45 @@ pub async fn profiles(
     Ok(page(data, limit, next))
 }
 
-/// A dead job, and how many events of other batches its batch still holds back.
+/// A dead job and its effect on other batches.
 #[derive(Debug, Clone)]
 pub struct DeadJob {
     /// The job.
     pub job: Job,
-    /// Events of others that are not counted because of it.
-    pub holds: u64,
+    /// Events of other batches that are not counted because the batch of this job owns their identities.
+    pub blocked_events: u64,
 }
 
-/// Dead jobs, the latest first, and how many there are in all.
+/// Lists dead jobs, the latest first, and returns how many there are in all.
 ///
 /// # Errors
-/// [`QueryError`] for a foreign cursor or a store that is away.
+/// [`QueryError`] for a foreign cursor or an unavailable store.
 pub async fn dead_jobs(
     store: &dyn Store,
     limit: usize,
     after: Option<&str>,
 ) -> std::result::Result<(u64, Page<DeadJob>), QueryError> {
     let after = after
-        .map(|text| Cursor::read::<Position>("dead", text))
+        .map(|text| Cursor::read::<JobPosition>("dead", text))
         .transpose()?;
     let jobs = store
         .jobs_in(JobState::Dead, after.map(|p| (p.at, p.id)), limit + 1)
         .await?;
     let mut data = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let holds = match job.id {
-            JobId::Process(id) => held_back(store, id).await?,
+        let blocked_events = match job.id {
+            JobId::Process(id) => blocked_events_of(store, id).await?,
             JobId::Undo(_) | JobId::Rollup(_) | JobId::Reprocess(_) | JobId::Cleanup(_) => 0,
         };
-        data.push(DeadJob { job, holds });
+        data.push(DeadJob {
+            job,
+            blocked_events,
+        });
     }
     let next = |dead: &DeadJob| {
         Cursor::new(
             "dead",
-            &Position {
+            &JobPosition {
                 at: dead.job.changed_at,
                 id: dead.job.id,
             },
@@ -244,28 +247,30 @@ pub async fn dead_jobs(
     ))
 }
 
-async fn held_back(store: &dyn Store, id: BatchId) -> Result<u64> {
-    let losers = store.losers(id, None, LOSERS).await?;
-    Ok(losers
+async fn blocked_events_of(store: &dyn Store, id: BatchId) -> Result<u64> {
+    let overlaps = store
+        .overlaps_of_owner(id, None, MAX_COUNTED_OVERLAPS)
+        .await?;
+    Ok(overlaps
         .iter()
         .filter(|o| o.loser != id)
         .map(|o| o.duplicates + o.conflicts)
         .sum())
 }
 
-/// Where a page of jobs ended.
-struct Position {
+/// The sort key of a job in a list.
+struct JobPosition {
     at: Instant,
     id: JobId,
 }
 
-impl std::fmt::Display for Position {
+impl std::fmt::Display for JobPosition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.at.timestamp_millis(), self.id)
     }
 }
 
-impl std::str::FromStr for Position {
+impl std::str::FromStr for JobPosition {
     type Err = ();
 
     fn from_str(text: &str) -> std::result::Result<Self, ()> {

@@ -1,5 +1,5 @@
-//! Sorts fixed-size records by their bytes, in bounded memory: what does not fit goes to unnamed
-//! temporary files as sorted runs, which are merged while they are read. Knows nothing of ours.
+//! External sort: orders fixed-size records by their bytes in bounded memory. Spills records beyond the memory limit to
+//! unnamed temporary files as sorted runs, and merges these while they are read. Uses no other module.
 
 use std::{
     cmp::Reverse,
@@ -9,26 +9,29 @@ use std::{
     path::PathBuf,
 };
 
-/// Bytes read ahead of each run while merging.
-const READ_AHEAD: usize = 128 << 10;
+/// Read buffer of each run, in bytes.
+const RUN_BUFFER: usize = 128 << 10;
 
-/// Takes records of `N` bytes in any order.
+/// Accepts records of `N` bytes in any order.
 #[derive(Debug)]
 pub struct Sorter<const N: usize> {
     dir: PathBuf,
+    /// Most records in memory.
     limit: usize,
-    held: Vec<[u8; N]>,
+    /// Records that are not spilled yet.
+    buffer: Vec<[u8; N]>,
+    /// Spilled runs.
     runs: Vec<File>,
 }
 
 impl<const N: usize> Sorter<N> {
-    /// A sorter that holds at most `memory` bytes of records and spills into `dir`.
+    /// Returns a sorter that buffers at most `memory` bytes of records and spills to `dir`.
     #[must_use]
     pub fn new(dir: PathBuf, memory: usize) -> Self {
         Self {
             dir,
             limit: (memory / N).max(1),
-            held: Vec::new(),
+            buffer: Vec::new(),
             runs: Vec::new(),
         }
     }
@@ -36,42 +39,43 @@ impl<const N: usize> Sorter<N> {
     /// Adds a record.
     ///
     /// # Errors
-    /// What the disk says when a run is spilled.
+    /// An error of the disk while a run is spilled.
     #[inline]
     pub fn push(&mut self, record: [u8; N]) -> io::Result<()> {
-        if self.held.len() == self.limit {
+        if self.buffer.len() == self.limit {
             self.spill()?;
         }
-        self.held.push(record);
+        self.buffer.push(record);
         Ok(())
     }
 
+    /// Writes the buffer as a sorted run.
     fn spill(&mut self) -> io::Result<()> {
-        self.held.sort_unstable();
-        // The file has no name: it goes away with its handle, also when the process dies.
+        self.buffer.sort_unstable();
+        // The file has no name: the system deletes it with its handle, even if the process dies.
         let mut out = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(&self.dir)?);
-        for record in &self.held {
+        for record in &self.buffer {
             out.write_all(record)?;
         }
         let mut run = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         run.rewind()?;
         self.runs.push(run);
-        self.held.clear();
+        self.buffer.clear();
         Ok(())
     }
 
-    /// All records in order.
+    /// Returns all records in order.
     ///
     /// # Errors
-    /// What the disk says when the first records of the runs are read.
+    /// An error of the disk while the first records of the runs are read.
     pub fn finish(mut self) -> io::Result<Sorted<N>> {
-        self.held.sort_unstable();
+        self.buffer.sort_unstable();
         let mut sources: Vec<Source<N>> = self
             .runs
             .into_iter()
-            .map(|run| Source::Spilled(BufReader::with_capacity(READ_AHEAD, run)))
+            .map(|run| Source::Spilled(BufReader::with_capacity(RUN_BUFFER, run)))
             .collect();
-        sources.push(Source::Held(self.held.into_iter()));
+        sources.push(Source::Memory(self.buffer.into_iter()));
         let mut heads = BinaryHeap::with_capacity(sources.len());
         for (at, source) in sources.iter_mut().enumerate() {
             heads.extend(source.next()?.map(|record| Reverse((record, at))));
@@ -80,21 +84,22 @@ impl<const N: usize> Sorter<N> {
     }
 }
 
+/// A sorted run in memory or on disk.
 #[derive(Debug)]
 enum Source<const N: usize> {
-    Held(std::vec::IntoIter<[u8; N]>),
+    Memory(std::vec::IntoIter<[u8; N]>),
     Spilled(BufReader<File>),
 }
 
 impl<const N: usize> Source<N> {
     fn next(&mut self) -> io::Result<Option<[u8; N]>> {
         match self {
-            Self::Held(records) => Ok(records.next()),
+            Self::Memory(records) => Ok(records.next()),
             Self::Spilled(run) => {
                 let mut record = [0; N];
                 match run.read_exact(&mut record) {
                     Ok(()) => Ok(Some(record)),
-                    // A run is written whole, so it ends between two records.
+                    // A run has only complete records, so this is its end.
                     Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
                     Err(why) => Err(why),
                 }
@@ -103,10 +108,11 @@ impl<const N: usize> Source<N> {
     }
 }
 
-/// Gives the records in order.
+/// Iterates over the records in order.
 #[derive(Debug)]
 pub struct Sorted<const N: usize> {
     sources: Vec<Source<N>>,
+    /// The next record of each source.
     heads: BinaryHeap<Reverse<([u8; N], usize)>>,
 }
 
@@ -132,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_records_come_back_in_order_whether_they_fit_or_not(records in prop::collection::vec(any::<[u8; 5]>(), 0..300), limit in 1usize..400) {
+        fn records_are_sorted_in_memory_and_in_spilled_runs(records in prop::collection::vec(any::<[u8; 5]>(), 0..300), limit in 1usize..400) {
             let mut sorter = Sorter::<5>::new(std::env::temp_dir(), limit * 5);
             for record in &records {
                 sorter.push(*record).expect("temporary file");
@@ -145,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stays_on_disk() {
+    fn spilled_runs_have_no_file_names() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let mut sorter = Sorter::<1>::new(dir.path().into(), 4);
         (0..100).for_each(|n| sorter.push([n]).expect("temporary file"));

@@ -1,57 +1,57 @@
-//! Why a store does not answer, and how that is said.
+//! The error of every store method, and helpers to build it.
 
-/// Why the store could not answer.
+/// Why a store method failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It is away, full or too slow; the same call may succeed later.
+    /// The store is away, full or too slow; the same call may succeed later.
     #[error("the store is not available: {what}")]
     Unavailable {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
         /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It answered, but not as it should; another attempt may do.
+    /// The store answered with an error; another attempt may succeed.
     #[error("the store failed at {what}")]
     Failed {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
         /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Something that should be there is not.
+    /// A document or file that must exist does not.
     #[error("{what} is missing")]
     Missing {
-        /// Which document or file.
+        /// The document or file.
         what: String,
     },
-    /// What is kept can't be read.
+    /// A stored document or file can't be decoded.
     #[error("{what} is damaged: {why}")]
     Corrupt {
-        /// Which document or file.
+        /// The document or file.
         what: String,
         /// What is wrong with it.
         why: String,
     },
-    /// It can't be opened with these settings.
+    /// The store can't be opened with these settings.
     #[error("{0}")]
     Setup(String),
 }
 
-/// Result of a verb.
+/// The result of a store method.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// Runs work that takes long, or that waits for a disk, where it holds up no request.
-pub(super) async fn aside<T: Send + 'static>(
+/// Runs slow or blocking work on the blocking thread pool.
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|why| Err(corrupt("an event file", &why)))
 }
 
-/// A disk that does not do as it is told.
+/// Returns the error of a failed disk operation.
 pub(super) fn io(what: &'static str, source: std::io::Error) -> StoreError {
     StoreError::Unavailable {
         what,
@@ -59,6 +59,7 @@ pub(super) fn io(what: &'static str, source: std::io::Error) -> StoreError {
     }
 }
 
+/// Returns the error of a document or file that can't be decoded.
 pub(super) fn corrupt(what: &str, why: &dyn std::fmt::Display) -> StoreError {
     StoreError::Corrupt {
         what: what.into(),

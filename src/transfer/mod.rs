@@ -13,7 +13,9 @@ use crate::{
     clock::Clock,
     ingest::{Accepted, Ingest, IngestError, Kept, UploadOptions},
     model::{Instant, ProfileName, RequestKey, Transfer, TransferId, TransferOutcome, transfer},
-    store::{Appended, Begun, Part, Room, Store, StoreError},
+    store::{
+        AppendPartOutcome, OpenTransferOutcome, Store, StoreError, TransferLimits, TransferPart,
+    },
 };
 
 pub use checksum::{Checksum, InvalidChecksum};
@@ -138,31 +140,31 @@ impl Transfers {
         };
         let mut begun = self.begin(&transfer).await?;
         // What makes it full may have expired: no need to wait for the next cleanup.
-        if let Begun::Full(until) | Begun::SenderFull(until) = begun
+        if let OpenTransferOutcome::Full(until) | OpenTransferOutcome::SenderFull(until) = begun
             && until < now
         {
             while self.store.prune_transfers(now).await? {}
             begun = self.begin(&transfer).await?;
         }
         match begun {
-            Begun::Open => Ok(Progress { transfer, end: 0 }),
-            Begun::Full(until) => Err(self.full_until(until)),
-            Begun::SenderFull(until) => Err(TransferError::SenderFull {
+            OpenTransferOutcome::Opened => Ok(Progress { transfer, end: 0 }),
+            OpenTransferOutcome::Full(until) => Err(self.full_until(until)),
+            OpenTransferOutcome::SenderFull(until) => Err(TransferError::SenderFull {
                 seconds: self.seconds_until(until),
             }),
         }
     }
 
-    async fn begin(&self, transfer: &Transfer) -> Result<Begun, StoreError> {
+    async fn begin(&self, transfer: &Transfer) -> Result<OpenTransferOutcome, StoreError> {
         self.store.open_transfer(transfer, self.room()).await
     }
 
-    fn room(&self) -> Room {
-        Room {
+    fn room(&self) -> TransferLimits {
+        TransferLimits {
             transfers: TRANSFERS,
-            of_sender: OF_SENDER,
+            transfers_per_sender: OF_SENDER,
             bytes: self.longest.saturating_mul(LONGEST_FILES),
-            parts: PARTS.max(self.longest / PART_BYTES as u64 * 2),
+            parts_per_transfer: PARTS.max(self.longest / PART_BYTES as u64 * 2),
         }
     }
 
@@ -292,19 +294,21 @@ impl Transfers {
     }
 
     async fn keep(&self, id: TransferId, start: u64, part: BytesMut) -> Result<u64, TransferError> {
-        let part = Part {
+        let part = TransferPart {
             start,
             bytes: part.freeze(),
-            at: self.clock.now(),
+            arrived_at: self.clock.now(),
         };
         match self.store.append_part(id, part, self.room()).await? {
-            Appended::Until(end) => Ok(end),
-            Appended::Elsewhere(end) => Err(TransferError::Elsewhere { asked: start, end }),
-            Appended::Closed => Err(TransferError::Missing(id)),
-            Appended::TooManyParts => Err(TransferError::TooManyParts {
-                limit: self.room().parts,
+            AppendPartOutcome::Appended(end) => Ok(end),
+            AppendPartOutcome::WrongStart(end) => {
+                Err(TransferError::Elsewhere { asked: start, end })
+            }
+            AppendPartOutcome::Closed => Err(TransferError::Missing(id)),
+            AppendPartOutcome::TooManyParts => Err(TransferError::TooManyParts {
+                limit: self.room().parts_per_transfer,
             }),
-            Appended::Full(until) => Err(self.full_until(until)),
+            AppendPartOutcome::Full(until) => Err(self.full_until(until)),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     job::{JobContext, RunError},
     model::{Batch, BatchId, Content, IdentityKey, JobPhase},
     sort::{Sorted, Sorter},
-    store::{Attributes, Claim, Held, Loss, Overlap, Projection, StoreError},
+    store::{Attributes, Claim, ForeignClaim, Loss, Overlap, Projection, StoreError},
 };
 
 /// Bytes of a sort record: key, row, content. In this layout the bytes sort by key, then by row.
@@ -73,7 +73,7 @@ pub(super) async fn sort_identities(
         line: false,
         event_id: identity.reads_event_id(),
         user_id: true,
-        attributes: Attributes::These(identity.attributes()),
+        attributes: Attributes::Only(identity.attributes()),
     };
     let mut scan = context.store.scan_events(batch.id, projection).await?;
     while let Some(block) = scan.next().await? {
@@ -221,16 +221,17 @@ async fn resolve_held(
     context: &JobContext<'_>,
     batch: BatchId,
     claims: &[Claim],
-    held: Vec<Held>,
+    held: Vec<ForeignClaim>,
     void_owners: &mut HashMap<BatchId, bool>,
     lost: &mut LostRows,
 ) -> Result<(), RunError> {
-    let mut open: Vec<(Claim, Held)> = held.into_iter().map(|h| (claims[h.index], h)).collect();
+    let mut open: Vec<(Claim, ForeignClaim)> =
+        held.into_iter().map(|h| (claims[h.index], h)).collect();
     while !open.is_empty() {
         let mut from_void: BTreeMap<BatchId, Vec<Claim>> = BTreeMap::new();
         for (
             claim,
-            Held {
+            ForeignClaim {
                 owner,
                 row,
                 content,

@@ -25,7 +25,11 @@ pub(super) async fn run(context: &JobContext<'_>) -> Result<RunEnd, RunError> {
     purge_tombstones(context).await?;
     let now = context.clock.now();
     while context.store.prune_jobs(now - SLOT_RETENTION).await? {}
-    while context.store.prune_keys(now - KEY_RETENTION).await? {}
+    while context
+        .store
+        .prune_idempotency_entries(now - KEY_RETENTION)
+        .await?
+    {}
     while context.store.prune_transfers(now).await? {}
     Ok(RunEnd::Completed)
 }

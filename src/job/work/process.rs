@@ -44,7 +44,7 @@ pub(super) async fn run(context: &JobContext<'_>, id: BatchId) -> Result<RunEnd,
     let finish = BatchChange::Finish { token, computed };
     match context.store.change_batch(id, &finish).await? {
         Changed::Done(batch) if batch.status == BatchStatus::Completed => {
-            while context.store.sweep_partials(id).await? {}
+            while context.store.drop_stale_partials(id).await? {}
             Ok(RunEnd::Completed)
         }
         Changed::Done(_) => Ok(RunEnd::MoreRequested),

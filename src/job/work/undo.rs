@@ -46,7 +46,7 @@ pub(super) async fn run(context: &JobContext<'_>, id: BatchId) -> Result<RunEnd,
 async fn requeue_losers(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
     let mut after = None;
     loop {
-        let losers = context.store.losers(id, after, PAGE).await?;
+        let losers = context.store.overlaps_of_owner(id, after, PAGE).await?;
         for loser in losers.iter().map(|o| o.loser).filter(|loser| *loser != id) {
             // Refused by a batch that is deleted or was never processed.
             let recounted = context
@@ -93,7 +93,7 @@ async fn release_claims(context: &JobContext<'_>, batch: &Batch) -> Result<(), R
 
 /// Removes everything that a deleted batch wrote, its events last.
 pub(super) async fn purge(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
-    while context.store.sweep_partials(id).await? {}
+    while context.store.drop_stale_partials(id).await? {}
     while context.store.drop_rejections(id).await? {}
     // A loser that stores its overlap after this reads the owner's status again, finds it deleted, and claims.
     context.store.drop_overlaps(id).await?;

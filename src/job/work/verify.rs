@@ -98,7 +98,7 @@ async fn check_batch(context: &JobContext<'_>, id: BatchId) -> Result<(), RunErr
         }
     }
     // A run that lost its lease may have written partials after the last removal for this batch.
-    while context.store.sweep_partials(id).await? {}
+    while context.store.drop_stale_partials(id).await? {}
     let checked = BatchChange::Checked {
         at: context.clock.now(),
     };
@@ -177,7 +177,7 @@ async fn lost_rows(context: &JobContext<'_>, batch: &Batch) -> Result<RoaringBit
             if claims.is_empty() {
                 break;
             }
-            for index in context.store.not_held(batch.id, &claims).await? {
+            for index in context.store.unowned_claims(batch.id, &claims).await? {
                 lost.rows.insert(claims[index].row);
             }
         }

@@ -1,5 +1,5 @@
-//! One SQLite file: one thread that writes, readers beside it, each verb one short transaction.
-//! Nothing outside this folder sees a connection.
+//! A SQLite database: one writer thread and a pool of read-only connections, each call one short transaction.
+//! No connection leaves this folder.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -14,12 +14,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::store::{Result, StoreError};
 
-/// Readers that work at once; further ones wait.
+/// Concurrent reads; further ones wait.
 const READERS: usize = 4;
-/// Writes that wait for the writer before callers are held up.
-const WAITING_WRITES: usize = 64;
+/// Writes queued for the writer thread; callers of further ones wait.
+const QUEUED_WRITES: usize = 64;
 /// Longest wait for a lock of another connection (a checkpoint, a backup tool).
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl From<rusqlite::Error> for StoreError {
     fn from(source: rusqlite::Error) -> Self {
@@ -44,43 +44,44 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+type WriteTask = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// How the database is run.
+/// A database.
 pub(super) enum Db {
-    /// A file: a writer thread and readers beside it.
+    /// A file, with a writer thread and concurrent readers.
     File {
-        writer: Option<mpsc::Sender<Work>>,
+        writer: Option<mpsc::Sender<WriteTask>>,
         thread: Option<JoinHandle<()>>,
         readers: Arc<Readers>,
     },
-    /// In memory, on the caller's thread: for simulations.
+    /// For simulations: in memory, on the caller's thread.
     Memory(Mutex<Connection>),
 }
 
+/// Read-only connections, opened on demand.
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    places: Semaphore,
+    permits: Semaphore,
 }
 
 impl Db {
     pub(super) fn file(path: &Path) -> Result<Self> {
         let mut writing = Connection::open(path)?;
-        writing.busy_timeout(BUSY)?;
+        writing.busy_timeout(BUSY_TIMEOUT)?;
         // FULL: a reply means that the change is on disk. The cache serves claims in random key order.
         writing.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768;
              PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;",
         )?;
         super::migrate::run(&mut writing)?;
-        let (writer, mut work) = mpsc::channel::<Work>(WAITING_WRITES);
+        let (writer, mut tasks) = mpsc::channel::<WriteTask>(QUEUED_WRITES);
         let run = move || {
-            while let Some(work) = work.blocking_recv() {
-                // A change that panics is rolled back by its transaction; the next must still be made.
-                let done = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut writing)));
+            while let Some(task) = tasks.blocking_recv() {
+                // The transaction of a task that panics is rolled back; later tasks must still run.
+                let done = std::panic::catch_unwind(AssertUnwindSafe(|| task(&mut writing)));
                 if done.is_err() {
-                    tracing::error!("a change of the store panicked");
+                    tracing::error!("a write transaction panicked and was rolled back");
                 }
             }
             // A failed checkpoint costs nothing: the next start reads the log.
@@ -96,7 +97,7 @@ impl Db {
         let readers = Readers {
             path: path.into(),
             idle: Mutex::new(Vec::new()),
-            places: Semaphore::new(READERS),
+            permits: Semaphore::new(READERS),
         };
         Ok(Self::File {
             writer: Some(writer),
@@ -111,7 +112,7 @@ impl Db {
         Ok(Self::Memory(Mutex::new(connection)))
     }
 
-    /// Runs `change` in one transaction, alone, and makes it durable.
+    /// Runs `change` in an exclusive transaction and makes it durable.
     pub(super) async fn write<T, F>(&self, change: F) -> Result<T>
     where
         T: Send + 'static,
@@ -123,38 +124,38 @@ impl Db {
                 change,
             ),
             Self::File { writer, .. } => {
-                let (reply, answer) = oneshot::channel();
-                let work: Work = Box::new(move |connection| {
-                    // Nobody may wait any more: the change is made all the same.
+                let (reply, outcome) = oneshot::channel();
+                let task: WriteTask = Box::new(move |connection| {
+                    // The change is made even if the caller no longer waits for it.
                     let _ = reply.send(transact(connection, change));
                 });
                 let sent = match writer {
-                    Some(writer) => writer.send(work).await.is_ok(),
+                    Some(writer) => writer.send(task).await.is_ok(),
                     None => false,
                 };
                 if !sent {
                     return Err(stopped());
                 }
-                answer.await.map_err(|_| stopped())?
+                outcome.await.map_err(|_| stopped())?
             }
         }
     }
 
-    /// Runs `look` on one snapshot.
-    pub(super) async fn read<T, F>(&self, look: F) -> Result<T>
+    /// Runs `query` on one snapshot.
+    pub(super) async fn read<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         match self {
             Self::Memory(connection) => {
-                look(&connection.lock().unwrap_or_else(PoisonError::into_inner))
+                query(&connection.lock().unwrap_or_else(PoisonError::into_inner))
             }
             Self::File { readers, .. } => {
                 let readers = Arc::clone(readers);
-                let _place = readers.places.acquire().await.map_err(|_| stopped())?;
-                let working = Arc::clone(&readers);
-                tokio::task::spawn_blocking(move || working.look(look))
+                let _permit = readers.permits.acquire().await.map_err(|_| stopped())?;
+                let pool = Arc::clone(&readers);
+                tokio::task::spawn_blocking(move || pool.run(query))
                     .await
                     .map_err(|_| stopped())?
             }
@@ -163,7 +164,7 @@ impl Db {
 }
 
 impl Readers {
-    fn look<T>(&self, look: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    fn run<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let idle = self
             .idle
             .lock()
@@ -174,19 +175,19 @@ impl Readers {
             None => {
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 let connection = Connection::open_with_flags(&self.path, flags)?;
-                connection.busy_timeout(BUSY)?;
+                connection.busy_timeout(BUSY_TIMEOUT)?;
                 connection.execute_batch("PRAGMA cache_size = -2048")?;
                 connection
             }
         };
         connection.execute_batch("BEGIN")?;
-        let found = look(&connection);
+        let result = query(&connection);
         connection.execute_batch("COMMIT")?;
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(connection);
-        found
+        result
     }
 }
 
@@ -195,7 +196,7 @@ impl Drop for Db {
         if let Self::File { writer, thread, .. } = self {
             drop(writer.take());
             if let Some(thread) = thread.take() {
-                // A panic of the writer has been logged where it happened.
+                // The thread catches and logs panics of its tasks.
                 let _ = thread.join();
             }
         }

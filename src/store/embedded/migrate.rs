@@ -1,10 +1,10 @@
-//! Brings a database to the newest schema: numbered steps, each applied once, in one transaction, recorded.
+//! Schema migrations: numbered steps, each applied once and recorded; all pending ones in one transaction.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::store::{Result, StoreError};
 
-/// All steps, oldest first; a step that was released is never edited.
+/// All steps, oldest first. A released step is never edited.
 const STEPS: [(&str, &str); 6] = [
     (
         "0001_start",
@@ -32,7 +32,7 @@ const STEPS: [(&str, &str); 6] = [
     ),
 ];
 
-/// Applies what is missing.
+/// Applies the pending steps.
 pub(super) fn run(connection: &mut Connection) -> Result<()> {
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     change.execute_batch(
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_of_the_first_version_are_found_by_their_events() {
+    fn batches_of_the_first_version_get_their_event_times() {
         let mut connection = Connection::open_in_memory().expect("memory");
         connection
             .execute_batch(STEPS[0].1)
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_run_once_and_a_newer_database_is_refused() {
+    fn each_step_runs_once_and_a_newer_schema_is_refused() {
         let mut connection = Connection::open_in_memory().expect("memory");
         run(&mut connection).expect("from nothing");
         run(&mut connection).expect("again");

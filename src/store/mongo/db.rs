@@ -1,6 +1,5 @@
-//! One database behind few kinds of command, each bounded in time and size, each with the concerns of protocol.md:
-//! writes acknowledged by a majority, reads of what a majority has, always from the primary.
-//! No multi-document transaction anywhere: it runs on a standalone, a replica set and a sharded cluster.
+//! The commands of the store, each bounded in time and size. Writes wait for a majority; reads are from the primary and
+//! see only what a majority has. No multi-document transactions: a standalone server suffices.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -12,58 +11,60 @@ use mongodb::{
     error::Error,
 };
 
-use super::fault::{already_there, fault, raced};
+use super::server_error::{duplicate_ids, lost_upserts, store_error};
 use crate::store::{Result, StoreError};
 
-/// Longest wait for one command: what takes longer is away, as a caller must be able to tell.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for one command; a server that takes longer is unavailable.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest wait of the server for its majority.
-const MAJORITY: Duration = Duration::from_secs(15);
-/// The bytes of one command; the server takes up to 48 MB.
+const MAJORITY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Most bytes of one command; the server accepts 48 MB.
 const COMMAND_BYTES: usize = 8 << 20;
-/// Changes of one command: each is looked up by itself, so a thousand would keep a slow server busy for long.
-const CHANGES: usize = 200;
-/// Tries of an upsert that races with another one.
-const UPSERTS: usize = 5;
+/// Most updates of one command. The server looks each up on its own, so a thousand may take a slow one too long.
+const BULK_UPDATES: usize = 200;
+/// Attempts of an upsert that races with another.
+const UPSERT_ATTEMPTS: usize = 5;
 
-/// Stands before every command; tests stop or fail a verb between two documents with it.
+/// Runs before each command. Tests use it to stop or fail a method between two commands.
 #[async_trait]
-pub trait Pace: Send + Sync {
-    /// Lets the next command pass, late, or not at all. What it gives is held while the command is under way.
+pub trait CommandHook: Send + Sync {
+    /// Returns once the command may run. The returned value is dropped when the command ends.
     ///
     /// # Errors
-    /// What the command is to fail with.
-    async fn pass(&self, command: &'static str) -> Result<Box<dyn Send>>;
+    /// The error that the command is to fail with.
+    async fn before_command(&self, command: &'static str) -> Result<Box<dyn Send>>;
 }
 
-/// How much goes over the wire at once.
+/// Sizes of bulk writes, and a hook for tests.
 #[derive(Clone)]
-pub struct Tuning {
-    /// Documents of one bulk write.
-    pub documents: usize,
-    /// Bulk writes of one caller under way at once.
-    pub in_flight: usize,
-    /// What stands before every command, if anything does.
-    pub pace: Option<Arc<dyn Pace>>,
+pub struct MongoOptions {
+    /// Most documents of one bulk write.
+    pub bulk_documents: usize,
+    /// Most concurrent bulk writes of one caller.
+    pub bulks_in_flight: usize,
+    /// The hook that runs before each command.
+    pub command_hook: Option<Arc<dyn CommandHook>>,
 }
 
-impl Default for Tuning {
-    /// Four times a thousand: enough to keep a server busy, little to hold.
+impl Default for MongoOptions {
+    /// Four times a thousand documents: enough to keep a server busy in little memory.
     fn default() -> Self {
         Self {
-            documents: 1_000,
-            in_flight: 4,
-            pace: None,
+            bulk_documents: 1_000,
+            bulks_in_flight: 4,
+            command_hook: None,
         }
     }
 }
 
-/// Which documents of a collection, and which of their fields.
+/// A query of one collection.
 #[derive(Default)]
 pub(super) struct Find {
     pub(super) filter: Document,
     pub(super) sort: Document,
+    /// Most documents; all if 0.
     pub(super) limit: usize,
+    /// Fields to return; all if empty.
     pub(super) fields: Document,
 }
 
@@ -71,7 +72,7 @@ pub(super) struct Find {
 #[derive(Clone)]
 pub(super) struct Db {
     pub(super) database: Database,
-    pub(super) tuning: Tuning,
+    pub(super) options: MongoOptions,
 }
 
 impl Db {
@@ -79,35 +80,36 @@ impl Db {
         self.database.collection(collection)
     }
 
-    /// Waits for a command, but not for ever.
-    pub(super) async fn ask<T>(
+    /// Runs a command within [`COMMAND_TIMEOUT`].
+    pub(super) async fn run<T>(
         &self,
         what: &'static str,
         command: impl Future<Output = std::result::Result<T, Error>>,
     ) -> Result<T> {
-        self.ask_for(what, PATIENCE, command).await
+        self.run_within(what, COMMAND_TIMEOUT, command).await
     }
 
-    /// The same for a command that may take longer.
-    pub(super) async fn ask_for<T>(
+    /// Runs a command within `timeout`.
+    pub(super) async fn run_within<T>(
         &self,
         what: &'static str,
-        patience: Duration,
+        timeout: Duration,
         command: impl Future<Output = std::result::Result<T, Error>>,
     ) -> Result<T> {
-        let _under_way = match &self.tuning.pace {
-            Some(pace) => Some(pace.pass(what).await?),
+        let _guard = match &self.options.command_hook {
+            Some(hook) => Some(hook.before_command(what).await?),
             None => None,
         };
-        match tokio::time::timeout(patience, command).await {
-            Ok(answer) => answer.map_err(|why| fault(what, why)),
+        match tokio::time::timeout(timeout, command).await {
+            Ok(answer) => answer.map_err(|why| store_error(what, why)),
             Err(_) => Err(StoreError::Unavailable {
                 what,
-                source: format!("no answer within {patience:?}").into(),
+                source: format!("no answer within {timeout:?}").into(),
             }),
         }
     }
 
+    /// Returns one document that matches.
     pub(super) async fn one(
         &self,
         collection: &'static str,
@@ -115,10 +117,10 @@ impl Db {
     ) -> Result<Option<Document>> {
         let documents = self.documents(collection);
         let find = async { documents.find_one(filter).await };
-        self.ask(collection, find).await
+        self.run(collection, find).await
     }
 
-    /// Everything that a bounded query finds.
+    /// Returns all results of a query; for queries with few.
     pub(super) async fn find(&self, collection: &'static str, find: Find) -> Result<Vec<Document>> {
         let documents = self.documents(collection);
         let all = async {
@@ -135,10 +137,10 @@ impl Db {
                 .projection(fields);
             found.await?.try_collect().await
         };
-        self.ask(collection, all).await
+        self.run(collection, all).await
     }
 
-    /// A cursor over many documents, for a caller that takes them bit by bit.
+    /// Returns a cursor over the results of a query; for queries with many.
     pub(super) async fn cursor(
         &self,
         collection: &'static str,
@@ -155,24 +157,25 @@ impl Db {
             let found = documents.find(filter).sort(sort).projection(fields);
             found.limit(i64::try_from(limit).unwrap_or(i64::MAX)).await
         };
-        self.ask(collection, opened).await
+        self.run(collection, opened).await
     }
 
+    /// Returns the number of documents that match.
     pub(super) async fn count(&self, collection: &'static str, filter: Document) -> Result<u64> {
         let documents = self.documents(collection);
         let count = async { documents.count_documents(filter).await };
-        self.ask(collection, count).await
+        self.run(collection, count).await
     }
 
-    /// Inserts what is not there yet, in several bulk writes at once; gives the indices of what was there.
-    /// Each document has an `_id` that says what it is about, so writing it again changes nothing.
+    /// Inserts documents whose `_id` is new, in concurrent bulk writes. Returns the indices of the others, which change
+    /// nothing.
     pub(super) async fn insert(
         &self,
         collection: &'static str,
         documents: Vec<RawDocumentBuf>,
     ) -> Result<Vec<usize>> {
         let mut first = 0;
-        let bulks: Vec<_> = split(documents, self.tuning.documents)
+        let bulks: Vec<_> = split(documents, self.options.bulk_documents)
             .into_iter()
             .map(|bulk| {
                 let at = first;
@@ -180,19 +183,19 @@ impl Db {
                 (at, bulk)
             })
             .collect();
-        let there = stream::iter(bulks)
+        let existing = stream::iter(bulks)
             .map(|(at, bulk)| async move {
-                let there = self.insert_bulk(collection, bulk).await?;
-                Ok::<_, StoreError>(there.into_iter().map(move |index| at + index))
+                let existing = self.insert_bulk(collection, bulk).await?;
+                Ok::<_, StoreError>(existing.into_iter().map(move |index| at + index))
             })
-            .buffer_unordered(self.tuning.in_flight)
-            .try_fold(Vec::new(), |mut all, there| async move {
-                all.extend(there);
+            .buffer_unordered(self.options.bulks_in_flight)
+            .try_fold(Vec::new(), |mut all, of_bulk| async move {
+                all.extend(of_bulk);
                 Ok(all)
             });
-        let mut there = there.await?;
-        there.sort_unstable();
-        Ok(there)
+        let mut existing = existing.await?;
+        existing.sort_unstable();
+        Ok(existing)
     }
 
     async fn insert_bulk(
@@ -204,13 +207,13 @@ impl Db {
         let insert = async {
             match target.insert_many(bulk).ordered(false).await {
                 Ok(_) => Ok(Vec::new()),
-                Err(why) => already_there(&why).ok_or(why),
+                Err(why) => duplicate_ids(&why).ok_or(why),
             }
         };
-        self.ask(collection, insert).await
+        self.run(collection, insert).await
     }
 
-    /// Puts `document` in the place of the one that matches; false if none does.
+    /// Replaces a document that matches. Returns whether one did.
     pub(super) async fn replace(
         &self,
         collection: &'static str,
@@ -219,10 +222,10 @@ impl Db {
     ) -> Result<bool> {
         let documents = self.documents(collection);
         let replace = async { documents.replace_one(filter, document).await };
-        Ok(self.ask(collection, replace).await?.matched_count > 0)
+        Ok(self.run(collection, replace).await?.matched_count > 0)
     }
 
-    /// Changes the one document that matches; false if none does.
+    /// Updates a document that matches. Returns whether one did.
     pub(super) async fn update(
         &self,
         collection: &'static str,
@@ -231,23 +234,23 @@ impl Db {
     ) -> Result<bool> {
         let documents = self.documents(collection);
         let update = async { documents.update_one(filter, change).await };
-        Ok(self.ask(collection, update).await?.matched_count > 0)
+        Ok(self.run(collection, update).await?.matched_count > 0)
     }
 
-    /// Makes many changes of one document each, unordered: (which, what, whether to add it if there is none).
+    /// Makes many updates of one document each, unordered: (filter, update, upsert).
     pub(super) async fn update_each(
         &self,
         collection: &'static str,
         changes: Vec<(Document, Document, bool)>,
     ) -> Result<()> {
-        let mut left: Vec<Document> = changes
+        let mut pending: Vec<Document> = changes
             .into_iter()
-            .map(|(which, what, upsert)| doc! { "q": which, "u": what, "upsert": upsert })
+            .map(|(filter, update, upsert)| doc! { "q": filter, "u": update, "upsert": upsert })
             .collect();
-        // Two upserts of one `_id` may both find none; the one that loses finds it at the next try.
-        for _ in 0..UPSERTS {
-            left = self.try_each(collection, left).await?;
-            if left.is_empty() {
+        // Two upserts of one `_id` may both find no document; the one that loses finds it at its next attempt.
+        for _ in 0..UPSERT_ATTEMPTS {
+            pending = self.try_update_each(collection, pending).await?;
+            if pending.is_empty() {
                 return Ok(());
             }
         }
@@ -257,45 +260,46 @@ impl Db {
         })
     }
 
-    async fn try_each(
+    /// Makes the updates once. Returns the upserts that lost a race.
+    async fn try_update_each(
         &self,
         collection: &'static str,
         changes: Vec<Document>,
     ) -> Result<Vec<Document>> {
-        let mut again = Vec::new();
-        for bulk in split(changes, self.tuning.documents.min(CHANGES)) {
+        let mut lost = Vec::new();
+        for bulk in split(changes, self.options.bulk_documents.min(BULK_UPDATES)) {
             let command = doc! {
                 "update": collection,
                 "updates": bulk.clone(),
                 "ordered": false,
-                "writeConcern": concern(),
+                "writeConcern": write_concern_document(),
             };
             let run = async {
                 let answer = self.database.run_command(command).await?;
-                raced(&answer)
+                lost_upserts(&answer)
             };
-            let raced = self.ask(collection, run).await?;
-            again.extend(raced.into_iter().filter_map(|at| bulk.get(at).cloned()));
+            let indices = self.run(collection, run).await?;
+            lost.extend(indices.into_iter().filter_map(|at| bulk.get(at).cloned()));
         }
-        Ok(again)
+        Ok(lost)
     }
 
-    /// Removes what matches.
+    /// Deletes the documents that match. Returns how many.
     pub(super) async fn delete(&self, collection: &'static str, filter: Document) -> Result<u64> {
         let documents = self.documents(collection);
         let delete = async { documents.delete_many(filter).await };
-        Ok(self.ask(collection, delete).await?.deleted_count)
+        Ok(self.run(collection, delete).await?.deleted_count)
     }
 
-    /// Removes a bulk of what matches, so that no command takes long; true if there may be more.
-    /// `still` must hold at the moment of removal too.
+    /// Deletes one bulk of the documents that match. Returns whether more may remain.
+    /// `condition` is checked again by the deletion itself.
     pub(super) async fn delete_some(
         &self,
         collection: &'static str,
         filter: Document,
-        still: Document,
+        condition: Document,
     ) -> Result<bool> {
-        let limit = self.tuning.documents;
+        let limit = self.options.bulk_documents;
         let find = Find {
             filter,
             limit,
@@ -312,48 +316,49 @@ impl Db {
             return Ok(false);
         }
         let more = ids.len() == limit;
-        let mut these = doc! { "_id": { "$in": ids } };
-        these.extend(still);
-        self.delete(collection, these).await?;
+        let mut by_id = doc! { "_id": { "$in": ids } };
+        by_id.extend(condition);
+        self.delete(collection, by_id).await?;
         Ok(more)
     }
 }
 
-/// What every write waits for, as a command says it.
-fn concern() -> Document {
-    doc! { "w": "majority", "j": true, "wtimeout": i64::try_from(MAJORITY.as_millis()).unwrap_or(i64::MAX) }
+/// The write concern of every write, as a document.
+fn write_concern_document() -> Document {
+    doc! { "w": "majority", "j": true, "wtimeout": i64::try_from(MAJORITY_TIMEOUT.as_millis()).unwrap_or(i64::MAX) }
 }
 
-/// The same, as the driver says it.
+/// The write concern of every write, for the driver.
 pub(super) fn write_concern() -> mongodb::options::WriteConcern {
     let mut majority = mongodb::options::WriteConcern::majority();
     majority.journal = Some(true);
-    majority.w_timeout = Some(MAJORITY);
+    majority.w_timeout = Some(MAJORITY_TIMEOUT);
     majority
 }
 
-/// Something with a size on the wire, in bytes.
-trait Weighed {
-    fn size(&self) -> usize;
+/// A document with an encoded size in bytes.
+trait EncodedSize {
+    fn encoded_size(&self) -> usize;
 }
 
-impl Weighed for RawDocumentBuf {
-    fn size(&self) -> usize {
+impl EncodedSize for RawDocumentBuf {
+    fn encoded_size(&self) -> usize {
         self.as_bytes().len()
     }
 }
 
-impl Weighed for Document {
-    fn size(&self) -> usize {
+impl EncodedSize for Document {
+    fn encoded_size(&self) -> usize {
         mongodb::bson::serialize_to_raw_document_buf(self).map_or(0, |raw| raw.as_bytes().len())
     }
 }
 
-fn split<T: Weighed>(documents: Vec<T>, most: usize) -> Vec<Vec<T>> {
+/// Splits documents into bulks of at most `most` documents and [`COMMAND_BYTES`].
+fn split<T: EncodedSize>(documents: Vec<T>, most: usize) -> Vec<Vec<T>> {
     let mut bulks = Vec::new();
     let (mut bulk, mut bytes) = (Vec::new(), 0);
     for document in documents {
-        let size = document.size();
+        let size = document.encoded_size();
         if !bulk.is_empty() && (bulk.len() >= most || bytes + size > COMMAND_BYTES) {
             bulks.push(std::mem::take(&mut bulk));
             bytes = 0;

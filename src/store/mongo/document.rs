@@ -1,4 +1,4 @@
-//! Documents that a person can read, out of the model's types and back: names as they are, instants as dates.
+//! Conversions between model types and readable documents: field names are those of serde, instants are BSON dates.
 
 use mongodb::bson::{
     Binary, Bson, DateTime, Document, deserialize_from_document, doc, serde_helpers::HumanReadable,
@@ -10,10 +10,10 @@ use crate::{metric::Partial, model::Instant, store::Result};
 
 pub(super) use crate::store::corrupt;
 
-/// The document of `it`, without `_id`; the named fields of the top level hold instants.
-pub(super) fn document<T: Serialize>(it: &T, instants: &[&str]) -> Result<Document> {
+/// Converts a value to a document without `_id`. `instants` names its top-level fields that are instants.
+pub(super) fn document<T: Serialize>(value: &T, instants: &[&str]) -> Result<Document> {
     let mut document =
-        serialize_to_document(&HumanReadable(it)).map_err(|why| corrupt("a document", &why))?;
+        serialize_to_document(&HumanReadable(value)).map_err(|why| corrupt("a document", &why))?;
     for name in instants {
         if let Some(Bson::String(text)) = document.get(*name) {
             let at = text.parse::<Instant>();
@@ -24,7 +24,7 @@ pub(super) fn document<T: Serialize>(it: &T, instants: &[&str]) -> Result<Docume
     Ok(document)
 }
 
-/// The way back; fields that it does not know are ignored.
+/// Converts a document to a value; ignores unknown fields.
 pub(super) fn model<T: DeserializeOwned>(
     what: &str,
     mut document: Document,
@@ -36,12 +36,12 @@ pub(super) fn model<T: DeserializeOwned>(
             document.insert(*name, at.to_rfc3339());
         }
     }
-    let it: HumanReadable<T> =
+    let value: HumanReadable<T> =
         deserialize_from_document(document).map_err(|why| corrupt(what, &why))?;
-    Ok(it.0)
+    Ok(value.0)
 }
 
-/// Milliseconds are what the server keeps of an instant.
+/// Converts an instant to a date, which has milliseconds.
 pub(super) fn date(at: Instant) -> DateTime {
     DateTime::from_millis(at.timestamp_millis())
 }
@@ -57,7 +57,7 @@ pub(super) fn binary(bytes: Vec<u8>) -> Binary {
     }
 }
 
-/// A partial out of its stored form under `data`.
+/// Reads the partial in the field `data`.
 pub(super) fn partial(document: &Document) -> Result<Partial> {
     let what = "a partial";
     let bytes = document
@@ -72,7 +72,7 @@ pub(super) fn text<'a>(document: &'a Document, name: &str) -> Result<&'a str> {
         .map_err(|why| corrupt(&format!("`{name}` of a document"), &why))
 }
 
-/// A whole number, however the server keeps it.
+/// Reads an integer of either width.
 pub(super) fn number(document: &Document, name: &str) -> Result<i64> {
     match document.get(name) {
         Some(Bson::Int64(n)) => Ok(*n),
@@ -84,7 +84,7 @@ pub(super) fn number(document: &Document, name: &str) -> Result<i64> {
     }
 }
 
-/// A name in its text form.
+/// Reads a text field and parses it.
 pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     document: &Document,
     name: &str,
@@ -95,12 +95,12 @@ pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
         .map_err(|why| corrupt(&format!("`{name}` of a document"), &why))
 }
 
-/// Counts of rows and users fit 63 bits.
+/// Converts a count of rows or users, which fits 63 bits.
 pub(super) fn count(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// What a partial comes to for a person, and the whole of it for a program.
+/// Returns the fields of a partial: readable figures, and its encoded form as `data`.
 pub(super) fn figures(partial: &Partial) -> Document {
     let at = |us: i64| mongodb::bson::DateTime::from_millis(us.div_euclid(1_000));
     doc! {

@@ -1,5 +1,5 @@
-//! Brings a database to the newest schema: numbered steps, each made of commands that may be repeated and may run in
-//! several processes at once, each recorded when it is done. Writes nothing into a database that is somebody else's.
+//! Schema migrations: numbered steps of idempotent commands that may run in several processes at once; each is recorded
+//! when done. Writes nothing to a database that belongs to another application.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::{Result, StoreError};
 
-/// All steps, oldest first; a step that was released is never edited.
+/// All steps, oldest first. A released step is never edited.
 const STEPS: [(&str, &str); 6] = [
     (
         "0001_start",
@@ -43,49 +43,52 @@ const STEPS: [(&str, &str); 6] = [
     ),
 ];
 
-/// Says in `meta` whose database it is.
-const OWNER: &str = "tallymill";
+/// The `_id` in `meta` that marks a database of this service.
+const OWNER_MARK: &str = "tallymill";
 
+/// The server's code for a collection that exists.
 const EXISTS: i32 = 48;
-/// Another process is at the same collection: lock timeout, conflicting operation, index build under way.
+/// The server's codes for a collection that another process changes: lock timeout, conflicting operation, index build.
 const BUSY: [i32; 3] = [24, 117, 12_587];
-/// Tries while another process is at it, and the wait between two.
-const TRIES: usize = 60;
-const WAIT: Duration = Duration::from_millis(100);
-/// Longest wait for an index: one of a large collection takes its time.
-const BUILD: Duration = Duration::from_secs(6 * 3_600);
+/// Attempts while the collection is busy, and the delay between two.
+const BUSY_ATTEMPTS: usize = 60;
+const BUSY_DELAY: Duration = Duration::from_millis(100);
+/// Longest wait for a command: an index of a large collection may take hours.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(6 * 3_600);
+/// The server's codes for a command that it does not have.
 const UNKNOWN_COMMAND: i32 = 59;
 const NOT_IMPLEMENTED: i32 = 238;
 
+/// A migration step.
 #[derive(Deserialize)]
 struct Step {
-    collections: Vec<Shape>,
+    collections: Vec<CollectionSchema>,
 }
 
-/// What a collection is to look like.
+/// Validator and indexes of a collection.
 #[derive(Deserialize)]
-struct Shape {
+struct CollectionSchema {
     name: String,
-    /// Fields that every document has, with their BSON types.
+    /// Required fields, with their BSON types.
     required: Document,
-    /// As `createIndexes` takes them: <https://www.mongodb.com/docs/manual/reference/command/createIndexes/>.
+    /// Indexes in the form of `createIndexes`: <https://www.mongodb.com/docs/manual/reference/command/createIndexes/>.
     indexes: Vec<Document>,
 }
 
-/// Applies what is missing.
+/// Applies the pending steps.
 pub(super) async fn run(db: &Db) -> Result<()> {
     let steps = STEPS
         .iter()
         .map(|(name, json)| Ok((*name, read(json)?)))
         .collect::<Result<Vec<_>>>()?;
-    own(db, &steps).await?;
+    claim_database(db, &steps).await?;
     refuse_newer(db).await?;
     for (name, step) in steps {
         if db.one("migrations", doc! { "_id": name }).await?.is_some() {
             continue;
         }
-        for shape in &step.collections {
-            apply(db, shape).await?;
+        for schema in &step.collections {
+            apply(db, schema).await?;
         }
         let done = (
             doc! { "_id": name },
@@ -102,24 +105,26 @@ fn read(json: &str) -> Result<Step> {
     serde_json::from_str(json).map_err(|why| corrupt("a migration", &why))
 }
 
-/// Marks the database as ours, unless it holds collections of ours that are not.
-async fn own(db: &Db, steps: &[(&str, Step)]) -> Result<()> {
-    let marked = || db.one("meta", doc! { "_id": OWNER });
+/// Marks the database as one of this service.
+///
+/// Fails if it is not marked and has a collection with one of our names.
+async fn claim_database(db: &Db, steps: &[(&str, Step)]) -> Result<()> {
+    let marked = || db.one("meta", doc! { "_id": OWNER_MARK });
     if marked().await?.is_some() {
         return Ok(());
     }
     let names = async { db.database.list_collection_names().await };
-    let names = db.ask("the list of collections", names).await?;
+    let names = db.run("the list of collections", names).await?;
     let ours = steps.iter().flat_map(|(_, step)| &step.collections);
     let mut foreign = ours
-        .map(|shape| shape.name.as_str())
+        .map(|schema| schema.name.as_str())
         .chain(["migrations"])
-        .find(|name| names.iter().any(|there| there == name));
-    // It is there, and still empty, while another process marks it.
+        .find(|name| names.iter().any(|existing| existing == name));
+    // An empty `meta` is not foreign: another process may be about to mark the database.
     if db.one("meta", doc! {}).await?.is_some() {
         foreign = foreign.or(Some("meta"));
     }
-    // Another process that starts at this moment marks it before it makes them.
+    // Checked again: a process that starts concurrently marks the database before it creates collections.
     if let Some(name) = foreign
         && marked().await?.is_none()
     {
@@ -129,14 +134,14 @@ async fn own(db: &Db, steps: &[(&str, Step)]) -> Result<()> {
         )));
     }
     let mark = (
-        doc! { "_id": OWNER },
+        doc! { "_id": OWNER_MARK },
         doc! { "$setOnInsert": { "schema": 1 } },
         true,
     );
     db.update_each("meta", vec![mark]).await
 }
 
-/// A newer version may have changed what this one would misread.
+/// Fails if a newer version has migrated the database: this version could misread it.
 async fn refuse_newer(db: &Db) -> Result<()> {
     let applied = db.find("migrations", super::db::Find::default()).await?;
     for step in &applied {
@@ -151,12 +156,13 @@ async fn refuse_newer(db: &Db) -> Result<()> {
     Ok(())
 }
 
-async fn apply(db: &Db, shape: &Shape) -> Result<()> {
-    let Shape {
+/// Creates a collection with its validator and indexes.
+async fn apply(db: &Db, schema: &CollectionSchema) -> Result<()> {
+    let CollectionSchema {
         name,
         required,
         indexes,
-    } = shape;
+    } = schema;
     command(db, doc! { "create": name }, &[EXISTS]).await?;
     let strict = doc! {
         "collMod": name,
@@ -167,10 +173,10 @@ async fn apply(db: &Db, shape: &Shape) -> Result<()> {
     if !command(db, strict, &[NOT_IMPLEMENTED, UNKNOWN_COMMAND]).await? {
         tracing::debug!(
             collection = name,
-            "this server has no validators: {name} goes without"
+            "this server has no validators; collection {name} has none"
         );
     }
-    // One by one: wire-compatible servers have stumbled over several of which some were there.
+    // One command per index: some compatible servers reject a list if one of its indexes exists.
     for index in indexes {
         let one = doc! { "createIndexes": name, "indexes": [index.clone()] };
         command(db, one, &[]).await?;
@@ -178,23 +184,23 @@ async fn apply(db: &Db, shape: &Shape) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command; false if the server declined it for one of these reasons.
-async fn command(db: &Db, command: Document, declined: &[i32]) -> Result<bool> {
-    for _ in 0..TRIES {
+/// Runs a command. Returns false if the server answers with an accepted error code.
+async fn command(db: &Db, command: Document, accepted: &[i32]) -> Result<bool> {
+    for _ in 0..BUSY_ATTEMPTS {
         let run = async {
             match db.database.run_command(command.clone()).await {
                 Ok(_) => Ok(Some(true)),
                 Err(why) => match code(&why) {
-                    Some(code) if declined.contains(&code) => Ok(Some(false)),
+                    Some(code) if accepted.contains(&code) => Ok(Some(false)),
                     Some(code) if BUSY.contains(&code) => Ok(None),
                     _ => Err(why),
                 },
             }
         };
-        if let Some(done) = db.ask_for("a migration", BUILD, run).await? {
+        if let Some(done) = db.run_within("a migration", MIGRATION_TIMEOUT, run).await? {
             return Ok(done);
         }
-        tokio::time::sleep(WAIT).await;
+        tokio::time::sleep(BUSY_DELAY).await;
     }
     Err(StoreError::Unavailable {
         what: "a migration",
@@ -209,7 +215,7 @@ fn code(why: &Error) -> Option<i32> {
     }
 }
 
-/// Every required field is there and of its type: <https://www.mongodb.com/docs/manual/core/schema-validation/>.
+/// Returns the validator that requires each field and its type: <https://www.mongodb.com/docs/manual/core/schema-validation/>.
 fn validator(required: &Document) -> Document {
     let names: Vec<Bson> = required.keys().map(|name| name.as_str().into()).collect();
     let properties: Document = required
@@ -219,24 +225,24 @@ fn validator(required: &Document) -> Document {
     doc! { "$jsonSchema": { "bsonType": "object", "required": names, "properties": properties } }
 }
 
-/// Checks that days are counted as before; the first start decides.
-pub(super) async fn same_zone(db: &Db, zone: &str) -> Result<()> {
+/// Checks the time zone against that of the first start.
+pub(super) async fn check_time_zone(db: &Db, zone: &str) -> Result<()> {
     let first = (
         doc! { "_id": "time_zone" },
         doc! { "$setOnInsert": { "value": zone } },
         true,
     );
     db.update_each("meta", vec![first]).await?;
-    let kept = db.one("meta", doc! { "_id": "time_zone" }).await?;
-    let kept = match &kept {
-        Some(kept) => text(kept, "value")?,
+    let stored = db.one("meta", doc! { "_id": "time_zone" }).await?;
+    let stored = match &stored {
+        Some(stored) => text(stored, "value")?,
         None => zone,
     };
-    if kept == zone {
+    if stored == zone {
         return Ok(());
     }
     Err(StoreError::Setup(format!(
-        "this store counts its days in {kept}, but TIME_ZONE is {zone}: set TIME_ZONE={kept} for every process, or name an empty database in MONGO_URI and upload the files again"
+        "this store counts its days in {stored}, but TIME_ZONE is {zone}: set TIME_ZONE={stored} for every process, or name an empty database in MONGO_URI and upload the files again"
     )))
 }
 
@@ -245,13 +251,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_step_reads_and_names_its_indexes() {
+    fn every_step_parses_and_names_its_indexes() {
         for (name, json) in STEPS {
             let step = read(json).unwrap_or_else(|why| panic!("{name}: {why}"));
-            for shape in step.collections {
-                let validator = validator(&shape.required);
-                assert!(validator.contains_key("$jsonSchema"), "{}", shape.name);
-                for index in shape.indexes {
+            for schema in step.collections {
+                let validator = validator(&schema.required);
+                assert!(validator.contains_key("$jsonSchema"), "{}", schema.name);
+                for index in schema.indexes {
                     assert!(index.get_str("name").is_ok() && index.get_document("key").is_ok());
                 }
             }

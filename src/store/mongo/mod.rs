@@ -1,24 +1,26 @@
 //! The store that many processes share: MongoDB, from one server to a sharded cluster.
-//! Every verb is one document changed by compare-and-set, or an order of writes that may be cut anywhere and repeated:
-//! no multi-document transaction, no server-side code. `docs/deploy/mongodb.md` has the shard keys.
+//! Every method is a compare-and-set of one document, or a sequence of writes that may be interrupted anywhere and
+//! repeated: no multi-document transaction, no server-side code. `docs/deploy/mongodb.md` has the shard keys.
 
-mod batches;
-mod change;
-mod claims;
-mod days;
+mod audit;
+mod backend;
+mod batch;
+mod claim;
+mod day;
 mod db;
 mod document;
-mod events;
-mod fault;
-mod fields;
-mod found;
-mod jobs;
-mod keys;
-mod metrics;
+mod event;
+mod event_fields;
+mod event_query;
+mod idempotency;
+mod job;
+mod metric;
 mod migrate;
-mod profiles;
-mod rejections;
-mod transfers;
+mod profile;
+mod rejection;
+mod server_error;
+mod stored_document;
+mod transfer;
 
 use std::time::Duration;
 
@@ -30,16 +32,17 @@ use mongodb::{
 
 use crate::store::{Result, StoreError};
 use db::Db;
-pub use db::{Pace, Tuning};
+pub use db::{CommandHook, MongoOptions};
 
-/// Longest wait for a server that can take a command; with a start's few commands still below ten seconds.
-const SELECTION: Duration = Duration::from_secs(5);
-const CONNECT: Duration = Duration::from_secs(4);
-/// Time between two looks at a server: one that hangs is found out in this time and `CONNECT`.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Connections of one process, unless the string says otherwise: a few for each upload and each job.
+/// Longest wait for a server that accepts commands. Short, so that a start without one fails within ten seconds.
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Interval of server checks: a server that hangs is detected after this and [`CONNECT_TIMEOUT`].
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// Most connections of one process, unless the connection string sets it: a few per upload and job.
 const CONNECTIONS: u32 = 100;
-/// The database, unless the connection string names one.
+/// The name of the database, unless the connection string has one.
 const DATABASE: &str = "tallymill";
 
 /// A MongoDB database.
@@ -49,86 +52,73 @@ pub struct MongoStore {
 }
 
 impl MongoStore {
-    /// Connects and brings the database to this version's schema.
+    /// Connects and migrates the database to the schema of this version.
     ///
     /// # Errors
-    /// [`StoreError::Setup`] if the connection string can't be used, nobody answers there, the database is somebody
-    /// else's or a newer version's, or its days are counted in another zone.
+    /// [`StoreError::Setup`] if the connection string can't be used, no server answers, the database belongs to another
+    /// application or to a newer version, or its days are in another time zone.
     pub async fn open(uri: &str, zone: Tz) -> Result<Self> {
-        Self::with(uri, zone, Tuning::default()).await
+        Self::open_with(uri, zone, MongoOptions::default()).await
     }
 
-    /// The same, with so much on the wire at once.
+    /// Connects as [`MongoStore::open`] does, with other options.
     ///
     /// # Errors
     /// As [`MongoStore::open`].
-    pub async fn with(uri: &str, zone: Tz, tuning: Tuning) -> Result<Self> {
-        let options = options(uri).await?;
-        let place = place(&options);
-        let name = options
+    pub async fn open_with(uri: &str, zone: Tz, options: MongoOptions) -> Result<Self> {
+        let client_options = client_options(uri).await?;
+        let hosts = hosts(&client_options);
+        let name = client_options
             .default_database
             .clone()
             .unwrap_or_else(|| DATABASE.into());
-        let client = Client::with_options(options).map_err(|why| unusable(&why))?;
+        let client = Client::with_options(client_options).map_err(|why| unusable(&why))?;
         let db = Db {
             database: client.database(&name),
-            tuning,
+            options,
         };
         let store = Self { db };
         let ready = async {
             migrate::run(&store.db).await?;
-            migrate::same_zone(&store.db, zone.name()).await?;
-            store.date_batches().await
+            migrate::check_time_zone(&store.db, zone.name()).await?;
+            store.backfill_event_times().await
         };
-        ready.await.map_err(|why| not_ready(&place, &name, why))?;
+        ready.await.map_err(|why| not_ready(&hosts, &name, why))?;
         tracing::info!(
             database = name,
-            hosts = place,
-            "the store is MongoDB at {place}, database `{name}`"
+            hosts,
+            "connected to MongoDB at {hosts}, database `{name}`"
         );
         Ok(store)
     }
 
-    /// The same database for a caller whose commands pass by `tuning`.
+    /// Returns a handle to the same database with other options.
     #[must_use]
-    pub fn tuned(&self, tuning: Tuning) -> Self {
+    pub fn with_options(&self, options: MongoOptions) -> Self {
         let database = self.db.database.clone();
         Self {
-            db: Db { database, tuning },
+            db: Db { database, options },
         }
-    }
-
-    /// The name of the database.
-    #[must_use]
-    pub fn database(&self) -> &str {
-        self.db.database.name()
-    }
-
-    /// Ends its connections.
-    pub async fn close(&self) {
-        // What still reads has been given up by whoever waits for this.
-        let client = self.db.database.client().clone();
-        client.shutdown().immediate(true).await;
     }
 }
 
-/// Why a start ended, in words for whoever wrote the connection string.
-fn not_ready(place: &str, name: &str, why: StoreError) -> StoreError {
+/// Converts an error of the first commands to one about the connection string.
+fn not_ready(hosts: &str, name: &str, why: StoreError) -> StoreError {
     match why {
         StoreError::Unavailable { source, .. } => StoreError::Setup(format!(
-            "the MongoDB that MONGO_URI names, at {place}, does not answer as it should: {}; start it, or mend its host, port, user or password",
+            "the MongoDB that MONGO_URI names, at {hosts}, does not answer as it should: {}; start it, or mend its host, port, user or password",
             cause(source.as_ref())
         )),
         StoreError::Failed { what, source } => StoreError::Setup(format!(
-            "the MongoDB that MONGO_URI names, at {place}, refused {what}: {}; its user needs the roles readWrite and dbAdmin on `{name}`",
+            "the MongoDB that MONGO_URI names, at {hosts}, refused {what}: {}; its user needs the roles readWrite and dbAdmin on `{name}`",
             cause(source.as_ref())
         )),
         other => other,
     }
 }
 
-/// The connection string with what every connection of ours needs.
-async fn options(uri: &str) -> Result<ClientOptions> {
+/// Parses the connection string and adds the options that every connection needs.
+async fn client_options(uri: &str) -> Result<ClientOptions> {
     if uri.trim_start().starts_with("mongodb+srv://") {
         return Err(StoreError::Setup(
             "MONGO_URI: mongodb+srv:// is not supported; give the hosts, mongodb://host1,host2,host3/database?replicaSet=name&tls=true \
@@ -140,24 +130,24 @@ async fn options(uri: &str) -> Result<ClientOptions> {
         .await
         .map_err(|why| unusable(&why))?;
     options.app_name = Some("tallymill".into());
-    options.server_selection_timeout = Some(SELECTION);
-    options.connect_timeout = Some(CONNECT);
-    options.heartbeat_freq = Some(HEARTBEAT);
+    options.server_selection_timeout = Some(SELECTION_TIMEOUT);
+    options.connect_timeout = Some(CONNECT_TIMEOUT);
+    options.heartbeat_freq = Some(HEARTBEAT_INTERVAL);
     options.max_pool_size.get_or_insert(CONNECTIONS);
-    // Whatever the string says: the protocol of counting depends on these.
+    // Overrides the connection string: the processing protocol depends on these.
     options.write_concern = Some(db::write_concern());
     options.read_concern = Some(ReadConcern::majority());
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     Ok(options)
 }
 
-/// Hosts without user or password.
-fn place(options: &ClientOptions) -> String {
+/// Returns the hosts, without user or password.
+fn hosts(options: &ClientOptions) -> String {
     let hosts: Vec<_> = options.hosts.iter().map(ToString::to_string).collect();
     hosts.join(",")
 }
 
-/// What is wrong with a connection string; it may hold a password, so its text is not repeated.
+/// Returns the error of a connection string. It never repeats the string, which may have a password.
 fn unusable(why: &mongodb::error::Error) -> StoreError {
     use mongodb::error::ErrorKind::InvalidArgument;
     let shown = match why.kind.as_ref() {
@@ -169,7 +159,7 @@ fn unusable(why: &mongodb::error::Error) -> StoreError {
     ))
 }
 
-/// The cause in one line: what the driver says of a server that it could not choose is long.
+/// Returns the cause in one line; the driver's text for a failed server selection is long.
 fn cause(why: &(dyn std::error::Error + 'static)) -> String {
     let text = why.to_string();
     let text = text

@@ -1,7 +1,7 @@
-//! One batch's events as one Parquet file: its schema, its encodings, and the way back to blocks.
+//! The Parquet file of a batch's events, which both stores produce: schema, encodings, writer and readers.
 //! Format: <https://parquet.apache.org/docs/file-format/>; the footer carries `tallymill.schema=1`.
 
-mod newest;
+mod find;
 mod read;
 
 use std::{fs::File, io::Write, path::Path, sync::Arc};
@@ -22,14 +22,15 @@ use parquet::{
 use super::{Result, StoreError, corrupt, io};
 use crate::model::{Columns, EventBlock, TextColumn, receipt::FIXED_COLUMNS};
 
-pub(super) use newest::newest;
+pub(super) use find::find_events;
 pub(super) use read::BlockReader;
 
-/// Rows of a row group: what a reader must hold of one column.
+/// Rows of a row group; a reader buffers one column of it.
 const GROUP_ROWS: usize = 131_072;
-/// Bytes of a row group, for files of wide rows.
+/// Bytes of a row group, for files with long rows.
 const GROUP_BYTES: usize = 64 << 20;
-/// Says in the footer how many bytes of text a row has where rows are longest, on the average of a block.
+/// The footer key of the text bytes per row, averaged over the block with the longest rows. Readers size their steps by
+/// it.
 const ROW_BYTES: &str = "tallymill.row_bytes";
 
 fn damaged(why: &dyn std::fmt::Display) -> StoreError {
@@ -43,7 +44,7 @@ fn failed(why: parquet::errors::ParquetError) -> StoreError {
     }
 }
 
-/// Opens a file that is whole.
+/// Opens a complete file.
 pub(super) fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|why| match why.kind() {
         std::io::ErrorKind::NotFound => StoreError::Missing {
@@ -56,10 +57,11 @@ pub(super) fn open(path: &Path) -> Result<File> {
     })
 }
 
-/// Writes blocks as a file.
+/// Writes blocks to a file.
 pub(super) struct BlockWriter<W: Write + Send> {
     schema: Arc<Schema>,
     out: ArrowWriter<W>,
+    /// Text bytes per row, averaged over the block with the longest rows so far.
     row_bytes: usize,
 }
 
@@ -106,7 +108,7 @@ impl<W: Write + Send> BlockWriter<W> {
         self.out.write(&batch).map_err(failed)
     }
 
-    /// Where it writes to, which may be emptied: what is written is never looked at again.
+    /// Returns the output, which may be drained: the writer never reads it back.
     pub(super) fn out(&mut self) -> &mut W {
         self.out.inner_mut()
     }
@@ -147,7 +149,7 @@ fn schema(attributes: &[String]) -> Schema {
 fn properties() -> WriterProperties {
     let zstd = ZstdLevel::try_new(1).expect("level 1 is within 1 to 22");
     let column = |name: &str| ColumnPath::from(name);
-    let mut to = WriterProperties::builder()
+    let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(zstd))
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_max_row_group_bytes(Some(GROUP_BYTES))
@@ -157,12 +159,13 @@ fn properties() -> WriterProperties {
             "1".to_owned(),
         )]));
     for numbers in ["row", "line", "timestamp"] {
-        to = to
+        builder = builder
             .set_column_dictionary_enabled(column(numbers), false)
             .set_column_encoding(column(numbers), Encoding::DELTA_BINARY_PACKED);
     }
-    // Ids are all different: a dictionary would only be built and thrown away.
-    to.set_column_dictionary_enabled(column("event_id"), false)
+    // Ids are unique: a dictionary would be built and discarded.
+    builder
+        .set_column_dictionary_enabled(column("event_id"), false)
         .set_column_encoding(column("event_id"), Encoding::DELTA_LENGTH_BYTE_ARRAY)
         .build()
 }

@@ -1,4 +1,4 @@
-//! From a file back to blocks, of the columns that are asked for.
+//! Reads the selected columns of a file as blocks, in row order.
 
 use std::path::Path;
 
@@ -21,17 +21,17 @@ use crate::{
     store::{Attributes, Projection, Result},
 };
 
-/// Rows that a scan hands over at once.
+/// Most rows of a block.
 const SCAN_ROWS: usize = 8_192;
-/// Bytes of text that it hands over at once, about.
+/// Approximate text bytes of a block.
 const SCAN_BYTES: usize = 8 << 20;
-/// Bytes that a row is taken for in a file that does not say how long they are.
-const UNKNOWN_BYTES: usize = 64 << 10;
+/// Assumed text bytes per row of a file whose footer does not say.
+const DEFAULT_ROW_BYTES: usize = 64 << 10;
 
 /// Reads blocks, in row order.
 pub(in crate::store) struct BlockReader {
     batches: ParquetRecordBatchReader,
-    attributes: Places,
+    attributes: ReadAttributes,
 }
 
 impl BlockReader {
@@ -41,8 +41,8 @@ impl BlockReader {
         let (mask, attributes) =
             columns(reader.metadata().file_metadata().schema_descr(), projection);
         let rows = match &projection.attributes {
-            none if none.is_none() => SCAN_ROWS,
-            Attributes::These(_) | Attributes::All => {
+            none if none.is_empty() => SCAN_ROWS,
+            Attributes::Only(_) | Attributes::All => {
                 rows_within(reader.metadata(), SCAN_BYTES, SCAN_ROWS)
             }
         };
@@ -65,17 +65,19 @@ impl BlockReader {
     }
 }
 
-/// Which attributes a batch has, and of how many.
-pub(super) struct Places {
-    read: Vec<usize>,
-    all: usize,
+/// The attributes that a reader reads.
+pub(super) struct ReadAttributes {
+    /// Their indices.
+    indices: Vec<usize>,
+    /// The number of attributes in the file.
+    total: usize,
 }
 
-/// The columns of a projection.
+/// Returns the columns of a projection.
 pub(super) fn columns(
     schema: &parquet::schema::types::SchemaDescriptor,
     projection: &Projection,
-) -> (ProjectionMask, Places) {
+) -> (ProjectionMask, ReadAttributes) {
     let fixed = FIXED_COLUMNS.iter().enumerate();
     let fixed = fixed.filter(|(_, name)| match **name {
         "line" => projection.line,
@@ -83,17 +85,17 @@ pub(super) fn columns(
         "user_id" => projection.user_id,
         _ => true,
     });
-    let all = schema.num_columns().saturating_sub(FIXED_COLUMNS.len());
-    let read: Vec<_> = (0..all)
-        .filter(|at| projection.attributes.has(*at))
+    let total = schema.num_columns().saturating_sub(FIXED_COLUMNS.len());
+    let indices: Vec<_> = (0..total)
+        .filter(|at| projection.attributes.contains(*at))
         .collect();
     let leaves = fixed.map(|(at, _)| at);
-    let leaves = leaves.chain(read.iter().map(|at| at + FIXED_COLUMNS.len()));
+    let leaves = leaves.chain(indices.iter().map(|at| at + FIXED_COLUMNS.len()));
     let mask = ProjectionMask::leaves(schema, leaves);
-    (mask, Places { read, all })
+    (mask, ReadAttributes { indices, total })
 }
 
-/// As many rows of a file as have so many bytes of text, about, and `most` of them.
+/// Returns how many rows of a file have about `bytes` of text, from 1 to `most`.
 pub(super) fn rows_within(file: &ParquetMetaData, bytes: usize, most: usize) -> usize {
     let footer = file.file_metadata().key_value_metadata();
     let row_bytes = footer
@@ -101,11 +103,11 @@ pub(super) fn rows_within(file: &ParquetMetaData, bytes: usize, most: usize) -> 
         .flatten()
         .find(|pair| pair.key == ROW_BYTES);
     let row_bytes = row_bytes.and_then(|pair| pair.value.as_ref()?.parse::<usize>().ok());
-    (bytes / row_bytes.unwrap_or(UNKNOWN_BYTES).max(1)).clamp(1, most)
+    (bytes / row_bytes.unwrap_or(DEFAULT_ROW_BYTES).max(1)).clamp(1, most)
 }
 
-/// The rows of a record batch.
-pub(super) fn block(batch: &RecordBatch, attributes: &Places) -> Result<EventBlock> {
+/// Converts a record batch to a block.
+pub(super) fn block(batch: &RecordBatch, attributes: &ReadAttributes) -> Result<EventBlock> {
     let text = |name: &str| -> Result<TextColumn> {
         let column = batch.column_by_name(name);
         column.map_or_else(|| Ok(TextColumn::default()), text_column)
@@ -129,10 +131,10 @@ pub(super) fn block(batch: &RecordBatch, attributes: &Places) -> Result<EventBlo
             .to_vec(),
         attributes: Vec::new(),
     };
-    if !attributes.read.is_empty() {
-        block.attributes = vec![TextColumn::default(); attributes.all];
-        let first = batch.num_columns() - attributes.read.len();
-        for (at, column) in attributes.read.iter().zip(&batch.columns()[first..]) {
+    if !attributes.indices.is_empty() {
+        block.attributes = vec![TextColumn::default(); attributes.total];
+        let first = batch.num_columns() - attributes.indices.len();
+        for (at, column) in attributes.indices.iter().zip(&batch.columns()[first..]) {
             block.attributes[*at] = text_column(column)?;
         }
     }

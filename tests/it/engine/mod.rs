@@ -265,7 +265,7 @@ fn an_undo_gives_claims_to_the_losers_by_name() {
     let (second, job) = yard.ask(2, &[FEW[0], FEW[1], ("e9", "login", "eve", 2)]);
     let (stranger, _) = yard.ask(3, &[("e7", "login", "joe", 3)]);
     yard.drain();
-    let losses = now(yard.store().losses(second, None, 9)).expect("reads");
+    let losses = now(yard.store().overlaps_of_loser(second, None, 9)).expect("reads");
     let named: Vec<_> = losses.iter().map(|o| (o.owner, o.duplicates)).collect();
     assert_eq!(named, [(first, 2)]);
     let wanted = yard.batch(stranger).wanted;
@@ -280,7 +280,7 @@ fn an_undo_gives_claims_to_the_losers_by_name() {
     assert_eq!((counts.counted, counts.duplicate), (3, 0));
     assert_eq!(yard.figures(), [(0, "login".into(), 4, 4)]);
     assert_eq!(
-        now(yard.store().losses(second, None, 9)).expect("reads"),
+        now(yard.store().overlaps_of_loser(second, None, 9)).expect("reads"),
         []
     );
     assert_eq!(yard.status(first), BatchStatus::Deleted);

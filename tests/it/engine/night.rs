@@ -7,7 +7,7 @@ use tallymill::{
     job::{KeyedRequest, NudgeResult},
     metric::Partial,
     model::{BatchStatus, JobId, JobState, RequestKey, Slot, Transfer, TransferId},
-    store::{Begun, Changed, Room},
+    store::{Changed, OpenTransferOutcome, TransferLimits},
 };
 
 use super::{
@@ -117,14 +117,14 @@ fn cleanup_forgets_keys_of_requests_after_a_day_and_empty_files_after_an_hour() 
         outcome: None,
         moved_at: yard.clock.now(),
     };
-    let room = Room {
+    let room = TransferLimits {
         transfers: 1,
-        of_sender: 1,
+        transfers_per_sender: 1,
         bytes: 9,
-        parts: 3,
+        parts_per_transfer: 3,
     };
     let begun = now(yard.store().open_transfer(&file, room));
-    assert_eq!(begun.expect("opens"), Begun::Open);
+    assert_eq!(begun.expect("opens"), OpenTransferOutcome::Opened);
     for (minutes, key_known, file_known) in
         [(59, true, true), (2, true, false), (1_440, false, false)]
     {
@@ -132,7 +132,7 @@ fn cleanup_forgets_keys_of_requests_after_a_day_and_empty_files_after_an_hour() 
         let slot = JobId::Cleanup(Slot(yard.clock.now().timestamp()));
         now(yard.jobs().arm_once(slot)).expect("the ledger is here");
         assert_eq!(yard.run(slot), NudgeResult::Settled);
-        let found = now(yard.store().key(key)).expect("reads");
+        let found = now(yard.store().idempotency_entry(key)).expect("reads");
         assert_eq!(found.is_some(), key_known);
         let found = now(yard.store().transfer(file.id)).expect("reads");
         assert_eq!(found.is_some(), file_known);

@@ -17,7 +17,7 @@ use tallymill::{
     store::{
         BatchFilter, Result, Store,
         embedded::Mode,
-        mongo::{MongoStore, Pace, Tuning},
+        mongo::{CommandHook, MongoOptions, MongoStore},
     },
 };
 use tokio::sync::Notify;
@@ -63,8 +63,8 @@ impl Gate for Cliff {
 pub(crate) struct Commands(Arc<Cliff>);
 
 #[async_trait]
-impl Pace for Commands {
-    async fn pass(&self, _: &'static str) -> Result<Box<dyn Send>> {
+impl CommandHook for Commands {
+    async fn before_command(&self, _: &'static str) -> Result<Box<dyn Send>> {
         self.0.step().await;
         Ok(Box::new(()))
     }
@@ -96,9 +96,9 @@ impl Ground {
     pub(crate) fn behind(&self, cliff: &Arc<Cliff>) -> Arc<dyn Store> {
         match self {
             Self::Embedded(home) => Arc::new(Staged::new(home.store.clone(), cliff.clone(), None)),
-            Self::Mongo(store) => Arc::new(store.tuned(Tuning {
-                pace: Some(Arc::new(Commands(Arc::clone(cliff)))),
-                ..Tuning::default()
+            Self::Mongo(store) => Arc::new(store.with_options(MongoOptions {
+                command_hook: Some(Arc::new(Commands(Arc::clone(cliff)))),
+                ..MongoOptions::default()
             })),
         }
     }

@@ -321,7 +321,7 @@ impl Staged {
     pub(super) async fn sweep_partials_broken(&self, id: BatchId) -> Result<bool> {
         let before = self.inner.batch(id).await?.and_then(|b| b.published);
         if self.broken(Mutant::TwoReads) {
-            self.gate.pass("sweep_partials").await?;
+            self.gate.pass("drop_stale_partials").await?;
         }
         if let Some(batch) = self.inner.batch(id).await?
             && !batch.status.is_void()
@@ -338,7 +338,7 @@ impl Staged {
                 self.empty(id, token).await?;
             }
         }
-        self.inner.sweep_partials(id).await
+        self.inner.drop_stale_partials(id).await
     }
 
     pub(super) fn marks_nothing(&self) -> bool {

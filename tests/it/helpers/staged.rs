@@ -12,9 +12,10 @@ use tallymill::{
         JobChange, JobId, JobState, Receipt, Rejection, RunOutcome,
     },
     store::{
-        AuditEntry, BatchFilter, BatchStore, Changed, Claim, ClaimStore, DatedFilter, DayState,
-        EventFile, EventFilter, EventScan, EventStore, EventWriter, Found, Held, JobStore,
-        MetricStore, Overlap, Position, Projection, Result, Sealed, Store, StoredDay,
+        AuditEntry, AuditStore, BatchFilter, BatchStore, Changed, Claim, ClaimStore, DayState,
+        EventFile, EventFilter, EventPage, EventPosition, EventScan, EventStore, EventTimeFilter,
+        EventWriter, ForeignClaim, JobStore, MetricStore, Overlap, Projection, RejectionStore,
+        Result, Sealed, Store, StoredDay,
     },
 };
 
@@ -128,13 +129,13 @@ impl BatchStore for Staged {
         self.inner.list_batches(filter, limit).await
     }
 
-    async fn dated_batches(
+    async fn batches_by_event_time(
         &self,
-        filter: &DatedFilter,
+        filter: &EventTimeFilter,
         limit: usize,
     ) -> Result<Vec<(i64, BatchId)>> {
-        self.gate.pass("dated_batches").await?;
-        self.inner.dated_batches(filter, limit).await
+        self.gate.pass("batches_by_event_time").await?;
+        self.inner.batches_by_event_time(filter, limit).await
     }
 
     async fn unchecked_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>> {
@@ -165,9 +166,9 @@ impl EventStore for Staged {
         &self,
         id: BatchId,
         filter: &EventFilter,
-        after: Option<Position>,
+        after: Option<EventPosition>,
         limit: usize,
-    ) -> Result<Found> {
+    ) -> Result<EventPage> {
         self.gate.pass("find_events").await?;
         self.inner.find_events(id, filter, after, limit).await
     }
@@ -177,6 +178,14 @@ impl EventStore for Staged {
         self.inner.event_file(id).await
     }
 
+    async fn drop_events(&self, id: BatchId) -> Result<()> {
+        self.gate.pass("drop_events").await?;
+        self.inner.drop_events(id).await
+    }
+}
+
+#[async_trait]
+impl RejectionStore for Staged {
     async fn append_rejections(&self, id: BatchId, rejections: &[Rejection]) -> Result<()> {
         self.gate.pass("append_rejections").await?;
         self.inner.append_rejections(id, rejections).await
@@ -191,16 +200,11 @@ impl EventStore for Staged {
         self.gate.pass("drop_rejections").await?;
         self.inner.drop_rejections(id).await
     }
-
-    async fn drop_events(&self, id: BatchId) -> Result<()> {
-        self.gate.pass("drop_events").await?;
-        self.inner.drop_events(id).await
-    }
 }
 
 #[async_trait]
 impl ClaimStore for Staged {
-    async fn claim(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<Held>> {
+    async fn claim(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<ForeignClaim>> {
         // One key at a time, so that others may step in between.
         let mut held = Vec::new();
         for (index, claim) in claims.iter().enumerate() {
@@ -209,12 +213,17 @@ impl ClaimStore for Staged {
             if of_one.iter().any(|h| h.owner != id) {
                 self.gate.saw(Seen::LostClaim);
             }
-            held.extend(of_one.into_iter().map(|h| Held { index, ..h }));
+            held.extend(of_one.into_iter().map(|h| ForeignClaim { index, ..h }));
         }
         Ok(held)
     }
 
-    async fn take_over(&self, id: BatchId, from: BatchId, claims: &[Claim]) -> Result<Vec<Held>> {
+    async fn take_over(
+        &self,
+        id: BatchId,
+        from: BatchId,
+        claims: &[Claim],
+    ) -> Result<Vec<ForeignClaim>> {
         self.gate.pass("take_over").await?;
         let held = self.inner.take_over(id, from, claims).await?;
         if held.len() < claims.len() {
@@ -236,29 +245,29 @@ impl ClaimStore for Staged {
         self.put_overlaps_broken(overlaps).await
     }
 
-    async fn losses(
+    async fn overlaps_of_loser(
         &self,
         loser: BatchId,
         after: Option<BatchId>,
         limit: usize,
     ) -> Result<Vec<Overlap>> {
-        self.gate.pass("losses").await?;
-        self.inner.losses(loser, after, limit).await
+        self.gate.pass("overlaps_of_loser").await?;
+        self.inner.overlaps_of_loser(loser, after, limit).await
     }
 
-    async fn losers(
+    async fn overlaps_of_owner(
         &self,
         owner: BatchId,
         after: Option<BatchId>,
         limit: usize,
     ) -> Result<Vec<Overlap>> {
-        self.gate.pass("losers").await?;
-        self.inner.losers(owner, after, limit).await
+        self.gate.pass("overlaps_of_owner").await?;
+        self.inner.overlaps_of_owner(owner, after, limit).await
     }
 
-    async fn not_held(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<usize>> {
-        self.gate.pass("not_held").await?;
-        self.inner.not_held(id, claims).await
+    async fn unowned_claims(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<usize>> {
+        self.gate.pass("unowned_claims").await?;
+        self.inner.unowned_claims(id, claims).await
     }
 
     async fn drop_overlaps(&self, id: BatchId) -> Result<()> {
@@ -282,8 +291,8 @@ impl MetricStore for Staged {
         self.inner.partials(id, token).await
     }
 
-    async fn sweep_partials(&self, id: BatchId) -> Result<bool> {
-        self.gate.pass("sweep_partials").await?;
+    async fn drop_stale_partials(&self, id: BatchId) -> Result<bool> {
+        self.gate.pass("drop_stale_partials").await?;
         self.sweep_partials_broken(id).await
     }
 
@@ -397,7 +406,10 @@ impl JobStore for Staged {
         self.gate.pass("prune_jobs").await?;
         self.inner.prune_jobs(before).await
     }
+}
 
+#[async_trait]
+impl AuditStore for Staged {
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()> {
         self.gate.pass("record_audit").await?;
         self.inner.record_audit(entry).await

@@ -153,7 +153,7 @@ async fn a_wish_that_dies_at_any_step_is_made_once_by_the_next_one_with_its_key(
             let first = until_it_dies(&cliff, dying.process_once(key(), batch, true)).await;
             done += usize::from(first.is_some());
             let service = service(store.clone());
-            let key_there = store.key(key()).await.expect("reads");
+            let key_there = store.idempotency_entry(key()).await.expect("reads");
             let soon = service.process_once(key(), batch, true).await;
             if first.is_none() && key_there.is_some_and(|entry| entry.outcome.is_none()) {
                 assert_eq!(soon.expect("answers"), KeyedRequest::Busy, "step {steps}");

@@ -12,7 +12,7 @@ use chrono_tz::Tz;
 use tallymill::store::{
     Store,
     embedded::{EmbeddedStore, Mode},
-    mongo::{MongoStore, Tuning},
+    mongo::{MongoOptions, MongoStore},
 };
 use tokio::runtime::Runtime;
 
@@ -50,10 +50,10 @@ impl Ground {
     pub(super) fn behind(&self, gate: &Turnstile) -> Arc<dyn Store> {
         match self {
             Self::Embedded(store) => store.clone(),
-            Self::Mongo(store, _) => Arc::new(store.tuned(Tuning {
-                documents: 1,
-                in_flight: 1,
-                pace: Some(Arc::new(gate.clone())),
+            Self::Mongo(store, _) => Arc::new(store.with_options(MongoOptions {
+                bulk_documents: 1,
+                bulks_in_flight: 1,
+                command_hook: Some(Arc::new(gate.clone())),
             })),
         }
     }

@@ -50,11 +50,11 @@ fn sums(batch: &Batch) -> Verdict {
 fn nothing_left(world: &World, batch: &Batch) -> Verdict {
     let id = batch.id;
     let edges = world
-        .now(world.inner.losses(id, None, 1))
+        .now(world.inner.overlaps_of_loser(id, None, 1))
         .expect("reads")
         .len()
         + world
-            .now(world.inner.losers(id, None, 1))
+            .now(world.inner.overlaps_of_owner(id, None, 1))
             .expect("reads")
             .len();
     let events = world.now(async {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tallymill::{
     job::{Dispatch, DispatchError},
     model::JobId,
-    store::{Result, StoreError, mongo::Pace},
+    store::{Result, StoreError, mongo::CommandHook},
 };
 
 use super::{Census, file::Dice};
@@ -47,8 +47,8 @@ impl Drop for UnderWay {
 }
 
 #[async_trait]
-impl Pace for Turnstile {
-    async fn pass(&self, command: &'static str) -> Result<Box<dyn Send>> {
+impl CommandHook for Turnstile {
+    async fn before_command(&self, command: &'static str) -> Result<Box<dyn Send>> {
         Gate::pass(self, command).await?;
         self.shared.under_way.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(UnderWay(Arc::clone(&self.shared))))

@@ -1,4 +1,4 @@
-//! What the embedded store promises beyond the contract: its directory, its lock, its files.
+//! Guarantees of the embedded store beyond the contract: its directory, lock and files.
 
 use std::{fs::File, path::Path};
 
@@ -7,8 +7,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use tallymill::{
     model::{Day, JobId, TextColumn, Transfer, TransferId},
     store::{
-        Appended, BatchStore, Begun, Claim, ClaimStore, EventFilter, EventStore, JobStore,
-        MetricStore, Part, Position, Projection, Room, StoreError, TransferStore,
+        AppendPartOutcome, Backend, BatchStore, Claim, ClaimStore, EventFilter, EventPosition,
+        EventStore, JobStore, MetricStore, OpenTransferOutcome, Projection, StoreError,
+        TransferLimits, TransferPart, TransferStore,
         embedded::{EmbeddedStore, Mode},
     },
 };
@@ -24,7 +25,7 @@ async fn open(dir: &Path, zone: Tz) -> tallymill::store::Result<EmbeddedStore> {
     EmbeddedStore::open(dir, zone, Mode::Durable).await
 }
 
-fn events_file(home: &Home, n: u64) -> std::path::PathBuf {
+fn event_file_path(home: &Home, n: u64) -> std::path::PathBuf {
     let name = format!("{}.parquet", id(n));
     home.dir.path().join("batches").join(name)
 }
@@ -38,13 +39,13 @@ async fn refusal(dir: &Path, zone: Tz) -> String {
 }
 
 #[tokio::test]
-async fn a_reopened_store_has_everything() {
+async fn documents_and_events_survive_a_reopen() {
     let home = Home::open(Mode::Durable).await;
     let batch = uploaded(&*home.store, 1, &[("e", "a", "u", 5)]).await;
     begin(&*home.store, batch, 1).await;
     let groups = [group(Day(0), "a", 1)];
-    let put = home.store.put_partials(batch, 1, &groups).await;
-    put.expect("puts");
+    let stored = home.store.put_partials(batch, 1, &groups).await;
+    stored.expect("puts");
     publish(&*home.store, batch, 1, Day(0)).await;
     let claim = Claim {
         key: tallymill::model::IdentityKey([1; 16]),
@@ -61,8 +62,8 @@ async fn a_reopened_store_has_everything() {
     let store = open(dir.path(), Tz::UTC).await.expect("opens");
     assert_eq!(store.batch(batch).await.expect("reads"), before);
     assert_eq!(store.job(job).await.expect("reads"), Some(armed));
-    let not_held = store.not_held(batch, &[claim]).await.expect("reads");
-    assert!(not_held.is_empty());
+    let unowned = store.unowned_claims(batch, &[claim]).await.expect("reads");
+    assert!(unowned.is_empty());
     let figures = store.fold_day(Day(0)).await.expect("folds");
     assert_eq!(figures.total().count, 1);
     let mut scan = store.scan_events(batch, ALL).await.expect("opens");
@@ -72,14 +73,14 @@ async fn a_reopened_store_has_everything() {
 }
 
 #[tokio::test]
-async fn a_second_owner_is_refused_and_told_who_has_it() {
+async fn second_owners_are_refused_with_the_process_id_of_the_first() {
     let home = Home::open(Mode::Durable).await;
     let why = refusal(home.dir.path(), Tz::UTC).await;
     assert!(
         why.contains(&format!("process {}", std::process::id())),
         "{why}"
     );
-    let holder = EmbeddedStore::holder(home.dir.path()).expect("is held");
+    let holder = EmbeddedStore::holder(home.dir.path()).expect("has an owner");
     assert_eq!((holder.pid, holder.url), (std::process::id(), None));
     let Home { store, dir } = home;
     drop(store);
@@ -88,7 +89,7 @@ async fn a_second_owner_is_refused_and_told_who_has_it() {
 }
 
 #[tokio::test]
-async fn another_time_zone_is_refused_and_says_how_to_change() {
+async fn other_time_zones_are_refused_with_a_remedy() {
     let Home { store, dir } = Home::open(Mode::Durable).await;
     drop(store);
     let why = refusal(dir.path(), Tz::Asia__Kolkata).await;
@@ -99,7 +100,7 @@ async fn another_time_zone_is_refused_and_says_how_to_change() {
 }
 
 #[tokio::test]
-async fn migrations_are_recorded_and_those_of_a_newer_version_refused() {
+async fn migrations_are_recorded_and_newer_schemas_refused() {
     let Home { store, dir } = Home::open(Mode::Durable).await;
     drop(store);
     let db = rusqlite::Connection::open(dir.path().join("tallymill.db")).expect("opens");
@@ -115,28 +116,38 @@ async fn migrations_are_recorded_and_those_of_a_newer_version_refused() {
 }
 
 #[tokio::test]
-async fn each_start_has_leases_of_its_own() {
+async fn open_stores_answer_a_ping() {
+    for mode in [Mode::Durable, Mode::Simulated] {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = EmbeddedStore::open(dir.path(), Tz::UTC, mode).await;
+        store.expect("opens").ping().await.expect("answers");
+    }
+}
+
+#[tokio::test]
+async fn each_start_has_its_own_lease_owner_prefix() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let first = open(dir.path(), Tz::UTC).await.expect("opens");
-    let before = first.owner_prefix();
+    let before = first.lease_owner_prefix().expect("one process owns it");
     drop(first);
     let second = open(dir.path(), Tz::UTC).await.expect("opens");
-    assert_ne!(second.owner_prefix(), before);
-    assert!(!second.owner_prefix().starts_with(&before));
+    let after = second.lease_owner_prefix().expect("one process owns it");
+    assert_ne!(after, before);
+    assert!(!after.starts_with(&before));
 }
 
 #[tokio::test]
-async fn what_unfinished_uploads_left_is_removed_at_the_next_start() {
+async fn files_of_unfinished_uploads_are_deleted_at_the_next_start() {
     let Home { store, dir } = Home::open(Mode::Durable).await;
     drop(store);
-    let left = dir.path().join("tmp").join("half.parquet");
-    std::fs::write(&left, b"PAR1").expect("writes");
+    let unfinished = dir.path().join("tmp").join("half.parquet");
+    std::fs::write(&unfinished, b"PAR1").expect("writes");
     open(dir.path(), Tz::UTC).await.expect("opens");
-    assert!(!left.exists());
+    assert!(!unfinished.exists());
 }
 
 #[tokio::test]
-async fn parts_of_nothing_are_removed_and_files_end_before_a_part_that_is_missing() {
+async fn orphaned_parts_are_deleted_and_transfers_truncated_at_gaps() {
     let Home { store, dir } = Home::open(Mode::Durable).await;
     let file = Transfer {
         id: TransferId::at(at(1)),
@@ -147,52 +158,58 @@ async fn parts_of_nothing_are_removed_and_files_end_before_a_part_that_is_missin
         outcome: None,
         moved_at: at(1),
     };
-    let room = Room {
+    let limits = TransferLimits {
         transfers: 1,
-        of_sender: 1,
+        transfers_per_sender: 1,
         bytes: 9,
-        parts: 3,
+        parts_per_transfer: 3,
     };
-    let begun = store.open_transfer(&file, room).await;
-    assert_eq!(begun.expect("opens"), Begun::Open);
+    let opened = store.open_transfer(&file, limits).await;
+    assert_eq!(opened.expect("opens"), OpenTransferOutcome::Opened);
     for (start, part) in [(0, "abc"), (3, "def"), (6, "ghi")] {
-        let part = Part {
+        let part = TransferPart {
             start,
             bytes: part.into(),
-            at: at(1),
+            arrived_at: at(1),
         };
-        let appended = store.append_part(file.id, part, room).await;
-        assert_eq!(appended.expect("appends"), Appended::Until(start + 3));
+        let appended = store.append_part(file.id, part, limits).await;
+        assert_eq!(
+            appended.expect("appends"),
+            AppendPartOutcome::Appended(start + 3)
+        );
     }
     drop(store);
     let parts = dir.path().join("parts");
-    std::fs::write(parts.join("of-nothing"), "x").expect("writes");
+    std::fs::write(parts.join("orphan"), "x").expect("writes");
     for part in std::fs::read_dir(&parts).expect("lists") {
         let path = part.expect("a name").path();
         if std::fs::read(&path).expect("reads") == b"def" {
             std::fs::remove_file(path).expect("removes");
         }
     }
-    for left in [2, 1] {
+    for remaining in [2, 1] {
         let store = open(dir.path(), Tz::UTC).await.expect("opens");
         let found = store.transfer(file.id).await.expect("reads");
         assert_eq!(found.map(|(_, end)| end), Some(3));
-        let kept = std::fs::read_dir(&parts).expect("lists").count();
-        assert_eq!(kept, left, "what was cut off goes at the next start");
+        let files = std::fs::read_dir(&parts).expect("lists").count();
+        assert_eq!(
+            files, remaining,
+            "truncated parts are deleted at the next start"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_missing_event_file_is_missing_and_a_damaged_one_corrupt() {
+async fn missing_event_files_are_missing_and_damaged_ones_corrupt() {
     for mode in [Mode::Durable, Mode::Simulated] {
         let home = Home::open(mode).await;
         let events: Vec<_> = (0..5_000).map(|n| ("", "a", "u", n)).collect();
         let id = uploaded(&*home.store, 1, &events).await;
-        let (file, whole) = (events_file(&home, 1), events_file(&home, 1));
-        let whole = std::fs::read(whole).expect("reads");
-        let mut flipped = whole.clone();
-        flipped[4..whole.len() / 2].fill(0xFF);
-        for damaged in [&whole[..whole.len() - 9], &[], &flipped] {
+        let file = event_file_path(&home, 1);
+        let complete = std::fs::read(&file).expect("reads");
+        let mut overwritten = complete.clone();
+        overwritten[4..complete.len() / 2].fill(0xFF);
+        for damaged in [&complete[..complete.len() - 9], &[], &overwritten] {
             std::fs::write(&file, damaged).expect("writes");
             let why = failure(&home, id).await;
             assert!(matches!(why, StoreError::Corrupt { .. }), "{why}");
@@ -211,14 +228,14 @@ async fn failure(home: &Home, id: tallymill::model::BatchId) -> StoreError {
     loop {
         match scan.next().await {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("it was read to the end"),
+            Ok(None) => panic!("the scan reached the end"),
             Err(why) => return why,
         }
     }
 }
 
 #[tokio::test]
-async fn an_event_file_names_its_schema_and_keeps_the_order_of_its_columns() {
+async fn event_files_name_their_schema_and_keep_the_column_order() {
     let home = Home::open(Mode::Durable).await;
     let id = receiving(&*home.store, 1).await;
     let columns = columns(&["city", "Timestamp", "row"]);
@@ -232,7 +249,7 @@ async fn an_event_file_names_its_schema_and_keeps_the_order_of_its_columns() {
     }
     writer.append(rows).await.expect("appends");
     writer.finish().await.expect("finishes");
-    let file = File::open(events_file(&home, 1)).expect("opens");
+    let file = File::open(event_file_path(&home, 1)).expect("opens");
     let reader = SerializedFileReader::new(file).expect("is Parquet");
     let meta = reader.metadata().file_metadata();
     let footer = meta.key_value_metadata().expect("has keys");
@@ -254,7 +271,7 @@ async fn an_event_file_names_its_schema_and_keeps_the_order_of_its_columns() {
 }
 
 #[tokio::test]
-async fn the_newest_events_are_found_in_whichever_row_group_they_are() {
+async fn newest_events_are_found_in_every_row_group() {
     const ROWS: u32 = 300_000;
     let home = Home::open(Mode::Durable).await;
     let mut events = tallymill::model::EventBlock::default();
@@ -265,7 +282,7 @@ async fn the_newest_events_are_found_in_whichever_row_group_they_are() {
         events.event_id.push(b"");
         events.user_id.push(&[b'a' + random.below(4) as u8]);
         events.event_type.push(b"login");
-        // Groups overlap, and the last holds neither the newest nor the oldest event.
+        // The groups overlap in time, and the last has neither the newest nor the oldest event.
         let group = i64::from(row / 131_072);
         events
             .timestamp
@@ -273,7 +290,7 @@ async fn the_newest_events_are_found_in_whichever_row_group_they_are() {
     }
     let mut expected: Vec<_> = (0..events.len())
         .filter(|at| events.user_id.get(*at) == b"b" && events.timestamp[*at] < 1_850)
-        .map(|at| Position::new(events.timestamp[at], events.rows[at]))
+        .map(|at| EventPosition::new(events.timestamp[at], events.rows[at]))
         .collect();
     expected.sort_unstable();
     let batch = sealed(&*home.store, 1, columns(&[]), events).await;

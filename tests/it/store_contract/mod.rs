@@ -1,17 +1,18 @@
-//! What every store promises, each promise a sentence, each stamped on every backend.
-//! What only the embedded store promises stands in [`embedded`].
+//! The contract of the store traits: each case is one guarantee, run against every backend and mode.
+//! [`embedded`] and [`mongo`] test what only one backend guarantees.
 
-mod batches;
-mod claims;
+mod batch;
+mod claim;
 mod embedded;
-mod events;
-mod jobs;
-mod keys;
-mod metrics;
+mod event;
+mod idempotency;
+mod job;
+mod metric;
 mod mongo;
-mod profiles;
-mod transfers;
+mod profile;
+mod transfer;
 
+/// Runs each case against the embedded store in both modes and against MongoDB.
 macro_rules! contract {
     ($($subject:ident { $($case:ident)+ })+) => {
         mod durable {
@@ -47,79 +48,79 @@ macro_rules! contract {
 }
 
 contract! {
-    batches {
-        a_receiving_batch_is_in_no_list
-        nothing_of_an_unfinished_writer_can_be_read
-        appending_the_same_rejections_twice_keeps_one_copy
+    batch {
+        receiving_batches_are_not_listed
+        events_of_an_unfinished_writer_are_unreadable
+        repeated_rejections_are_stored_once
         identical_content_is_a_duplicate_of_the_first
-        identical_content_of_a_batch_that_goes_is_new
-        sealing_a_batch_again_gives_the_same_answer
-        an_upload_that_was_given_up_can_not_be_sealed
-        pages_of_batches_neither_skip_nor_repeat_under_inserts
-        the_longest_unchecked_batch_comes_first
-        a_tombstone_is_purged_at_once_and_again_an_hour_later
-        deleting_a_batch_takes_its_events_partials_and_rejections
+        content_of_a_deleted_batch_can_be_sealed_again
+        repeated_seals_return_the_same_batch
+        abandoned_uploads_are_not_sealed
+        pages_of_batches_are_stable_under_inserts
+        longest_unchecked_batches_come_first
+        deleted_batches_are_purged_at_once_and_an_hour_later
+        deletion_removes_events_partials_and_rejections
     }
-    claims {
-        claiming_twice_gives_the_claim_once
-        a_claim_of_another_batch_is_held_with_its_row_and_content
-        the_same_identity_on_another_row_of_one_batch_is_held
-        a_claim_is_taken_over_only_from_the_named_owner
-        releasing_removes_only_ones_own
-        claims_that_are_not_held_for_the_row_are_named
-        an_overlap_seen_before_is_replaced
-        losers_come_in_pages_and_go_with_their_owner
+    claim {
+        claims_belong_to_the_first_batch_even_if_repeated
+        foreign_claims_report_owner_row_and_content
+        claims_of_another_row_of_the_batch_are_refused
+        take_over_affects_only_claims_of_the_named_owner
+        release_removes_only_own_claims
+        unowned_claims_are_those_of_other_batches_and_rows
+        overlaps_of_the_same_pair_are_replaced
+        overlaps_are_paged_by_loser_and_dropped_with_the_owner
     }
-    events {
-        a_scan_gives_what_is_asked_for_and_no_more
-        the_newest_events_come_first_and_pages_neither_skip_nor_repeat
-        a_page_of_long_events_ends_early_and_says_so
-        long_events_among_short_ones_are_all_found
-        a_batch_that_is_not_there_has_no_events_to_find
-        live_batches_are_found_by_the_time_of_their_events
-        the_file_of_a_batch_holds_its_events_and_outlives_it
+    event {
+        scans_read_only_the_projected_columns
+        pages_return_every_matching_event_once_newest_first
+        pages_of_long_events_end_early_and_report_more
+        long_events_among_short_ones_are_all_returned
+        events_of_an_unknown_batch_are_missing
+        live_batches_are_listed_by_event_time
+        event_files_have_all_events_or_end_with_an_error
     }
-    jobs {
-        adding_a_job_changes_none_that_is_there
+    job {
+        adding_a_job_leaves_an_existing_one_unchanged
         arming_twice_queues_one_job
-        claiming_a_job_twice_gives_it_once
-        of_twenty_workers_exactly_one_gets_a_job
-        a_lapsed_lease_can_be_claimed_again_with_a_higher_token
-        a_lease_that_was_renewed_does_not_lapse
-        a_stale_token_can_neither_renew_nor_settle
-        a_settled_job_stays_settled
-        due_jobs_come_longest_due_first_and_no_more_than_asked_for
-        pages_of_jobs_neither_skip_nor_repeat_under_inserts
-        only_settled_slots_of_the_schedule_are_forgotten
+        leases_of_due_jobs_are_acquired_once
+        one_of_twenty_workers_acquires_the_lease
+        expired_leases_are_acquired_with_a_higher_token
+        renewed_leases_do_not_expire
+        stale_tokens_are_refused
+        settled_jobs_stay_settled
+        longest_due_jobs_come_first_up_to_the_limit
+        pages_of_jobs_are_stable_under_inserts
+        only_settled_scheduled_jobs_are_pruned
     }
-    keys {
-        of_twenty_requests_exactly_one_opens_a_key
-        a_key_changes_hands_once_and_only_from_the_batch_that_it_is_about
-        only_a_key_that_came_to_nothing_is_given_back
-        keys_are_forgotten_by_age
+    idempotency {
+        one_of_twenty_requests_adds_the_entry
+        entries_are_replaced_once_and_only_for_their_batch
+        only_keys_without_an_outcome_are_released
+        entries_are_pruned_by_age
     }
-    metrics {
-        folding_a_batch_twice_changes_nothing
-        two_batches_on_one_day_add_up
-        a_slow_rollup_can_not_put_an_older_figure_back
-        only_published_partials_are_read
-        sweeping_keeps_partials_that_are_published_or_under_way
-        stale_days_are_those_that_want_more_than_they_have
-        days_of_one_type_are_as_many_as_asked_for
+    metric {
+        repeated_partials_and_folds_change_nothing
+        partials_of_batches_on_one_day_are_summed
+        older_figures_never_replace_newer_ones
+        only_published_partials_are_folded
+        published_and_current_partials_are_not_dropped
+        days_are_stale_while_wanted_exceeds_computed
+        limit_counts_only_days_with_the_requested_type
     }
-    profiles {
-        a_profile_put_again_is_replaced
-        there_are_no_more_profiles_than_may_be
-        pages_of_profiles_neither_skip_nor_repeat_under_inserts
+    profile {
+        profiles_of_the_same_name_are_replaced
+        new_profiles_beyond_the_limit_are_refused
+        pages_of_profiles_are_stable_under_inserts
     }
-    transfers {
-        a_file_grows_by_parts_that_begin_where_it_ends
-        of_parts_that_begin_at_one_place_one_is_taken
-        nothing_is_appended_to_what_has_an_outcome_and_that_is_written_once
-        there_is_room_for_so_many_files_and_so_many_of_one_sender
-        there_is_room_for_so_many_bytes_that_arrived_and_no_matter_how_many_are_announced
-        a_file_has_so_many_parts_and_no_more
-        a_file_of_which_nothing_arrives_is_forgotten_with_its_parts
-        parts_of_a_file_that_takes_no_more_are_swept
+    transfer {
+        parts_are_appended_only_at_the_end_of_the_file
+        one_of_concurrent_parts_with_the_same_start_is_appended
+        outcomes_are_final_and_close_the_transfer
+        transfers_are_limited_in_total_and_per_sender
+        stored_bytes_are_limited_and_announced_bytes_are_not
+        parts_of_one_transfer_are_limited
+        idle_transfers_expire_with_their_parts
+        orphaned_parts_are_deleted
     }
 }

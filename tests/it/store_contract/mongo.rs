@@ -1,5 +1,5 @@
-//! What the MongoDB store promises beyond the contract: a database of its own, many processes at once, and a server
-//! that may be away.
+//! Guarantees of the MongoDB store beyond the contract: a database of its own, concurrent processes, and a server that
+//! may be unavailable.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +11,8 @@ use mongodb::{
 use tallymill::{
     model::{BatchChange, Content, Day, IdentityKey, JobId},
     store::{
-        BatchStore, Claim, DatedFilter, EventStore, JobStore, MetricStore, Projection, Sealed,
-        Store, StoreError, mongo::MongoStore,
+        Backend, BatchStore, Claim, EventStore, EventTimeFilter, JobStore, MetricStore, Projection,
+        Sealed, Store, StoreError, mongo::MongoStore,
     },
 };
 use tokio::{task::JoinSet, time::Instant};
@@ -38,8 +38,8 @@ async fn refusal(uri: &str, zone: Tz) -> String {
     }
 }
 
-/// The database itself, as `mongosh` has it.
-async fn bare(uri: &str) -> Database {
+/// Connects to the database without the store.
+async fn raw_database(uri: &str) -> Database {
     let client = Client::with_uri_str(uri).await.expect("connects");
     client.default_database().expect("named in the string")
 }
@@ -51,7 +51,7 @@ async fn all(database: &Database, collection: &str) -> Vec<Document> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_processes_may_start_at_once_on_an_empty_database() {
+async fn twenty_processes_can_start_at_once_on_an_empty_database() {
     let uri = Mongo::shared().database();
     let mut starts = JoinSet::new();
     for _ in 0..20 {
@@ -61,48 +61,48 @@ async fn twenty_processes_may_start_at_once_on_an_empty_database() {
     while let Some(started) = starts.join_next().await {
         started.expect("no panic").expect("opens");
     }
-    let database = bare(&uri).await;
-    let taken: Vec<_> = all(&database, "migrations").await;
+    let database = raw_database(&uri).await;
+    let applied: Vec<_> = all(&database, "migrations").await;
     let files = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/mongo");
     let steps = std::fs::read_dir(files).expect("the steps").count();
-    assert_eq!(taken.len(), steps, "{taken:?}");
+    assert_eq!(applied.len(), steps, "{applied:?}");
     let indexes = database.collection::<Document>("events");
     let indexes = indexes.list_index_names().await.expect("lists");
     assert_eq!(indexes, ["_id_", "events_by_row"]);
 }
 
 #[tokio::test]
-async fn batches_of_a_version_that_did_not_date_them_are_found_by_their_events() {
+async fn batches_without_event_times_get_them_at_the_next_start() {
     let uri = Mongo::shared().database();
     let store = open(&uri).await;
     let live = uploaded(&store, 1, &[("", "a", "u", 0)]).await;
-    let gone = uploaded(&store, 2, &[("", "a", "u", 0)]).await;
-    change(&store, gone, BatchChange::Undo).await;
+    let deleted = uploaded(&store, 2, &[("", "a", "u", 0)]).await;
+    change(&store, deleted, BatchChange::Undo).await;
     receiving(&store, 3).await;
-    let batches = bare(&uri).await.collection::<Document>("batches");
+    let batches = raw_database(&uri).await.collection::<Document>("batches");
     let undated = doc! { "$unset": { "first_event": "", "last_event": "" } };
     batches
         .update_many(doc! {}, undated)
         .await
         .expect("updates");
-    let everything = DatedFilter {
+    let everything = EventTimeFilter {
         from: i64::MIN,
         until: i64::MAX,
         after: None,
     };
-    let found = store.dated_batches(&everything, 9).await;
+    let found = store.batches_by_event_time(&everything, 9).await;
     assert_eq!(found.expect("lists"), []);
     let store = open(&uri).await;
-    let found = store.dated_batches(&everything, 9).await;
+    let found = store.batches_by_event_time(&everything, 9).await;
     assert_eq!(found.expect("lists"), [(DAY, live)]);
 }
 
 #[tokio::test]
-async fn a_database_of_somebody_else_is_refused_by_name_and_left_alone() {
+async fn foreign_databases_are_refused_by_name_and_unchanged() {
     let uri = Mongo::shared().database();
-    let database = bare(&uri).await;
-    let theirs = database.collection("events");
-    theirs.insert_one(doc! { "x": 1 }).await.expect("inserts");
+    let database = raw_database(&uri).await;
+    let foreign = database.collection("events");
+    foreign.insert_one(doc! { "x": 1 }).await.expect("inserts");
     let why = refusal(&uri, Tz::UTC).await;
     assert!(
         why.contains("a collection `events` that is not tallymill's")
@@ -114,25 +114,25 @@ async fn a_database_of_somebody_else_is_refused_by_name_and_left_alone() {
 }
 
 #[tokio::test]
-async fn not_even_a_mark_is_left_in_a_database_of_somebody_else() {
-    for theirs in ["meta", "migrations"] {
+async fn foreign_meta_collections_are_refused_and_unchanged() {
+    for foreign in ["meta", "migrations"] {
         let uri = Mongo::shared().database();
-        let database = bare(&uri).await;
-        let collection = database.collection(theirs);
+        let database = raw_database(&uri).await;
+        let collection = database.collection(foreign);
         collection
             .insert_one(doc! { "x": 1 })
             .await
             .expect("inserts");
         let why = refusal(&uri, Tz::UTC).await;
-        assert!(why.contains(&format!("a collection `{theirs}`")), "{why}");
-        assert_eq!(all(&database, theirs).await.len(), 1);
+        assert!(why.contains(&format!("a collection `{foreign}`")), "{why}");
+        assert_eq!(all(&database, foreign).await.len(), 1);
         let names = database.list_collection_names().await.expect("lists");
-        assert_eq!(names, [theirs]);
+        assert_eq!(names, [foreign]);
     }
 }
 
 #[tokio::test]
-async fn days_of_another_zone_and_schemas_of_a_newer_version_are_refused() {
+async fn other_time_zones_and_newer_schemas_are_refused() {
     let uri = Mongo::shared().database();
     drop(open(&uri).await);
     let why = refusal(&uri, Tz::Europe__Berlin).await;
@@ -142,7 +142,7 @@ async fn days_of_another_zone_and_schemas_of_a_newer_version_are_refused() {
     );
     drop(open(&uri).await);
     let newer = doc! { "_id": "9999_later" };
-    let steps = bare(&uri).await.collection("migrations");
+    let steps = raw_database(&uri).await.collection("migrations");
     steps.insert_one(newer).await.expect("inserts");
     let why = refusal(&uri, Tz::UTC).await;
     assert!(
@@ -152,8 +152,7 @@ async fn days_of_another_zone_and_schemas_of_a_newer_version_are_refused() {
 }
 
 #[tokio::test]
-async fn a_string_that_leads_nowhere_is_a_named_fault_within_ten_seconds_and_without_its_password()
-{
+async fn unusable_connection_strings_fail_fast_without_their_password() {
     let cases = [
         ("mongodb://me:hunter2@127.0.0.1:1/x", "127.0.0.1:1"),
         ("mongodb://me:hunter2@x@127.0.0.1/x", "%40"),
@@ -167,12 +166,12 @@ async fn a_string_that_leads_nowhere_is_a_named_fault_within_ten_seconds_and_wit
         ),
         ("hunter2", "mongodb://user:password@host1"),
     ];
-    for (uri, said) in cases {
+    for (uri, expected) in cases {
         let started = Instant::now();
         let why = refusal(uri, Tz::UTC).await;
         assert!(started.elapsed() < Duration::from_secs(10), "{uri}");
         assert!(
-            why.contains("MONGO_URI") && why.contains(said),
+            why.contains("MONGO_URI") && why.contains(expected),
             "{uri}: {why}"
         );
         assert!(!why.contains(SECRET), "{why}");
@@ -181,7 +180,7 @@ async fn a_string_that_leads_nowhere_is_a_named_fault_within_ten_seconds_and_wit
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_unavailable_and_one_that_comes_back_goes_on() {
+async fn calls_fail_as_unavailable_until_the_server_is_back() {
     let mut server = Mongo::start();
     let uri = server.database();
     let store = open(&uri).await;
@@ -198,6 +197,7 @@ async fn a_server_that_is_away_is_unavailable_and_one_that_comes_back_goes_on() 
     for failed in [
         store.batch(batch).await.err(),
         store.mark_days(&[Day(1)]).await.err(),
+        store.ping().await.err(),
         lost.await.err(),
     ] {
         assert!(
@@ -206,6 +206,7 @@ async fn a_server_that_is_away_is_unavailable_and_one_that_comes_back_goes_on() 
         );
     }
     server.start_again();
+    store.ping().await.expect("answers");
     let found = store.batch(batch).await.expect("reads");
     assert!(found.is_some_and(|b| b.id == batch));
     store.mark_days(&[Day(1)]).await.expect("marks");
@@ -214,7 +215,7 @@ async fn a_server_that_is_away_is_unavailable_and_one_that_comes_back_goes_on() 
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_is_unavailable_before_long() {
+async fn hanging_servers_are_unavailable_within_the_timeout() {
     let mut server = Mongo::start();
     let store = open(&server.database()).await;
     let batch = uploaded(&store, 1, &[("e", "a", "u", 5)]).await;
@@ -232,7 +233,7 @@ async fn a_server_that_hangs_is_unavailable_before_long() {
 }
 
 #[tokio::test]
-async fn an_event_written_again_is_one_event_and_a_person_can_read_it() {
+async fn rewritten_events_are_stored_once_in_readable_form() {
     let uri = Mongo::shared().database();
     let store = open(&uri).await;
     let batch = receiving(&store, 1).await;
@@ -245,7 +246,7 @@ async fn an_event_written_again_is_one_event_and_a_person_can_read_it() {
         writer.append(rows.clone()).await.expect("appends");
         writer.finish().await.expect("finishes");
     }
-    let events = all(&bare(&uri).await, "events").await;
+    let events = all(&raw_database(&uri).await, "events").await;
     let expected = doc! {
         "_id": format!("{batch}:0000000001"), "batch": batch.to_string(), "row": 1_i64, "line": 2_i64,
         "event_id": "e1", "event_type": "login", "user_id": "ann",
@@ -256,12 +257,12 @@ async fn an_event_written_again_is_one_event_and_a_person_can_read_it() {
 }
 
 #[tokio::test]
-async fn a_batch_that_has_lost_events_is_not_folded_as_if_it_were_whole() {
+async fn scans_of_a_batch_with_missing_events_fail() {
     let uri = Mongo::shared().database();
     let store = open(&uri).await;
     let two = [("e1", "a", "u", 5), ("e2", "a", "u", 6)];
     let batch = uploaded(&store, 1, &two).await;
-    let events = bare(&uri).await.collection::<Document>("events");
+    let events = raw_database(&uri).await.collection::<Document>("events");
     events.delete_one(doc! { "row": 2 }).await.expect("deletes");
     let mut scan = store
         .scan_events(batch, Projection::IDS)
@@ -279,7 +280,7 @@ async fn a_batch_that_has_lost_events_is_not_folded_as_if_it_were_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_twenty_identical_uploads_at_once_one_becomes_a_batch() {
+async fn one_of_twenty_identical_uploads_becomes_a_batch() {
     let store = open(&Mongo::shared().database()).await;
     let mut seals = JoinSet::new();
     for n in 1..=20 {
@@ -293,7 +294,7 @@ async fn of_twenty_identical_uploads_at_once_one_becomes_a_batch() {
         match done.expect("no panic") {
             Sealed::Batch(batch) => sealed.push(batch.id),
             Sealed::DuplicateOf(first) => firsts.push(first),
-            Sealed::Gone => panic!("nobody gave it up"),
+            Sealed::Abandoned => panic!("no upload was abandoned"),
         }
     }
     assert_eq!((sealed.len(), firsts.len()), (1, 19));
@@ -301,7 +302,7 @@ async fn of_twenty_identical_uploads_at_once_one_becomes_a_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wishes_of_many_processes_for_one_day_all_count() {
+async fn concurrent_marks_of_one_day_all_count() {
     let store = open(&Mongo::shared().database()).await;
     let mut marks = JoinSet::new();
     for _ in 0..30 {
@@ -316,7 +317,7 @@ async fn wishes_of_many_processes_for_one_day_all_count() {
 }
 
 #[tokio::test]
-async fn a_rollup_that_died_before_its_last_word_leaves_no_day_stale_for_ever() {
+async fn days_of_an_interrupted_rollup_do_not_stay_stale() {
     let uri = Mongo::shared().database();
     let store = open(&uri).await;
     let batch = uploaded(&store, 1, &[("", "a", "u", 0)]).await;
@@ -333,19 +334,19 @@ async fn a_rollup_that_died_before_its_last_word_leaves_no_day_stale_for_ever() 
             .expect("replaces")
     };
     assert!(replace().await);
-    // As it was when the process died between the figures and the flag.
-    let days = bare(&uri).await.collection::<Document>("days");
+    // As if the process died after it stored the figures and before it cleared the flag.
+    let days = raw_database(&uri).await.collection::<Document>("days");
     let stale = doc! { "$set": { "stale": true } };
     days.update_one(doc! {}, stale).await.expect("updates");
-    assert!(!replace().await, "the figures are as new as the wish");
+    assert!(!replace().await, "the figures are not older");
     let left = store.stale_days(None, 10).await.expect("lists");
     assert_eq!(left, []);
-    let sketches = all(&bare(&uri).await, "day_types").await;
+    let sketches = all(&raw_database(&uri).await, "day_types").await;
     assert_eq!(sketches.len(), 1, "old versions are removed");
 }
 
 #[tokio::test]
-async fn claims_beyond_one_bulk_write_name_each_that_is_held() {
+async fn foreign_claims_beyond_one_bulk_write_are_all_reported() {
     let store: Arc<dyn Store> = Arc::new(open(&Mongo::shared().database()).await);
     let claim = |n: u32| Claim {
         key: IdentityKey(u128::from(n).to_be_bytes()),
@@ -356,28 +357,28 @@ async fn claims_beyond_one_bulk_write_name_each_that_is_held() {
     let mine: Vec<_> = (0..5_000).map(claim).collect();
     assert_eq!(store.claim(id(1), &theirs).await.expect("claims"), []);
     for _ in 0..2 {
-        let held = store.claim(id(2), &mine).await.expect("claims");
-        assert_eq!(held.len(), 2_500);
-        assert!(held.iter().all(|h| h.index % 2 == 0 && h.owner == id(1)));
-        assert!(held.iter().all(|h| h.content.0 == h.index as u64));
+        let refused = store.claim(id(2), &mine).await.expect("claims");
+        assert_eq!(refused.len(), 2_500);
+        assert!(refused.iter().all(|h| h.index % 2 == 0 && h.owner == id(1)));
+        assert!(refused.iter().all(|h| h.content.0 == h.index as u64));
     }
     let some = &mine[..500];
-    let taken = store.take_over(id(2), id(1), some).await.expect("takes");
-    assert_eq!(taken, []);
-    let missing = store.not_held(id(2), some).await.expect("reads");
-    assert_eq!(missing, Vec::<usize>::new());
+    let refused = store.take_over(id(2), id(1), some).await;
+    assert_eq!(refused.expect("takes over"), []);
+    let unowned = store.unowned_claims(id(2), some).await.expect("reads");
+    assert_eq!(unowned, Vec::<usize>::new());
 }
 
 #[tokio::test]
-async fn a_job_reads_in_the_ledger_as_it_stands() {
+async fn jobs_are_stored_in_readable_form() {
     let uri = Mongo::shared().database();
     let store = open(&uri).await;
     let job = store.arm(JobId::Process(id(1)), at(3)).await.expect("arms");
-    let kept = all(&bare(&uri).await, "jobs").await.remove(0);
-    assert_eq!(kept.get_str("_id").ok(), Some(&*job.id.to_string()));
-    assert_eq!(kept.get_str("state").ok(), Some("queued"));
-    assert_eq!(kept.get_str("kind").ok(), Some("process"));
-    let run_at = kept.get_datetime("run_at").expect("a date");
+    let stored = all(&raw_database(&uri).await, "jobs").await.remove(0);
+    assert_eq!(stored.get_str("_id").ok(), Some(&*job.id.to_string()));
+    assert_eq!(stored.get_str("state").ok(), Some("queued"));
+    assert_eq!(stored.get_str("kind").ok(), Some("process"));
+    let run_at = stored.get_datetime("run_at").expect("a date");
     assert_eq!(run_at.timestamp_millis(), at(3).timestamp_millis());
     assert_eq!(store.job(job.id).await.expect("reads"), Some(job));
 }

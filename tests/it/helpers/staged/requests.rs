@@ -7,42 +7,52 @@ use tallymill::{
         BatchId, Instant, KeyEntry, Profile, ProfileName, RequestKey, Transfer, TransferId,
         TransferOutcome,
     },
-    store::{Appended, Begun, KeyStore, Part, ProfileStore, Put, Result, Room, TransferStore},
+    store::{
+        AppendPartOutcome, IdempotencyStore, OpenTransferOutcome, ProfileStore, PutProfileOutcome,
+        Result, TransferLimits, TransferPart, TransferStore,
+    },
 };
 
 use super::Staged;
 
 #[async_trait]
-impl KeyStore for Staged {
-    async fn key(&self, key: RequestKey) -> Result<Option<KeyEntry>> {
-        self.gate.pass("key").await?;
-        self.inner.key(key).await
+impl IdempotencyStore for Staged {
+    async fn idempotency_entry(&self, key: RequestKey) -> Result<Option<KeyEntry>> {
+        self.gate.pass("idempotency_entry").await?;
+        self.inner.idempotency_entry(key).await
     }
 
-    async fn open_key(&self, key: RequestKey, entry: &KeyEntry) -> Result<bool> {
-        self.gate.pass("open_key").await?;
-        self.inner.open_key(key, entry).await
+    async fn add_idempotency_entry(&self, key: RequestKey, entry: &KeyEntry) -> Result<bool> {
+        self.gate.pass("add_idempotency_entry").await?;
+        self.inner.add_idempotency_entry(key, entry).await
     }
 
-    async fn change_key(&self, key: RequestKey, batch: BatchId, entry: &KeyEntry) -> Result<bool> {
-        self.gate.pass("change_key").await?;
-        self.inner.change_key(key, batch, entry).await
+    async fn replace_idempotency_entry(
+        &self,
+        key: RequestKey,
+        batch: BatchId,
+        entry: &KeyEntry,
+    ) -> Result<bool> {
+        self.gate.pass("replace_idempotency_entry").await?;
+        self.inner
+            .replace_idempotency_entry(key, batch, entry)
+            .await
     }
 
-    async fn drop_key(&self, key: RequestKey, batch: BatchId) -> Result<()> {
-        self.gate.pass("drop_key").await?;
-        self.inner.drop_key(key, batch).await
+    async fn release_idempotency_key(&self, key: RequestKey, batch: BatchId) -> Result<()> {
+        self.gate.pass("release_idempotency_key").await?;
+        self.inner.release_idempotency_key(key, batch).await
     }
 
-    async fn prune_keys(&self, before: Instant) -> Result<bool> {
+    async fn prune_idempotency_entries(&self, before: Instant) -> Result<bool> {
         // Not a step of any history: a gate here would only move the seeds that catch mutants.
-        self.inner.prune_keys(before).await
+        self.inner.prune_idempotency_entries(before).await
     }
 }
 
 #[async_trait]
 impl ProfileStore for Staged {
-    async fn put_profile(&self, profile: &Profile, most: u64) -> Result<Put> {
+    async fn put_profile(&self, profile: &Profile, most: u64) -> Result<PutProfileOutcome> {
         self.gate.pass("put_profile").await?;
         self.inner.put_profile(profile, most).await
     }
@@ -65,7 +75,11 @@ impl ProfileStore for Staged {
 
 #[async_trait]
 impl TransferStore for Staged {
-    async fn open_transfer(&self, transfer: &Transfer, room: Room) -> Result<Begun> {
+    async fn open_transfer(
+        &self,
+        transfer: &Transfer,
+        room: TransferLimits,
+    ) -> Result<OpenTransferOutcome> {
         self.gate.pass("open_transfer").await?;
         self.inner.open_transfer(transfer, room).await
     }
@@ -75,7 +89,12 @@ impl TransferStore for Staged {
         self.inner.transfer(id).await
     }
 
-    async fn append_part(&self, id: TransferId, part: Part, room: Room) -> Result<Appended> {
+    async fn append_part(
+        &self,
+        id: TransferId,
+        part: TransferPart,
+        room: TransferLimits,
+    ) -> Result<AppendPartOutcome> {
         self.gate.pass("append_part").await?;
         self.inner.append_part(id, part, room).await
     }

@@ -1,0 +1,290 @@
+//! Events: one Parquet file per batch, encoded and decoded on a thread of its own behind a bounded channel.
+//! A file gets its final name only when it is complete and durable.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{EmbeddedStore, Mode, corrupt, io};
+use crate::{
+    model::{BatchId, Columns, EventBlock},
+    store::{
+        EventFile, EventFilter, EventPage, EventPosition, EventScan, EventStore, EventWriter,
+        Projection, Result, StoreError,
+        parquet_file::{self, BlockReader},
+        run_blocking,
+    },
+};
+
+type BlockWriter = parquet_file::BlockWriter<fs::File>;
+
+/// Blocks queued between two threads: enough to keep both busy in little memory.
+const QUEUED_BLOCKS: usize = 4;
+
+#[async_trait]
+impl EventStore for EmbeddedStore {
+    async fn write_events(&self, id: BatchId, columns: &Columns) -> Result<Box<dyn EventWriter>> {
+        let paths = EventFilePaths {
+            unfinished: self.dir.join("tmp").join(format!("{id}.parquet")),
+            complete: self.event_file_path(id),
+            sync: self.mode == Mode::Durable,
+        };
+        let file = fs::File::create(&paths.unfinished).map_err(|why| io("an event file", why))?;
+        let file = BlockWriter::new(file, columns)?;
+        Ok(match self.mode {
+            Mode::Simulated => Box::new(InlineWriter { file, paths }),
+            Mode::Durable => Box::new(ThreadWriter::start(file, paths)?),
+        })
+    }
+
+    async fn scan_events(&self, id: BatchId, projection: Projection) -> Result<Box<dyn EventScan>> {
+        let path = self.event_file_path(id);
+        Ok(match self.mode {
+            Mode::Simulated => Box::new(InlineScan(BlockReader::open(&path, &projection)?)),
+            Mode::Durable => Box::new(ThreadScan::start(path, projection)?),
+        })
+    }
+
+    async fn find_events(
+        &self,
+        id: BatchId,
+        filter: &EventFilter,
+        after: Option<EventPosition>,
+        limit: usize,
+    ) -> Result<EventPage> {
+        let (path, filter) = (self.event_file_path(id), filter.clone());
+        let find = move || parquet_file::find_events(&path, &filter, after, limit);
+        match self.mode {
+            Mode::Simulated => find(),
+            Mode::Durable => run_blocking(find).await,
+        }
+    }
+
+    async fn event_file(&self, id: BatchId) -> Result<EventFile> {
+        let path = self.event_file_path(id);
+        let (file, length) = run_blocking(move || open(&path)).await?;
+        // An open file stays readable after it is deleted.
+        let chunks = futures_util::stream::try_unfold(file, |file| {
+            run_blocking(move || Ok(read_chunk(&file)?.map(|chunk| (chunk, file))))
+        });
+        Ok(EventFile {
+            length: Some(length),
+            chunks: Box::pin(chunks),
+        })
+    }
+
+    async fn drop_events(&self, id: BatchId) -> Result<()> {
+        match fs::remove_file(self.event_file_path(id)) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+                Err(io("removing an event file", why))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Bytes of a file read in one step.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Opens an event file. Returns it and its length.
+fn open(path: &Path) -> Result<(fs::File, u64)> {
+    let file = parquet_file::open(path)?;
+    let metadata = file.metadata().map_err(|why| io("an event file", why))?;
+    Ok((file, metadata.len()))
+}
+
+/// Returns the next bytes of a file, or none at its end.
+fn read_chunk(mut file: &fs::File) -> Result<Option<Bytes>> {
+    let mut bytes = vec![0; CHUNK_BYTES];
+    let read = file
+        .read(&mut bytes)
+        .map_err(|why| io("an event file", why))?;
+    bytes.truncate(read);
+    Ok((read > 0).then(|| bytes.into()))
+}
+
+/// The path of an event file while it is written, and its final one.
+struct EventFilePaths {
+    unfinished: PathBuf,
+    complete: PathBuf,
+    /// Whether to fsync.
+    sync: bool,
+}
+
+impl EventFilePaths {
+    /// Makes the file durable and gives it its final name.
+    fn finish(&self, file: BlockWriter) -> Result<()> {
+        let file = file.finish()?;
+        if self.sync {
+            file.sync_all().map_err(|why| io("an event file", why))?;
+        }
+        fs::rename(&self.unfinished, &self.complete)
+            .map_err(|why| io("renaming an event file", why))?;
+        if self.sync {
+            sync_directory(self.complete.parent().unwrap_or(Path::new(".")))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for EventFilePaths {
+    fn drop(&mut self) {
+        // After `finish` no file has this name; before it the upload was abandoned.
+        let _ = fs::remove_file(&self.unfinished);
+    }
+}
+
+/// Syncs a directory: a rename is durable only after that.
+pub(super) fn sync_directory(dir: &Path) -> Result<()> {
+    fs::File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|why| io("a directory of the store", why))
+}
+
+struct InlineWriter {
+    file: BlockWriter,
+    paths: EventFilePaths,
+}
+
+#[async_trait]
+impl EventWriter for InlineWriter {
+    async fn append(&mut self, block: EventBlock) -> Result<()> {
+        self.file.write(block)
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        self.paths.finish(self.file)
+    }
+}
+
+/// A message to the encoder thread.
+enum EncoderMessage {
+    Append(Box<EventBlock>),
+    Finish,
+}
+
+struct ThreadWriter {
+    messages: mpsc::Sender<EncoderMessage>,
+    outcome: oneshot::Receiver<Result<()>>,
+}
+
+impl ThreadWriter {
+    fn start(file: BlockWriter, paths: EventFilePaths) -> Result<Self> {
+        let (messages, receiver) = mpsc::channel(QUEUED_BLOCKS);
+        let (done, outcome) = oneshot::channel();
+        thread("parquet-writer", move || {
+            // Nobody receives it if the upload was abandoned.
+            let _ = done.send(encode(receiver, file, &paths));
+        })?;
+        Ok(Self { messages, outcome })
+    }
+
+    /// Returns why the thread ended early.
+    async fn failure(&mut self) -> StoreError {
+        match (&mut self.outcome).await {
+            Ok(Err(why)) => why,
+            Ok(Ok(())) | Err(_) => ended_early(),
+        }
+    }
+}
+
+/// Writes blocks until the finish message. If the channel closes without it, the upload was abandoned and the file is
+/// dropped.
+fn encode(
+    mut messages: mpsc::Receiver<EncoderMessage>,
+    mut file: BlockWriter,
+    paths: &EventFilePaths,
+) -> Result<()> {
+    while let Some(message) = messages.blocking_recv() {
+        match message {
+            EncoderMessage::Append(block) => file.write(*block)?,
+            EncoderMessage::Finish => return paths.finish(file),
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl EventWriter for ThreadWriter {
+    async fn append(&mut self, block: EventBlock) -> Result<()> {
+        match self
+            .messages
+            .send(EncoderMessage::Append(Box::new(block)))
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.failure().await),
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<()> {
+        if self.messages.send(EncoderMessage::Finish).await.is_err() {
+            return Err(self.failure().await);
+        }
+        self.outcome.await.unwrap_or_else(|_| Err(ended_early()))
+    }
+}
+
+struct InlineScan(BlockReader);
+
+#[async_trait]
+impl EventScan for InlineScan {
+    async fn next(&mut self) -> Result<Option<EventBlock>> {
+        self.0.next()
+    }
+}
+
+/// Receives blocks from a decoder thread, which sends none at the end. A channel that closes before means that the
+/// thread panicked.
+struct ThreadScan(mpsc::Receiver<Result<Option<EventBlock>>>);
+
+impl ThreadScan {
+    fn start(path: PathBuf, projection: Projection) -> Result<Self> {
+        let (blocks, receiver) = mpsc::channel(QUEUED_BLOCKS);
+        thread("parquet-reader", move || {
+            let mut reader = match BlockReader::open(&path, &projection) {
+                Ok(reader) => reader,
+                Err(why) => return drop(blocks.blocking_send(Err(why))),
+            };
+            // A refused send means that the scan was dropped.
+            loop {
+                let block = reader.next();
+                let more = matches!(block, Ok(Some(_)));
+                if blocks.blocking_send(block).is_err() || !more {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self(receiver))
+    }
+}
+
+#[async_trait]
+impl EventScan for ThreadScan {
+    async fn next(&mut self) -> Result<Option<EventBlock>> {
+        let broken = || Err(corrupt("an event file", &"its decoder broke down"));
+        self.0.recv().await.unwrap_or_else(broken)
+    }
+}
+
+/// Spawns a thread that ends when its channel closes.
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map(drop)
+        .map_err(|why| io("a thread for events", why))
+}
+
+fn ended_early() -> StoreError {
+    StoreError::Unavailable {
+        what: "writing an event file",
+        source: "its thread ended early".into(),
+    }
+}

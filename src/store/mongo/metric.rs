@@ -1,0 +1,252 @@
+//! Partials: a document each; only those with the published token of their batch are folded.
+//! Days: see [`super::day`].
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use mongodb::bson::{Bson, Document, doc};
+use uuid::Uuid;
+
+use super::{
+    MongoStore,
+    day::{replace_figures, state, stored_day},
+    db::Find,
+    document::{corrupt, figures, number, parsed, partial, text},
+};
+use crate::{
+    metric::{DayFigures, Group},
+    model::{BatchId, Day, Instant},
+    store::{DayState, MetricStore, Result, StoredDay},
+};
+
+/// Attempts to fold a day while batches publish.
+const FOLD_ATTEMPTS: usize = 5;
+
+#[async_trait]
+impl MetricStore for MongoStore {
+    async fn put_partials(&self, id: BatchId, token: i64, groups: &[Group]) -> Result<()> {
+        let batch = id.to_string();
+        let put = |group: &Group| {
+            let Group {
+                day,
+                event_type,
+                partial,
+            } = group;
+            let mut fields = doc! {
+                "day": day.to_string(), "batch": &batch, "token": token, "event_type": event_type,
+            };
+            fields.extend(figures(partial));
+            let id = format!("{day}/{batch}/{token}/{event_type}");
+            (doc! { "_id": id }, doc! { "$set": fields }, true)
+        };
+        let changes = groups.iter().map(put).collect();
+        self.db.update_each("partials", changes).await
+    }
+
+    async fn partials(&self, id: BatchId, token: i64) -> Result<Vec<Group>> {
+        let find = Find {
+            filter: doc! { "batch": id.to_string(), "token": token },
+            sort: doc! { "day": 1, "event_type": 1 },
+            ..Find::default()
+        };
+        let found = self.db.find("partials", find).await?;
+        found.iter().map(group).collect()
+    }
+
+    async fn drop_stale_partials(&self, id: BatchId) -> Result<bool> {
+        // One query reads fence and published token: between two reads the batch could publish.
+        let find = Find {
+            filter: doc! { "_id": id.to_string() },
+            limit: 1,
+            fields: doc! { "fence": 1, "published.token": 1 },
+            ..Find::default()
+        };
+        let found = self.db.find("batches", find).await?;
+        let Some(batch) = found.first() else {
+            return Ok(false);
+        };
+        let fence = number(batch, "fence")?;
+        let mut old = doc! { "batch": id.to_string() };
+        let tokens = match published_token(batch)? {
+            Some(published) => doc! { "$lt": fence, "$ne": published },
+            None => doc! { "$lt": fence },
+        };
+        old.insert("token", tokens);
+        self.db.delete_some("partials", old, doc! {}).await
+    }
+
+    async fn mark_days(&self, days: &[Day]) -> Result<()> {
+        let mark = |day: &Day| {
+            let change = doc! {
+                "$inc": { "wanted": 1_i64 },
+                "$set": { "stale": true },
+                "$setOnInsert": { "computed": 0_i64, "metrics": [] },
+            };
+            (doc! { "_id": day.to_string() }, change, true)
+        };
+        let changes = days.iter().map(mark).collect();
+        self.db.update_each("days", changes).await
+    }
+
+    async fn day(&self, day: Day) -> Result<DayState> {
+        let found = self.db.one("days", doc! { "_id": day.to_string() }).await?;
+        found.as_ref().map_or(Ok(DayState::default()), state)
+    }
+
+    async fn fold_day(&self, day: Day) -> Result<DayFigures> {
+        let mut published = self.published(day).await?;
+        for _ in 0..FOLD_ATTEMPTS {
+            let figures = self.fold_published(day, &published).await?;
+            let now = self.published(day).await?;
+            if now == published {
+                return Ok(figures);
+            }
+            // Partials of a batch that published during the fold may be incomplete.
+            published = now;
+        }
+        // Each batch marks the day again after it publishes, so a later rollup corrects this fold.
+        self.fold_published(day, &published).await
+    }
+
+    async fn replace_day(
+        &self,
+        day: Day,
+        computed: i64,
+        at: Instant,
+        figures: &DayFigures,
+    ) -> Result<bool> {
+        // Checked before the update below too, to save writing sketches that no day would name.
+        if self.day(day).await?.computed < computed {
+            let version = Uuid::now_v7().to_string();
+            self.put_types(day, &version, computed, figures).await?;
+            let older = doc! { "_id": day.to_string(), "computed": { "$lt": computed } };
+            let newer = replace_figures(computed, at, &version, figures);
+            if self.db.update("days", older, newer).await? {
+                self.clear_stale(day, computed).await?;
+                self.drop_types(day, &version, computed).await?;
+                return Ok(true);
+            }
+        }
+        // The process that replaced the figures may have died before it cleared the flag.
+        self.clear_stale(day, computed).await?;
+        Ok(false)
+    }
+
+    async fn days(
+        &self,
+        from: Day,
+        to: Day,
+        event_type: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StoredDay>> {
+        let range = doc! { "$gte": from.to_string(), "$lte": to.to_string() };
+        let mut filter = doc! { "_id": range, "data": { "$exists": true } };
+        if let Some(event_type) = event_type {
+            filter.insert("metrics.event_type", event_type);
+        }
+        let find = Find {
+            filter,
+            sort: doc! { "_id": 1 },
+            limit,
+            ..Find::default()
+        };
+        let found = self.db.find("days", find).await?;
+        match event_type {
+            None => found.iter().map(stored_day).collect(),
+            Some(event_type) => self.days_of_type(found, event_type).await,
+        }
+    }
+
+    async fn stale_days(&self, after: Option<Day>, limit: usize) -> Result<Vec<Day>> {
+        let mut filter = doc! { "stale": true };
+        if let Some(after) = after {
+            filter.insert("_id", doc! { "$gt": after.to_string() });
+        }
+        let find = Find {
+            filter,
+            sort: doc! { "_id": 1 },
+            limit,
+            fields: doc! { "_id": 1 },
+        };
+        let found = self.db.find("days", find).await?;
+        found.iter().map(|found| parsed(found, "_id")).collect()
+    }
+}
+
+impl MongoStore {
+    /// Returns the published token of each batch with events on a day.
+    async fn published(&self, day: Day) -> Result<HashMap<BatchId, i64>> {
+        let find = Find {
+            filter: doc! { "published_days": day.to_string() },
+            fields: doc! { "published.token": 1 },
+            ..Find::default()
+        };
+        let mut published = HashMap::new();
+        self.for_each("batches", find, |batch| {
+            if let Some(token) = published_token(&batch)? {
+                published.insert(parsed(&batch, "_id")?, token);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(published)
+    }
+
+    /// Calls `visit` for each document of a query with many results.
+    async fn for_each(
+        &self,
+        collection: &'static str,
+        find: Find,
+        mut visit: impl FnMut(Document) -> Result<()> + Send,
+    ) -> Result<()> {
+        let mut cursor = self.db.cursor(collection, find).await?;
+        loop {
+            let next = async { cursor.try_next().await };
+            let Some(raw) = self.db.run(collection, next).await? else {
+                return Ok(());
+            };
+            visit(Document::try_from(raw).map_err(|why| corrupt(collection, &why))?)?;
+        }
+    }
+
+    /// Returns the sum of the partials of a day that have these tokens.
+    async fn fold_published(
+        &self,
+        day: Day,
+        published: &HashMap<BatchId, i64>,
+    ) -> Result<DayFigures> {
+        let mut figures = DayFigures::default();
+        if published.is_empty() {
+            return Ok(figures);
+        }
+        let find = Find {
+            filter: doc! { "day": day.to_string() },
+            ..Find::default()
+        };
+        self.for_each("partials", find, |found| {
+            let batch: BatchId = parsed(&found, "batch")?;
+            if published.get(&batch) == Some(&number(&found, "token")?) {
+                figures.add(text(&found, "event_type")?, &partial(&found)?);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(figures)
+    }
+}
+
+fn group(found: &Document) -> Result<Group> {
+    Ok(Group {
+        day: parsed(found, "day")?,
+        event_type: text(found, "event_type")?.into(),
+        partial: partial(found)?,
+    })
+}
+
+fn published_token(batch: &Document) -> Result<Option<i64>> {
+    match batch.get("published") {
+        Some(Bson::Document(published)) => number(published, "token").map(Some),
+        Some(_) | None => Ok(None),
+    }
+}
