@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::helpers::{
+    http_client,
     process::{Service, eventually, tallymill},
     sample::{Random, Sample, batches, figures, json, oracle},
 };
@@ -154,7 +155,7 @@ fn kills() -> u64 {
 async fn a_server_killed_again_and_again_shows_nothing_half_done_and_loses_nothing() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
-    let (client, mut random) = (Client::new(), Random(20_251_110));
+    let (client, mut random) = (http_client(), Random(20_251_110));
     let mut files: Vec<Sent> = Vec::new();
     let mut left = BTreeSet::new();
     let (mut uploads, mut jobs) = (0, 0);
@@ -260,7 +261,7 @@ async fn a_stop_under_load_finishes_the_uploads_under_way() {
             let piece = pieces.recv().await?;
             Some((Ok::<_, std::convert::Infallible>(piece), pieces))
         }));
-        let request = Client::new()
+        let request = http_client()
             .post(format!("{url}/uploads"))
             .header("content-type", "text/csv")
             .body(body);
@@ -294,7 +295,7 @@ async fn a_stop_under_load_finishes_the_uploads_under_way() {
     assert!(!log.contains("not everything ended"), "{log}");
 
     let again = Service::start(&data, &[]).await;
-    let kept = batches(&Client::new(), &again.url).await;
+    let kept = batches(&http_client(), &again.url).await;
     assert_eq!(kept.len(), 4);
     for batch in kept {
         assert_eq!(batch["inserted_count"], 20_002, "{batch}");

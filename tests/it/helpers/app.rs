@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{mongo::Mongo, servers::shared_redis};
+use super::{http_client, mongo::Mongo, servers::shared_redis};
 
 pub(crate) const TOKEN: &str = "a-token-for-tests";
 
@@ -143,7 +143,7 @@ impl TestApp {
         running.spawn(async move { app.run(until).await.expect("ends well") });
         Self {
             url,
-            client: reqwest::Client::new(),
+            client: http_client(),
             dir,
             mongo_uri,
             stop,

@@ -18,7 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::eventually;
+use super::{http_client, process::eventually};
 
 const FLAGS: [&str; 12] = [
     "--headless",
@@ -94,7 +94,7 @@ impl Browser {
         driver.session = session.expect("a session");
         let browser = Self {
             page,
-            http: reqwest::Client::new(),
+            http: http_client(),
             driver,
         };
         browser.resize(1280, 900).await;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::time::Duration;
 
 use super::{
+    http_client,
     ledger::Ledger,
     mongo::Mongo,
     process::{Service, eventually, within},
@@ -42,7 +43,7 @@ impl Cluster {
         let api = Service::api(&home.path().join("api"), &settings).await;
         Self {
             ledger: Ledger::open(&uri).await,
-            client: Client::new(),
+            client: http_client(),
             workers: Vec::new(),
             home,
             uri,

@@ -21,6 +21,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+/// Returns an HTTP client. TLS needs a provider of the process, as `import` installs one.
+pub(crate) fn http_client() -> reqwest::Client {
+    // `Err` only says that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// Polls a future that never waits for anything but the store on this thread.
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
