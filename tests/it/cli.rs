@@ -109,7 +109,7 @@ fn an_import_prints_the_counts_the_errors_and_the_days() {
     assert_eq!((ran.code, ran.masked().as_str()), (Some(0), IMPORTED));
     assert_eq!(ran.err, "");
     let again = home.run(&[], &["import", &file]);
-    let said = "events.csv: batch ID\n  the same file was uploaded before: this is that batch\n";
+    let said = "events.csv: batch ID\n  the same file was uploaded before, as this batch\n";
     assert!(again.masked().starts_with(said), "{again:?}");
     let table = IMPORTED.split("\n\n").nth(1).expect("a table");
     assert!(again.out.contains(table), "counted once: {again:?}");

@@ -58,7 +58,7 @@ fn a_file_can_be_looked_at() {
     assert!(
         looked
             .out
-            .starts_with("events.csv: looked at, nothing stored"),
+            .starts_with("events.csv: dry run, nothing stored"),
         "{}",
         looked.out
     );
