@@ -38,11 +38,11 @@ date        event type         count  unique users
 
 ";
 
-struct Home {
+struct TestStore {
     dir: TempDir,
 }
 
-impl Home {
+impl TestStore {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a directory"),
@@ -103,7 +103,7 @@ impl Ran {
 
 #[test]
 fn an_import_prints_the_counts_the_errors_and_the_days() {
-    let home = Home::new();
+    let home = TestStore::new();
     let file = home.file("events.csv");
     let ran = home.run(&[], &["import", &file]);
     assert_eq!((ran.code, ran.masked().as_str()), (Some(0), IMPORTED));
@@ -117,7 +117,7 @@ fn an_import_prints_the_counts_the_errors_and_the_days() {
 
 #[test]
 fn a_refused_file_exits_with_2_and_says_what_to_do() {
-    let home = Home::new();
+    let home = TestStore::new();
     for (sample, said) in [
         ("bad/misspelt-columns.csv", "pass `--columns event_type:"),
         (
@@ -152,7 +152,7 @@ fn a_refused_file_exits_with_2_and_says_what_to_do() {
 
 #[test]
 fn how_a_file_is_read_can_be_stated() {
-    let home = Home::new();
+    let home = TestStore::new();
     let file = home.file("good/windows-1252.csv");
     let stated = ["--encoding", "windows-1252", "--delimiter", "comma"];
     let ran = home.run(&[], &[&["import", &*file], &stated[..]].concat());
@@ -165,7 +165,7 @@ fn how_a_file_is_read_can_be_stated() {
 
 #[tokio::test]
 async fn an_import_finds_the_server_that_runs_on_its_directory() {
-    let home = Home::new();
+    let home = TestStore::new();
     let file = home.file("events.csv");
     let service = Service::start(&home.data(), &[]).await;
     let mut command = tallymill(&home.data(), &[]);
@@ -185,7 +185,7 @@ async fn an_import_finds_the_server_that_runs_on_its_directory() {
 
 #[test]
 fn generated_files_are_the_same_for_the_same_seed_and_import_cleanly() {
-    let home = Home::new();
+    let home = TestStore::new();
     let generate = |seed| home.run(&[], &["generate", "--rows", "2000", "--seed", seed]);
     let csv = generate("7").out;
     assert_eq!(csv, generate("7").out);
@@ -220,7 +220,7 @@ fn generated_files_are_the_same_for_the_same_seed_and_import_cleanly() {
 
 #[test]
 fn wrong_settings_stop_the_start_and_every_one_is_named() {
-    let home = Home::new();
+    let home = TestStore::new();
     let wrong = [
         ("PORT", "http"),
         ("TIME_ZONE", "Mars"),
@@ -250,7 +250,7 @@ fn wrong_settings_stop_the_start_and_every_one_is_named() {
 
 #[test]
 fn a_worker_needs_a_store_to_share() {
-    let ran = Home::new().run(&[], &["worker"]);
+    let ran = TestStore::new().run(&[], &["worker"]);
     assert_eq!(ran.code, Some(2));
     assert!(
         ran.err.contains("MONGO_URI") && ran.err.contains("tallymill serve"),
@@ -260,7 +260,7 @@ fn a_worker_needs_a_store_to_share() {
 
 #[test]
 fn migrate_makes_the_store_and_then_leaves_it_as_it_is() {
-    let home = Home::new();
+    let home = TestStore::new();
     for _ in 0..2 {
         let ran = home.run(&[], &["migrate"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -275,7 +275,7 @@ fn migrate_makes_the_store_and_then_leaves_it_as_it_is() {
 
 #[test]
 fn help_names_every_option_with_an_example() {
-    let home = Home::new();
+    let home = TestStore::new();
     for (arguments, said) in [
         (
             &["--help"][..],

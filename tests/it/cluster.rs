@@ -117,7 +117,7 @@ async fn workers_killed_and_a_redis_that_forgets_cost_time_and_no_count() {
         for _ in 0..plan.share(n, plan.flushes) {
             cluster.redis.flush().await;
         }
-        cluster.ledger.look().await;
+        cluster.ledger.refresh().await;
     }
     all_are_done(&mut cluster, &sent).await;
     all_add_up(&cluster, &sent).await;
@@ -209,7 +209,7 @@ async fn a_hundred_wishes_at_once_are_one_job_and_one_run() {
         let states: Vec<_> = job.history.iter().map(|line| line.to).collect();
         let once = [JobState::Queued, JobState::Running, JobState::Completed];
         assert_eq!(states, once, "{job:#?}");
-        let all = cluster.ledger.look().await;
+        let all = cluster.ledger.refresh().await;
         let of_batches = all.iter().filter(|j| matches!(j.id, JobId::Process(_)));
         assert_eq!(of_batches.count(), n + 1);
     }

@@ -125,7 +125,7 @@ async fn a_full_queue_drops_nudges(case: Case) {
     pool.until_ran(&first).await;
     assert_eq!(pool.ended(), MAX_WAITING, "the others were dropped");
     let others: Vec<_> = (1_000..1_500).map(job).collect();
-    pool.swept(case.sender.as_ref(), &others).await;
+    pool.reconcile(case.sender.as_ref(), &others).await;
     pool.end().await;
 }
 

@@ -34,7 +34,7 @@ const ROWS: u64 = 9_000;
 const SECRET: &str = "hunter2";
 
 /// A service of one process on a MongoDB of its own.
-struct Ground {
+struct StoreUnderTest {
     _home: TempDir,
     mongo: Mongo,
     database: Database,
@@ -43,7 +43,7 @@ struct Ground {
     _redis: Redis,
 }
 
-impl Ground {
+impl StoreUnderTest {
     async fn start() -> Self {
         let (mongo, redis) = (Mongo::start(), Redis::start().await);
         let home = tempfile::tempdir().expect("a directory");
@@ -116,27 +116,27 @@ async fn is_unavailable(answer: Response) {
 }
 
 /// Begins an upload, kills MongoDB when some of it is stored, and then sends on and on, or not a byte.
-async fn cut(ground: &mut Ground, csv: String, silent: bool) -> Response {
+async fn cut(under_test: &mut StoreUnderTest, csv: String, silent: bool) -> Response {
     let (sender, pieces) = mpsc::channel::<Bytes>(1);
     let body = Body::wrap_stream(stream::unfold(pieces, |mut pieces| async {
         let piece = pieces.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(piece), pieces))
     }));
-    let url = format!("{}/uploads", ground.service.url);
+    let url = format!("{}/uploads", under_test.service.url);
     let request = Client::new().post(url).header("content-type", "text/csv");
     let mut upload = JoinSet::new();
     upload.spawn(async move { request.body(body).send().await.expect("answers") });
     sender.send(csv.into()).await.expect("taken");
     eventually("events of a batch nobody sees", async || {
         let receiving = doc! { "status": "receiving" };
-        let batch = ground.database.collection::<Document>("batches");
+        let batch = under_test.database.collection::<Document>("batches");
         let batch = batch.find_one(receiving).await.expect("reads")?;
         let of_batch = doc! { "batch": batch.get_str("_id").expect("an id") };
-        let some = ground.events().find_one(of_batch).await;
+        let some = under_test.events().find_one(of_batch).await;
         some.expect("reads").map(drop)
     })
     .await;
-    ground.mongo.kill();
+    under_test.mongo.kill();
     loop {
         tokio::select! {
             answer = upload.join_next() => break answer.expect("one").expect("no panic"),
@@ -147,34 +147,34 @@ async fn cut(ground: &mut Ground, csv: String, silent: bool) -> Response {
 
 #[tokio::test]
 async fn an_upload_that_loses_its_mongodb_leaves_nothing() {
-    let mut ground = Ground::start().await;
-    let (mut taken, url) = (0, ground.service.url.clone());
+    let mut under_test = StoreUnderTest::start().await;
+    let (mut taken, url) = (0, under_test.service.url.clone());
     for (more, silent) in [(0, false), (1, true)] {
         let csv = format!("user_id,event_type,timestamp\n{}", rows(ROWS + more));
         let begun = Instant::now();
-        is_unavailable(cut(&mut ground, csv.clone(), silent).await).await;
+        is_unavailable(cut(&mut under_test, csv.clone(), silent).await).await;
         println!(
             "503 to an upload, silent: {silent}, after {:?}",
             begun.elapsed()
         );
         assert!(begun.elapsed() < BOUND);
-        ground.mongo.start_again();
-        ground.until_ready(200).await;
-        assert_eq!(batches(&ground.client, &url).await.len(), more as usize);
+        under_test.mongo.start_again();
+        under_test.until_ready(200).await;
+        assert_eq!(batches(&under_test.client, &url).await.len(), more as usize);
         eventually("nothing of the upload in the store", async || {
             // A connection of before may be found broken only now.
-            let left = ground.events().count_documents(doc! {}).await;
+            let left = under_test.events().count_documents(doc! {}).await;
             (left.ok()? == taken).then_some(())
         })
         .await;
-        let again = ground.upload(csv).await;
+        let again = under_test.upload(csv).await;
         assert_eq!(again.status(), 201);
         taken += ROWS + more;
         let batch: Value = again.json().await.expect("JSON");
         let batch = batch["batch_id"].as_str().expect("an id");
-        ground.completed(batch).await;
+        under_test.completed(batch).await;
         let key = ("2025-11-10".to_owned(), "login".to_owned());
-        let figures = figures(&ground.client, &url).await;
+        let figures = figures(&under_test.client, &url).await;
         assert_eq!(figures, BTreeMap::from([(key, (taken, 37))]));
     }
 }
@@ -193,11 +193,16 @@ fn requests(batch: &str) -> [(Method, String); 7] {
 }
 
 /// Sends them all at once.
-async fn all_are_unavailable(ground: &Ground, batch: &str, csv: &str, away: &'static str) {
+async fn all_are_unavailable(
+    under_test: &StoreUnderTest,
+    batch: &str,
+    csv: &str,
+    away: &'static str,
+) {
     let mut asked = JoinSet::new();
     for (method, path) in requests(batch) {
-        let url = format!("{}{path}", ground.service.url);
-        let request = ground.client.request(method.clone(), url);
+        let url = format!("{}{path}", under_test.service.url);
+        let request = under_test.client.request(method.clone(), url);
         let request = request.header("content-type", "text/csv");
         let request = request.body(csv.to_owned());
         asked.spawn(async move {
@@ -212,34 +217,34 @@ async fn all_are_unavailable(ground: &Ground, batch: &str, csv: &str, away: &'st
 
 #[tokio::test]
 async fn without_mongodb_every_request_is_answered_in_time_and_says_when_to_come_again() {
-    let mut ground = Ground::start().await;
+    let mut under_test = StoreUnderTest::start().await;
     let csv = format!("user_id,event_type,timestamp\n{}", rows(10));
-    let taken = ground.upload(csv.clone()).await;
+    let taken = under_test.upload(csv.clone()).await;
     let batch: Value = taken.json().await.expect("JSON");
     let batch = batch["batch_id"].as_str().expect("an id").to_owned();
-    ground.completed(&batch).await;
+    under_test.completed(&batch).await;
     for away in ["gone", "hanging"] {
-        ground.until_ready(200).await;
+        under_test.until_ready(200).await;
         match away {
-            "gone" => ground.mongo.kill(),
-            _ => ground.mongo.hang(),
+            "gone" => under_test.mongo.kill(),
+            _ => under_test.mongo.hang(),
         }
         let lost = Instant::now();
-        let degraded = ground.until_ready(503).await;
+        let degraded = under_test.until_ready(503).await;
         assert!(lost.elapsed() < Duration::from_secs(5));
         assert_eq!(degraded["status"], "degraded");
         assert_eq!(degraded["store"]["kind"], "mongodb");
         assert_eq!(degraded["store"]["ok"], false);
         assert_eq!(degraded["queue"]["ok"], true);
-        all_are_unavailable(&ground, &batch, &csv, away).await;
-        let health = format!("{}/health", ground.service.url);
-        assert_eq!(json(&ground.client, &health).await["status"], "ok");
+        all_are_unavailable(&under_test, &batch, &csv, away).await;
+        let health = format!("{}/health", under_test.service.url);
+        assert_eq!(json(&under_test.client, &health).await["status"], "ok");
         match away {
-            "gone" => ground.mongo.start_again(),
-            _ => ground.mongo.go_on(),
+            "gone" => under_test.mongo.start_again(),
+            _ => under_test.mongo.resume(),
         }
         let back = Instant::now();
-        ground.until_ready(200).await;
+        under_test.until_ready(200).await;
         println!("{away}: ready again after {:?}", back.elapsed());
         assert!(back.elapsed() < START);
     }

@@ -348,14 +348,14 @@ async fn an_administrator_retries_and_discards_dead_letters() {
     );
     browser.shoot("6-dead-letters").await;
 
-    app.mend(&first, remedy).await;
+    app.repair(&first, remedy).await;
     browser.click(&format!("{} .retry", row(&first))).await;
     browser.miss(&row(&first)).await;
     app.until(&first, "completed").await;
     browser.click(&format!("{} .discard", row(&second))).await;
     browser.click("#confirm-yes").await;
     browser.miss(&row(&second)).await;
-    app.mend(&third, remedy_third).await;
+    app.repair(&third, remedy_third).await;
     browser.click("#retry-all").await;
     browser.see("#dlq-empty").await;
     app.until(&third, "completed").await;

@@ -57,7 +57,7 @@ async fn a_flush_under_way_costs_no_job() {
             sender.nudge(*job).await.expect("taken");
         }
         redis.flush().await;
-        pool.swept(sender.as_ref(), &jobs).await;
+        pool.reconcile(sender.as_ref(), &jobs).await;
     }
     pool.end().await;
 }
@@ -75,7 +75,7 @@ async fn after_a_restart_of_redis_work_goes_on() {
         assert!(!sender.answers().await);
         redis.restart().await;
         let back = Instant::now();
-        pool.swept(sender.as_ref(), &[job(100 + round)]).await;
+        pool.reconcile(sender.as_ref(), &[job(100 + round)]).await;
         assert!(back.elapsed() < Duration::from_secs(10));
         assert!(sender.answers().await);
     }
@@ -93,7 +93,7 @@ async fn a_redis_that_stands_still_for_a_moment_ends_no_worker() {
     // Not to wait for something, but because standing still is what is tested.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     redis.resume();
-    pool.swept(sender.as_ref(), &[job(2)]).await;
+    pool.reconcile(sender.as_ref(), &[job(2)]).await;
     let mut look = redis.connection().await;
     let workers: Vec<String> = look
         .zrange("tallymill:jobs:workers", 0, -1)
@@ -112,7 +112,7 @@ async fn a_queue_begins_without_redis_and_finds_it_later() {
     assert!(!sender.answers().await);
     redis.restart().await;
     let back = Instant::now();
-    pool.swept(sender.as_ref(), &[job(1)]).await;
+    pool.reconcile(sender.as_ref(), &[job(1)]).await;
     assert!(back.elapsed() < Duration::from_secs(10));
     pool.end().await;
 }
@@ -333,7 +333,7 @@ async fn a_poisoned_task_costs_one_restart() {
         .expect("pushed");
     let (sender, queue) = open(&redis, "poisoned");
     let pool = Pool::start(queue, 1, ENOUGH);
-    pool.swept(sender.as_ref(), &[job(1)]).await;
+    pool.reconcile(sender.as_ref(), &[job(1)]).await;
     let workers: Vec<String> = look
         .zrange("tallymill:jobs:workers", 0, -1)
         .await
@@ -348,7 +348,7 @@ async fn a_worker_that_falls_silent_without_an_end_is_replaced() {
     let redis = Redis::start().await;
     let (sender, queue) = open(&redis, "deaf");
     let pool = Pool::start(queue, 1, ENOUGH);
-    pool.swept(sender.as_ref(), &[job(1)]).await;
+    pool.reconcile(sender.as_ref(), &[job(1)]).await;
     let mut hush = redis.connection().await;
     let mut look = redis.connection().await;
     // Its signs of life are wiped out as they come, as if it gave none.
@@ -375,6 +375,6 @@ async fn a_worker_that_falls_silent_without_an_end_is_replaced() {
     })
     .await;
     hushed.shutdown().await;
-    pool.swept(sender.as_ref(), &[job(2)]).await;
+    pool.reconcile(sender.as_ref(), &[job(2)]).await;
     pool.end().await;
 }

@@ -26,12 +26,12 @@ pub(crate) const DAY: i64 = 86_400_000_000;
 pub(crate) type Event<'a> = (&'a str, &'a str, &'a str, i64);
 
 /// A store in a directory of its own, which goes away with it.
-pub(crate) struct Home {
+pub(crate) struct TestStore {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) dir: tempfile::TempDir,
 }
 
-impl Home {
+impl TestStore {
     pub(crate) async fn open(mode: Mode) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = EmbeddedStore::open(dir.path(), Tz::UTC, mode).await;
