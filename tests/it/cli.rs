@@ -1,4 +1,4 @@
-//! The commands as a user runs them: what they print, what they refuse, and with which exit code.
+//! The commands as a user runs them: output, refusals, exit codes.
 
 mod mending;
 
@@ -53,14 +53,14 @@ impl TestStore {
         self.dir.path().join("data")
     }
 
-    /// Runs a command to its end in this directory.
+    /// Runs a command in this directory.
     fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = tallymill(&self.data(), settings);
         command.stdin(Stdio::null()).args(arguments);
         Ran::of(&command.output().expect("runs"))
     }
 
-    /// A copy of a sample file, by its short name.
+    /// Copies a sample file to this directory.
     fn file(&self, sample: &str) -> String {
         let from = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fixtures")
@@ -88,7 +88,7 @@ impl Ran {
         }
     }
 
-    /// The output with every batch id as `ID`.
+    /// Returns the output with every batch id replaced by `ID`.
     fn masked(&self) -> String {
         let mut lines = Vec::new();
         for line in self.out.split('\n') {
@@ -102,7 +102,7 @@ impl Ran {
 }
 
 #[test]
-fn an_import_prints_the_counts_the_errors_and_the_days() {
+fn import_prints_counts_errors_and_days() {
     let home = TestStore::new();
     let file = home.file("events.csv");
     let ran = home.run(&[], &["import", &file]);
@@ -116,7 +116,7 @@ fn an_import_prints_the_counts_the_errors_and_the_days() {
 }
 
 #[test]
-fn a_refused_file_exits_with_2_and_says_what_to_do() {
+fn a_refused_file_exits_with_2_and_a_remedy() {
     let home = TestStore::new();
     for (sample, said) in [
         ("bad/misspelt-columns.csv", "pass `--columns event_type:"),
@@ -151,7 +151,7 @@ fn a_refused_file_exits_with_2_and_says_what_to_do() {
 }
 
 #[test]
-fn how_a_file_is_read_can_be_stated() {
+fn dialect_options_are_passed_on() {
     let home = TestStore::new();
     let file = home.file("good/windows-1252.csv");
     let stated = ["--encoding", "windows-1252", "--delimiter", "comma"];
@@ -164,7 +164,7 @@ fn how_a_file_is_read_can_be_stated() {
 }
 
 #[tokio::test]
-async fn an_import_finds_the_server_that_runs_on_its_directory() {
+async fn import_uses_the_server_of_its_directory() {
     let home = TestStore::new();
     let file = home.file("events.csv");
     let service = Service::start(&home.data(), &[]).await;
@@ -184,7 +184,7 @@ async fn an_import_finds_the_server_that_runs_on_its_directory() {
 }
 
 #[test]
-fn generated_files_are_the_same_for_the_same_seed_and_import_cleanly() {
+fn equal_seeds_generate_equal_files_that_import() {
     let home = TestStore::new();
     let generate = |seed| home.run(&[], &["generate", "--rows", "2000", "--seed", seed]);
     let csv = generate("7").out;
@@ -219,7 +219,7 @@ fn generated_files_are_the_same_for_the_same_seed_and_import_cleanly() {
 }
 
 #[test]
-fn wrong_settings_stop_the_start_and_every_one_is_named() {
+fn every_wrong_setting_is_named_at_start() {
     let home = TestStore::new();
     let wrong = [
         ("PORT", "http"),
@@ -259,7 +259,7 @@ fn a_worker_needs_a_store_to_share() {
 }
 
 #[test]
-fn migrate_makes_the_store_and_then_leaves_it_as_it_is() {
+fn migrate_is_repeatable() {
     let home = TestStore::new();
     for _ in 0..2 {
         let ran = home.run(&[], &["migrate"]);

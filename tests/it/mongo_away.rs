@@ -1,4 +1,4 @@
-//! The real binary and a MongoDB that goes away: in mid-upload, between requests, and before the start.
+//! The real binary while MongoDB is unavailable: during an upload, between requests, and before the start.
 
 use std::{
     collections::BTreeMap,
@@ -25,15 +25,15 @@ use crate::helpers::{
     servers::Redis,
 };
 
-/// Longest wait for the answer to a request while MongoDB is away.
+/// Longest wait for a reply while MongoDB is unavailable.
 const BOUND: Duration = Duration::from_secs(25);
 /// Longest wait for a command that can't start.
 const START: Duration = Duration::from_secs(10);
-/// More than are parsed before the first are stored.
+/// More rows than are parsed before the first are stored.
 const ROWS: u64 = 9_000;
 const SECRET: &str = "hunter2";
 
-/// A service of one process on a MongoDB of its own.
+/// A service on its own MongoDB server.
 struct StoreUnderTest {
     _home: TempDir,
     mongo: Mongo,
@@ -94,7 +94,7 @@ impl StoreUnderTest {
         .await
     }
 
-    /// The events in the store, as `mongosh` has them.
+    /// Returns the number of stored event documents.
     fn events(&self) -> Collection<Document> {
         self.database.collection("events")
     }
@@ -105,7 +105,7 @@ fn rows(many: u64) -> String {
     rows.collect()
 }
 
-/// Says that the store is away, and when to come again.
+/// Asserts a 503 `unavailable` with `Retry-After`.
 async fn is_unavailable(answer: Response) {
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
@@ -115,7 +115,7 @@ async fn is_unavailable(answer: Response) {
     assert_eq!(body["retryable"], true);
 }
 
-/// Begins an upload, kills MongoDB when some of it is stored, and then sends on and on, or not a byte.
+/// Starts an upload, kills MongoDB once some rows are stored, then sends further bytes, or none.
 async fn cut(under_test: &mut StoreUnderTest, csv: String, silent: bool) -> Response {
     let (sender, pieces) = mpsc::channel::<Bytes>(1);
     let body = Body::wrap_stream(stream::unfold(pieces, |mut pieces| async {
@@ -146,7 +146,7 @@ async fn cut(under_test: &mut StoreUnderTest, csv: String, silent: bool) -> Resp
 }
 
 #[tokio::test]
-async fn an_upload_that_loses_its_mongodb_leaves_nothing() {
+async fn an_upload_whose_mongodb_dies_leaves_nothing() {
     let mut under_test = StoreUnderTest::start().await;
     let (mut taken, url) = (0, under_test.service.url.clone());
     for (more, silent) in [(0, false), (1, true)] {
@@ -179,7 +179,7 @@ async fn an_upload_that_loses_its_mongodb_leaves_nothing() {
     }
 }
 
-/// What needs the store, about one batch.
+/// The requests about a batch that need the store.
 fn requests(batch: &str) -> [(Method, String); 7] {
     [
         (Method::GET, "/metrics".into()),
@@ -192,7 +192,7 @@ fn requests(batch: &str) -> [(Method, String); 7] {
     ]
 }
 
-/// Sends them all at once.
+/// Sends all requests at once.
 async fn all_are_unavailable(
     under_test: &StoreUnderTest,
     batch: &str,
@@ -216,7 +216,7 @@ async fn all_are_unavailable(
 }
 
 #[tokio::test]
-async fn without_mongodb_every_request_is_answered_in_time_and_says_when_to_come_again() {
+async fn without_mongodb_every_request_is_refused_in_time() {
     let mut under_test = StoreUnderTest::start().await;
     let csv = format!("user_id,event_type,timestamp\n{}", rows(10));
     let taken = under_test.upload(csv.clone()).await;
@@ -255,7 +255,7 @@ fn ended(command: &mut Command) -> (Output, Duration) {
     (command.output().expect("runs"), begun.elapsed())
 }
 
-/// Exit code 2 in time, with a reason that names the setting and shows no password.
+/// Asserts exit code 2 in time, and an error that names the setting and hides the password.
 fn is_refused(command: &str, setting: &str, settings: &[(&str, &str)]) {
     let home = tempfile::tempdir().expect("a directory");
     let mut command_line = tallymill(&home.path().join("data"), settings);
@@ -270,7 +270,7 @@ fn is_refused(command: &str, setting: &str, settings: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_mongo_uri_that_can_not_be_used_is_a_named_fault_in_time() {
+fn an_unusable_mongo_uri_is_a_named_fault_in_time() {
     // It takes connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = silent
@@ -305,7 +305,7 @@ fn a_mongo_uri_that_can_not_be_used_is_a_named_fault_in_time() {
 }
 
 #[test]
-fn a_redis_url_that_can_not_be_read_is_a_named_fault() {
+fn an_invalid_redis_url_is_a_named_fault() {
     let uri = Mongo::shared().database();
     for url in [
         format!("http://me:{SECRET}@cache"),
@@ -320,7 +320,7 @@ fn a_redis_url_that_can_not_be_read_is_a_named_fault() {
 }
 
 #[tokio::test]
-async fn without_its_redis_a_service_starts_and_says_so() {
+async fn a_service_starts_without_redis_and_logs_it() {
     let home = tempfile::tempdir().expect("a directory");
     let uri = Mongo::shared().database();
     let url = format!("redis://me:{SECRET}@127.0.0.1:1/0");
@@ -344,7 +344,7 @@ async fn without_its_redis_a_service_starts_and_says_so() {
 }
 
 #[test]
-fn migrate_names_the_store_and_may_be_repeated() {
+fn migrate_names_the_store_and_is_repeatable() {
     let home = tempfile::tempdir().expect("a directory");
     let uri = Mongo::shared().database();
     for _ in 0..2 {

@@ -1,9 +1,9 @@
-//! Files that are looked at before they are stored, and rejected rows on their way out and back.
+//! Dry runs of `import`, and rejected rows that are saved, corrected and imported.
 
 use super::TestStore;
 
 #[test]
-fn rejected_rows_are_saved_mended_and_imported_again() {
+fn rejected_rows_are_saved_corrected_and_imported() {
     let home = TestStore::new();
     let bad = home.dir.path().join("bad.csv").display().to_string();
     let first = home.run(&[], &["import", "--errors", &bad, &home.file("events.csv")]);

@@ -1,4 +1,4 @@
-//! A store in front of a store: asks a gate before each verb, and can break one rule of the protocol.
+//! A store that calls an interceptor before each verb of the store behind it, and can break one rule of the protocol.
 
 mod requests;
 
@@ -24,7 +24,7 @@ use super::{
     mutant::{Memory, Mutant},
 };
 
-/// One actor's way to the store.
+/// The store as one actor sees it.
 pub(crate) struct InterceptedStore {
     pub(super) inner: Arc<dyn Store>,
     pub(super) gate: Arc<dyn VerbInterceptor>,
