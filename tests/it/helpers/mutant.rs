@@ -77,7 +77,7 @@ pub(crate) enum Mutant {
 
 impl Mutant {
     /// Those that random histories catch. `SharedPartials` needs a batch that loses one of two rows of a group and
-    /// stands still while the owner goes: too rare to wait for, so the engine's tests have that history.
+    /// is frozen while the owner is deleted: too rare for random histories, so the tests of the engine have it.
     pub(crate) const ALL: [Self; 23] = [
         Self::NoFence,
         Self::FailAnyway,

@@ -62,7 +62,7 @@ pub(super) fn rows(seed: u64) -> Vec<Row> {
                 event_id: format!("e{key}"),
                 // Two identities share a type and a day, so that a group may be there and yet be short.
                 event_type: format!("t{}", key % 2),
-                // Of its own, so that the users of a group tell which identities are in it.
+                // A user per identity, so that the users of a group show which identities are in it.
                 user_id: format!("u{key}v{version}"),
                 at: (key as i64 % 2 + 2 * version) * DAY,
             }
@@ -99,12 +99,12 @@ pub(super) async fn upload(
         parent: None,
         before: None,
     };
-    let gone = unstaged.list_batches(&filter, 100).await?;
+    let deleted = unstaged.list_batches(&filter, 100).await?;
     let sealed = store
         .seal(id, receipt(seed, inserted, columns), content)
         .await?;
     if let Sealed::DuplicateOf(first) = sealed
-        && gone.iter().any(|b| b.id == first)
+        && deleted.iter().any(|b| b.id == first)
     {
         let what = format!("{id} is called a copy of {first}, which had been taken away");
         complaints.lock().expect("one thread").push(what);

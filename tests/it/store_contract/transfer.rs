@@ -90,8 +90,8 @@ pub(super) async fn parts_are_appended_only_at_the_end_of_the_file(store: Arc<dy
     let (now, end) = store.transfer(file).await.expect("reads").expect("exists");
     assert_eq!((now.moved_at, end), (at(50), 11));
     assert_eq!(content(store, file).await, b"hello world");
-    let nobody = append(store, TransferId::at(at(9)), 0, b"x").await;
-    assert_eq!(nobody, AppendPartOutcome::Closed);
+    let unknown = append(store, TransferId::at(at(9)), 0, b"x").await;
+    assert_eq!(unknown, AppendPartOutcome::Closed);
 }
 
 pub(super) async fn one_of_concurrent_parts_with_the_same_start_is_appended(store: Arc<dyn Store>) {
@@ -154,8 +154,8 @@ pub(super) async fn outcomes_are_final_and_close_the_transfer(store: Arc<dyn Sto
         }
         assert_eq!(content(store, file).await, b"");
     }
-    let nobody = TransferId::at(at(9));
-    let settled = store.settle_transfer(nobody, &TransferOutcome::Terminated);
+    let unknown = TransferId::at(at(9));
+    let settled = store.settle_transfer(unknown, &TransferOutcome::Terminated);
     assert!(!settled.await.expect("answers"));
 }
 
