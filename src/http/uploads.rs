@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     ingest::{Accepted, DryRun, Kept, UploadOptions},
-    model::{BatchId, RequestKey},
+    model::{BatchId, IdempotencyKey},
     query,
     receive::Packing,
 };
@@ -90,7 +90,7 @@ pub(super) fn place(at: &Context) -> Result<SemaphorePermit<'_>, Problem> {
 
 async fn store<S>(
     at: &Context,
-    key: Option<RequestKey>,
+    key: Option<IdempotencyKey>,
     options: UploadOptions,
     body: S,
 ) -> Result<HttpResponse, Problem>

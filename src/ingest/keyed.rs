@@ -11,7 +11,7 @@ use super::{
     pipeline::{WAITING_CHUNKS, send_body},
 };
 use crate::{
-    model::{Batch, BatchId, BatchStatus, KeyEntry, KeyOutcome, RequestKey},
+    model::{Batch, BatchId, BatchStatus, IdempotencyEntry, IdempotencyKey, IdempotencyOutcome},
     receive::ReceivedFile,
     store::StoreError,
 };
@@ -43,7 +43,7 @@ impl Ingest {
     /// As [`Ingest::upload`]; [`IngestError::KeyBusy`] and [`IngestError::KeyReused`].
     pub async fn upload_once<S, E>(
         &self,
-        key: RequestKey,
+        key: IdempotencyKey,
         options: UploadOptions,
         body: S,
     ) -> Result<Kept, IngestError>
@@ -73,17 +73,17 @@ impl Ingest {
         filled.map(Kept::Now)
     }
 
-    async fn earlier(&self, key: RequestKey) -> Result<Earlier, IngestError> {
+    async fn earlier(&self, key: IdempotencyKey) -> Result<Earlier, IngestError> {
         let Some(entry) = self.store.idempotency_entry(key).await? else {
             return Ok(Earlier::Unknown);
         };
-        let KeyEntry {
+        let IdempotencyEntry {
             batch: id,
-            content,
+            request_digest: content,
             outcome,
             opened_at: _,
         } = entry;
-        if outcome == Some(KeyOutcome::Duplicate) {
+        if outcome == Some(IdempotencyOutcome::Duplicate) {
             return Ok(Earlier::Made(content, Accepted::DuplicateOf(id)));
         }
         match self.store.batch(id).await? {
@@ -94,7 +94,7 @@ impl Ingest {
                         .store
                         .idempotency_entry(key)
                         .await?
-                        .and_then(|entry| entry.content),
+                        .and_then(|entry| entry.request_digest),
                     known => known,
                 };
                 Ok(Earlier::Made(content, Accepted::New(Box::new(batch))))
@@ -107,7 +107,7 @@ impl Ingest {
     /// Lets the key stand for this batch; false if another upload was ahead.
     async fn take_key(
         &self,
-        key: RequestKey,
+        key: IdempotencyKey,
         died: Option<BatchId>,
         batch: &Batch,
     ) -> Result<bool, StoreError> {
@@ -126,7 +126,7 @@ impl Ingest {
     /// can't be sealed.
     pub(super) async fn note_content(
         &self,
-        key: RequestKey,
+        key: IdempotencyKey,
         batch: &Batch,
         content: [u8; 32],
     ) -> Result<(), StoreError> {
@@ -140,14 +140,14 @@ impl Ingest {
     /// Writes down that the file was there already.
     pub(super) async fn note_duplicate(
         &self,
-        key: RequestKey,
+        key: IdempotencyKey,
         batch: &Batch,
         first: BatchId,
         content: [u8; 32],
     ) -> Result<(), StoreError> {
-        let entry = KeyEntry {
+        let entry = IdempotencyEntry {
             batch: first,
-            outcome: Some(KeyOutcome::Duplicate),
+            outcome: Some(IdempotencyOutcome::Duplicate),
             ..entry(batch, Some(content))
         };
         self.store
@@ -181,10 +181,10 @@ impl Ingest {
     }
 }
 
-fn entry(batch: &Batch, content: Option<[u8; 32]>) -> KeyEntry {
-    KeyEntry {
+fn entry(batch: &Batch, content: Option<[u8; 32]>) -> IdempotencyEntry {
+    IdempotencyEntry {
         batch: batch.id,
-        content,
+        request_digest: content,
         outcome: None,
         opened_at: batch.created_at,
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    model::{Batch, BatchChange, BatchId, Columns, EventBlock, Rejection, RequestKey},
+    model::{Batch, BatchChange, BatchId, Columns, EventBlock, IdempotencyKey, Rejection},
     store::{Changed, EventWriter, Sealed, Store, StoreError},
 };
 
@@ -98,7 +98,7 @@ impl Ingest {
         batch: &Batch,
         options: &UploadOptions,
         body: S,
-        key: Option<RequestKey>,
+        key: Option<IdempotencyKey>,
     ) -> Result<Accepted, IngestError>
     where
         S: Stream<Item = Result<Bytes, E>>,
@@ -170,7 +170,7 @@ impl Ingest {
         batch: &Batch,
         options: &UploadOptions,
         taken: Taken,
-        key: Option<RequestKey>,
+        key: Option<IdempotencyKey>,
     ) -> Result<Sealed, IngestError> {
         let expires_at = self.limits.batch_ttl.map(|kept| batch.created_at + kept);
         let (receipt, sha256) = taken.receipt(options, expires_at)?;

@@ -1,6 +1,6 @@
 //! What the parser's thread gives, taken step by step: a sink stores it, or does not; here is kept what it comes to.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 
@@ -154,7 +154,7 @@ impl Taken {
             rejections_kept: self.kept,
             file_name: options.file_name.clone(),
             bytes: received.bytes,
-            sha256: hex(&received.sha256),
+            sha256: hex::encode(received.sha256),
             bom: received.bom,
             encoding: received.encoding.name(),
             encoding_known: received.encoding_source.as_str().into(),
@@ -189,12 +189,4 @@ fn line_ending(line_ending: LineEnding) -> &'static str {
         LineEnding::Cr => "cr",
         LineEnding::Mixed => "mixed",
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

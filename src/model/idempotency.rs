@@ -1,33 +1,34 @@
-//! Keys by which a client names a request, so that sending it again is not asking again.
+//! Idempotency keys: the digest that stands for a key, and what is stored about the request that carried it.
 
 use sha2::{Digest, Sha256};
 
 use super::{BatchId, Instant};
 
-/// Names one request of one caller to one route. A digest, so that what the client chose is neither kept nor logged.
+/// The digest of an `Idempotency-Key` with the caller that sent it and the route. The text of the key itself is neither
+/// stored nor logged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestKey(pub [u8; 32]);
+pub struct IdempotencyKey(pub [u8; 32]);
 
-impl RequestKey {
-    /// The key that `caller` chose for a request to `route`.
+impl IdempotencyKey {
+    /// Returns the digest of the key that `caller` sent with a request to `route`.
     #[must_use]
-    pub fn new(caller: &[u8], route: &str, chosen: &str) -> Self {
+    pub fn new(caller: &[u8], route: &str, key: &str) -> Self {
         Self(digest(
             "tallymill key 1",
-            &[caller, route.as_bytes(), chosen.as_bytes()],
+            &[caller, route.as_bytes(), key.as_bytes()],
         ))
     }
 }
 
-impl std::fmt::Debug for RequestKey {
+impl std::fmt::Debug for IdempotencyKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RequestKey({:02x}{:02x}…)", self.0[0], self.0[1])
+        write!(f, "IdempotencyKey({}…)", hex::encode(&self.0[..2]))
     }
 }
 
-/// Names what was asked of a batch by a request without a body.
+/// Returns the digest of a request to process a batch. A request with a body has the digest of its body instead.
 #[must_use]
-pub fn wish_content(batch: BatchId, force: bool) -> [u8; 32] {
+pub fn process_request_digest(batch: BatchId, force: bool) -> [u8; 32] {
     let force = [u8::from(force)];
     digest(
         "tallymill wish 1",
@@ -45,38 +46,38 @@ fn digest(form: &str, parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// What is known of the request that a key names.
+/// The stored state of the request that carried a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyEntry {
-    /// The batch it is about; of an upload chosen before its first byte is stored.
+pub struct IdempotencyEntry {
+    /// The batch that the request is about. The batch of an upload is chosen before its first byte is stored.
     pub batch: BatchId,
-    /// Digest of what was sent; none while it is still arriving.
-    pub content: Option<[u8; 32]>,
-    /// What it came to; of an upload that became a batch, the batch itself says so.
-    pub outcome: Option<KeyOutcome>,
-    /// When the request began.
+    /// The digest of the request; `None` while its body is being received.
+    pub request_digest: Option<[u8; 32]>,
+    /// The outcome of the request; `None` if it is under way, or if the state of the batch is the outcome.
+    pub outcome: Option<IdempotencyOutcome>,
+    /// The time at which the request began.
     pub opened_at: Instant,
 }
 
-/// What a request came to, where its batch does not say so.
+/// The outcome of a request, where the state of its batch does not determine it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyOutcome {
-    /// The file was there already, as the batch of the entry.
+pub enum IdempotencyOutcome {
+    /// The uploaded file is a duplicate of the batch of the entry.
     Duplicate,
-    /// The wish stands in the ledger.
-    Asked,
+    /// The request to process the batch is recorded in the ledger.
+    Requested,
 }
 
-impl KeyOutcome {
+impl IdempotencyOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 2] = [Self::Duplicate, Self::Asked];
+    pub const ALL: [Self; 2] = [Self::Duplicate, Self::Requested];
 
-    /// The stored name.
+    /// Returns the stored name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Duplicate => "duplicate",
-            Self::Asked => "asked",
+            Self::Requested => "asked",
         }
     }
 }
@@ -86,23 +87,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callers_routes_and_keys_are_told_apart_wherever_their_borders_lie() {
+    fn keys_of_other_callers_or_routes_have_other_digests() {
         let all = [
-            RequestKey::new(b"a", "POST /uploads", "k"),
-            RequestKey::new(b"ab", "POST /uploads", "k"),
-            RequestKey::new(b"a", "POST /upload", "sk"),
-            RequestKey::new(b"a", "POST /uploads", "kk"),
+            IdempotencyKey::new(b"a", "POST /uploads", "k"),
+            IdempotencyKey::new(b"ab", "POST /uploads", "k"),
+            IdempotencyKey::new(b"a", "POST /upload", "sk"),
+            IdempotencyKey::new(b"a", "POST /uploads", "kk"),
         ];
         let different: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(different.len(), all.len());
-        let shown = format!("{:?}", RequestKey::new(b"a", "r", "secret"));
+    }
+
+    #[test]
+    fn debug_output_does_not_contain_the_key() {
+        let shown = format!("{:?}", IdempotencyKey::new(b"a", "r", "secret"));
         assert!(!shown.contains("secret") && shown.len() < 24, "{shown}");
     }
 
     #[test]
-    fn a_wish_is_named_by_its_batch_and_by_force() {
+    fn process_requests_differ_by_batch_and_force() {
         let (a, b) = (BatchId::from_bytes([1; 16]), BatchId::from_bytes([2; 16]));
-        assert_ne!(wish_content(a, false), wish_content(a, true));
-        assert_ne!(wish_content(a, false), wish_content(b, false));
+        assert_ne!(
+            process_request_digest(a, false),
+            process_request_digest(a, true)
+        );
+        assert_ne!(
+            process_request_digest(a, false),
+            process_request_digest(b, false)
+        );
     }
 }

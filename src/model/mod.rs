@@ -4,20 +4,20 @@
 pub mod batch;
 pub mod event;
 pub mod id;
+pub mod idempotency;
 pub mod identity;
 pub mod job;
-pub mod key;
 pub mod profile;
 pub mod receipt;
 pub mod rejection;
 pub mod transfer;
 
-pub use batch::{Batch, BatchChange, BatchStatus, Counts, Published};
+pub use batch::{Batch, BatchChange, BatchStatus, Published, RunCounts};
 pub use event::{EventBlock, TextColumn};
 pub use id::{BatchId, Day, JobId, JobKind, Slot};
+pub use idempotency::{IdempotencyEntry, IdempotencyKey, IdempotencyOutcome};
 pub use identity::{Content, Identity, IdentityBy, IdentityKey};
 pub use job::{Job, JobChange, JobPhase, JobProgress, JobState, RunOutcome};
-pub use key::{KeyEntry, KeyOutcome, RequestKey};
 pub use profile::{Profile, ProfileName};
 pub use receipt::{ColumnRole, Columns, Receipt};
 pub use rejection::{Fault, FaultCode, Rejection};
@@ -29,7 +29,7 @@ pub type Instant = chrono::DateTime<chrono::Utc>;
 /// Why a document did not change: the state it was found in does not allow it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{change}` does not apply to {subject} which is {state}")]
-pub struct Refused {
+pub struct TransitionRefused {
     /// What was asked for.
     pub change: &'static str,
     /// What it was asked of.

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BatchId, Instant, ProfileName, RequestKey, id::BadId};
+use super::{BatchId, IdempotencyKey, Instant, ProfileName, id::BadId};
 
 /// A file on its way; a `UUIDv7`, random enough that nobody guesses another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,9 +70,8 @@ pub fn expires_at(moved_at: Instant, end: u64) -> Instant {
 /// Names the client at an address without telling it.
 #[must_use]
 pub fn sender(address: IpAddr) -> String {
-    let key = RequestKey::new(address.to_string().as_bytes(), "transfer", "");
-    let hex = key.0[..16].iter().map(|byte| format!("{byte:02x}"));
-    hex.collect()
+    let key = IdempotencyKey::new(address.to_string().as_bytes(), "transfer", "");
+    hex::encode(&key.0[..16])
 }
 
 /// What a file came to that arrived in parts.

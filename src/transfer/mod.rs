@@ -12,7 +12,9 @@ use futures_util::{Stream, StreamExt, stream};
 use crate::{
     clock::Clock,
     ingest::{Accepted, Ingest, IngestError, Kept, UploadOptions},
-    model::{Instant, ProfileName, RequestKey, Transfer, TransferId, TransferOutcome, transfer},
+    model::{
+        IdempotencyKey, Instant, ProfileName, Transfer, TransferId, TransferOutcome, transfer,
+    },
     store::{
         AppendPartOutcome, OpenTransferOutcome, Store, StoreError, TransferLimits, TransferPart,
     },
@@ -329,7 +331,7 @@ impl Transfers {
             return Ok(outcome.clone());
         }
         // One who dies here has the batch stand for the key: whoever comes next finds it.
-        let key = RequestKey::new(b"", "transfer", &id.to_string());
+        let key = IdempotencyKey::new(b"", "transfer", &id.to_string());
         let options = options_of(options, profile.as_ref())?;
         let kept = self
             .ingest

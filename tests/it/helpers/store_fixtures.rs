@@ -7,8 +7,8 @@ use tallymill::{
     clock::Fixed,
     metric::{Group, Partial},
     model::{
-        Batch, BatchChange, BatchId, ColumnRole, Columns, Counts, Day, EventBlock, IdentityBy,
-        Instant, Published, Receipt, receipt::RowCounts,
+        Batch, BatchChange, BatchId, ColumnRole, Columns, Day, EventBlock, IdentityBy, Instant,
+        Published, Receipt, RunCounts, receipt::RowCounts,
     },
     store::{
         Changed, Sealed, Store,
@@ -205,7 +205,7 @@ pub(crate) async fn publish_days(store: &dyn Store, id: BatchId, token: i64, day
     let published = Published {
         computed: 1,
         token,
-        counts: Counts::default(),
+        counts: RunCounts::default(),
         days,
         prev_days: vec![],
         at: at(1),

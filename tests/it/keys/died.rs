@@ -10,7 +10,7 @@ use tallymill::{
     clock::Fixed,
     ingest::{Accepted, IngestError, Kept, UploadOptions},
     job::{Dispatch, DispatchError, JobService, KeyedRequest},
-    model::{BatchStatus, JobId, RequestKey},
+    model::{BatchStatus, IdempotencyKey, JobId},
     store::{Changed, Store},
 };
 
@@ -25,8 +25,8 @@ const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
 /// More steps than any request takes.
 const STEPS: usize = 200;
 
-fn key() -> RequestKey {
-    RequestKey::new(b"a test", "POST /uploads", "k")
+fn key() -> IdempotencyKey {
+    IdempotencyKey::new(b"a test", "POST /uploads", "k")
 }
 
 fn body() -> impl Stream<Item = std::result::Result<Bytes, IngestError>> {

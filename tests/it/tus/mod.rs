@@ -161,10 +161,7 @@ async fn a_file_cut_at_sixty_percent_and_resumed_equals_one_uploaded_whole() {
     ] {
         assert_eq!(resumed[same], whole[same], "{same}");
     }
-    let sha256 = Sha256::digest(csv.as_bytes());
-    let sha256 = sha256
-        .iter()
-        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let sha256 = hex::encode(Sha256::digest(csv.as_bytes()));
     assert_eq!(resumed["file"]["sha256"], sha256.as_str());
     app.process(&batch(&last)).await;
     let (date, kind) = ("2025-11-10".to_owned(), "click".to_owned());
