@@ -2,6 +2,7 @@
 //! No IO, no async, no clock: everything here can be checked by reading it.
 
 pub mod batch;
+pub mod columns;
 pub mod event;
 pub mod id;
 pub mod idempotency;
@@ -13,13 +14,14 @@ pub mod rejection;
 pub mod transfer;
 
 pub use batch::{Batch, BatchChange, BatchStatus, Published, RunCounts};
+pub use columns::{ColumnRole, Columns};
 pub use event::{EventBlock, TextColumn};
 pub use id::{BatchId, Day, JobId, JobKind, Slot};
 pub use idempotency::{IdempotencyEntry, IdempotencyKey, IdempotencyOutcome};
 pub use identity::{Content, Identity, IdentityBy, IdentityKey};
 pub use job::{Job, JobChange, JobPhase, JobProgress, JobState, RunOutcome};
 pub use profile::{Profile, ProfileName};
-pub use receipt::{ColumnRole, Columns, Receipt};
+pub use receipt::{FileOrigin, Origin, Receipt, StreamOrigin};
 pub use rejection::{Fault, FaultCode, Rejection};
 pub use transfer::{Transfer, TransferId, TransferOutcome};
 
