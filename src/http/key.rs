@@ -9,7 +9,7 @@ use super::{
     Context, client,
     problem::{Code, Problem},
 };
-use crate::{ingest::KEY_BUSY, model::IdempotencyKey};
+use crate::{ingest::KEY_BUSY_SECONDS, model::IdempotencyKey};
 
 const NAME: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -75,9 +75,9 @@ pub(super) fn replayed(mut reply: HttpResponse) -> HttpResponse {
 
 pub(super) fn busy() -> Problem {
     let why = format!(
-        "a request with this Idempotency-Key is still under way: send it again in {KEY_BUSY} seconds"
+        "a request with this Idempotency-Key is still under way: send it again in {KEY_BUSY_SECONDS} seconds"
     );
-    Problem::new(Code::KeyBusy, why).after(KEY_BUSY)
+    Problem::new(Code::KeyBusy, why).after(KEY_BUSY_SECONDS)
 }
 
 pub(super) fn reused() -> Problem {

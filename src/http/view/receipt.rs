@@ -168,7 +168,7 @@ pub(in crate::http) fn dry_run(run: &DryRun) -> Value {
         dedupe,
         receipt,
         sample,
-        first,
+        first_rejections: first,
     } = run;
     let mut view = receipt_view(receipt, source, *dedupe, BatchStatus::Receiving);
     let names = receipt.columns.stored_attributes();
