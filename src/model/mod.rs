@@ -1,5 +1,5 @@
-//! The nouns of the service: plain values and the two transition functions.
-//! No IO, no async, no clock: everything here can be checked by reading it.
+//! The values of the service, and the pure transition functions of batches and jobs.
+//! No IO, no async, no clock.
 
 pub mod batch;
 pub mod columns;
@@ -25,17 +25,17 @@ pub use receipt::{FileOrigin, Origin, Receipt, StreamOrigin};
 pub use rejection::{Fault, FaultCode, Rejection};
 pub use transfer::{Transfer, TransferId, TransferOutcome};
 
-/// A wall-clock instant as documents carry it.
+/// An instant of the wall clock.
 pub type Instant = chrono::DateTime<chrono::Utc>;
 
-/// Why a document did not change: the state it was found in does not allow it.
+/// The state of a batch or a job does not allow a change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{change}` does not apply to {subject} which is {state}")]
 pub struct TransitionRefused {
-    /// What was asked for.
+    /// The name of the change.
     pub change: &'static str,
-    /// What it was asked of.
+    /// The batch or the job.
     pub subject: String,
-    /// The state that refused it.
+    /// Its state.
     pub state: String,
 }
