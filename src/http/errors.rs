@@ -94,7 +94,8 @@ fn rows(
     receipt: &Receipt,
 ) -> impl Stream<Item = Result<Bytes, QueryError>> + use<> {
     let labels = &receipt.columns.labels;
-    let delimiter = Some(receipt.delimiter).filter(|d| FOUND_AGAIN.contains(d));
+    let delimiter = receipt.origin.file().map(|file| file.delimiter);
+    let delimiter = delimiter.filter(|d| FOUND_AGAIN.contains(d));
     let form = ErrorsCsv::new(labels, delimiter.unwrap_or(','));
     let head = Bytes::from(form.header(labels));
     let pages = stream::try_unfold(Some(None), move |after: Option<Option<String>>| {

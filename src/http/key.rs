@@ -9,7 +9,7 @@ use super::{
     Context, client,
     problem::{Code, Problem},
 };
-use crate::{ingest::KEY_BUSY, model::RequestKey};
+use crate::{ingest::KEY_BUSY_SECONDS, model::IdempotencyKey};
 
 const NAME: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -21,7 +21,7 @@ pub(super) fn of(
     at: &Context,
     request: &HttpRequest,
     route: &str,
-) -> Result<Option<RequestKey>, Problem> {
+) -> Result<Option<IdempotencyKey>, Problem> {
     let mut sent = request.headers().get_all(NAME);
     let Some(first) = sent.next() else {
         return Ok(None);
@@ -40,7 +40,7 @@ pub(super) fn of(
         caller.push(0);
         caller.extend_from_slice(credentials.as_bytes());
     }
-    Ok(Some(RequestKey::new(&caller, route, &chosen)))
+    Ok(Some(IdempotencyKey::new(&caller, route, &chosen)))
 }
 
 /// A key as it stands, or as the string of a structured field (RFC 8941, 3.3.3).
@@ -75,9 +75,9 @@ pub(super) fn replayed(mut reply: HttpResponse) -> HttpResponse {
 
 pub(super) fn busy() -> Problem {
     let why = format!(
-        "a request with this Idempotency-Key is still under way: send it again in {KEY_BUSY} seconds"
+        "a request with this Idempotency-Key is still under way: send it again in {KEY_BUSY_SECONDS} seconds"
     );
-    Problem::new(Code::KeyBusy, why).after(KEY_BUSY)
+    Problem::new(Code::KeyBusy, why).after(KEY_BUSY_SECONDS)
 }
 
 pub(super) fn reused() -> Problem {

@@ -7,19 +7,18 @@ use actix_web::{
     web::{Bytes, Data, Payload, Query},
 };
 use futures_util::{Stream, StreamExt};
-use std::{cell::RefCell, rc::Rc};
 use tokio::sync::SemaphorePermit;
 
 use super::{
     Context, batches,
-    body::{self, BodyFault, Form},
+    body::{self, Form},
     client, key,
     problem::{Code, Problem},
     view,
 };
 use crate::{
-    ingest::{Accepted, DryRun, Kept, UploadOptions},
-    model::{BatchId, RequestKey},
+    ingest::{BodyError, UploadOptions, UploadOutcome},
+    model::{Batch, BatchId, IdempotencyKey},
     query,
     receive::Packing,
 };
@@ -72,7 +71,7 @@ pub(super) async fn create(
     let mut options = at.ingest.options(stated.collect()).await?;
     options.file_name = options
         .file_name
-        .or_else(|| UploadOptions::clean_name(form.file_name.as_deref()?));
+        .or_else(|| UploadOptions::clean_file_name(form.file_name.as_deref()?));
     store(&at, key, options, form.into_file(at.limits.body_idle)).await
 }
 
@@ -90,95 +89,70 @@ pub(super) fn place(at: &Context) -> Result<SemaphorePermit<'_>, Problem> {
 
 async fn store<S>(
     at: &Context,
-    key: Option<RequestKey>,
+    key: Option<IdempotencyKey>,
     options: UploadOptions,
     body: S,
 ) -> Result<HttpResponse, Problem>
 where
-    S: Stream<Item = Result<Bytes, BodyFault>>,
+    S: Stream<Item = Result<Bytes, BodyError>>,
 {
-    // What is left after a fault is read and thrown away, also if there is nothing left.
+    // After an error the rest of the body is read and discarded, even if nothing is left.
     let mut body = std::pin::pin!(body.fuse());
-    // A fault of the form is found behind the file, within the pipeline, which knows no problems.
-    let form_fault = Rc::new(RefCell::new(None));
-    let noted = Rc::clone(&form_fault);
-    let watched = body.as_mut().map(move |chunk| {
-        chunk.map_err(|fault| match fault {
-            BodyFault::Form(problem) => {
-                let told = BodyFault::Broken(problem.to_string());
-                *noted.borrow_mut() = Some(problem);
-                told
-            }
-            broken @ BodyFault::Broken(_) => broken,
-        })
-    });
-    let parent = options.parent;
-    let outcome = match key {
-        _ if options.dry_run => {
-            let seen = at.ingest.dry_run(&options, watched).await;
-            seen.map(|run| Outcome::Seen(Box::new(run)))
-        }
-        Some(key) => {
-            let kept = at.ingest.upload_once(key, options, watched).await;
-            kept.map(Outcome::Kept)
-        }
-        None => {
-            let accepted = at.ingest.upload(options, watched).await;
-            accepted.map(|accepted| Outcome::Kept(Kept::Now(accepted)))
-        }
-    };
-    match outcome {
-        Ok(Outcome::Seen(run)) => Ok(HttpResponse::Ok().json(view::dry_run(&run))),
-        Ok(Outcome::Kept(Kept::Now(accepted))) => reply(at, accepted, parent).await,
-        Ok(Outcome::Kept(Kept::Before(accepted))) => {
-            reply(at, accepted, parent).await.map(key::replayed)
-        }
-        Err(why) => {
-            let problem = form_fault.borrow_mut().take().unwrap_or_else(|| why.into());
+    match at.ingest.upload(&options, key, body.as_mut()).await {
+        Ok(outcome) => reply(at, outcome, options.parent).await,
+        Err(error) => {
             body::drain(body).await;
-            Err(problem)
+            Err(error.into())
         }
     }
-}
-
-/// What became of a file.
-enum Outcome {
-    /// It is stored.
-    Kept(Kept),
-    /// It was looked at.
-    Seen(Box<DryRun>),
 }
 
 async fn reply(
     at: &Context,
-    accepted: Accepted,
+    outcome: UploadOutcome,
     parent: Option<BatchId>,
 ) -> Result<HttpResponse, Problem> {
-    match accepted {
-        Accepted::New(batch) => {
-            let errors = batches::first_errors(at, &batch).await?;
-            let location = (header::LOCATION, format!("/batches/{}", batch.id));
-            Ok(HttpResponse::Created()
-                .insert_header(location)
-                .json(view::receipt(&batch, &errors)))
+    let (response, replayed) = match outcome {
+        UploadOutcome::Stored { batch, replayed } => (stored(at, &batch).await?, replayed),
+        UploadOutcome::Duplicate { first, replayed } => {
+            (duplicate(at, first, parent).await?, replayed)
         }
-        Accepted::DuplicateOf(id) => {
-            let first = query::visible(at.store.as_ref(), id)
-                .await?
-                .ok_or_else(|| super::params::no_batch(id))?;
-            let errors = batches::first_errors(at, &first).await?;
-            let mut view = view::receipt(&first, &errors);
-            view.insert("duplicate_of".into(), id.to_string().into());
-            let known = first.receipt.as_ref().and_then(|receipt| receipt.parent);
-            if let Some(parent) = parent.filter(|parent| Some(*parent) != known) {
-                let note = format!(
-                    "this very file was uploaded before, and not as mended rows of {parent}: nothing was changed; undo that batch and upload the file again to link them"
-                );
-                view.insert("note".into(), note.into());
-            }
-            Ok(HttpResponse::Ok().json(view))
-        }
+        UploadOutcome::DryRun(run) => (HttpResponse::Ok().json(view::dry_run(&run)), false),
+    };
+    Ok(if replayed {
+        key::replayed(response)
+    } else {
+        response
+    })
+}
+
+async fn stored(at: &Context, batch: &Batch) -> Result<HttpResponse, Problem> {
+    let errors = batches::first_errors(at, batch).await?;
+    let location = (header::LOCATION, format!("/batches/{}", batch.id));
+    Ok(HttpResponse::Created()
+        .insert_header(location)
+        .json(view::receipt(batch, &errors)))
+}
+
+async fn duplicate(
+    at: &Context,
+    first: BatchId,
+    parent: Option<BatchId>,
+) -> Result<HttpResponse, Problem> {
+    let batch = query::visible(at.store.as_ref(), first)
+        .await?
+        .ok_or_else(|| super::params::no_batch(first))?;
+    let errors = batches::first_errors(at, &batch).await?;
+    let mut view = view::receipt(&batch, &errors);
+    view.insert("duplicate_of".into(), first.to_string().into());
+    let known = batch.receipt.as_ref().and_then(|receipt| receipt.parent);
+    if let Some(parent) = parent.filter(|parent| Some(*parent) != known) {
+        let note = format!(
+            "this very file was uploaded before, and not as mended rows of {parent}: nothing was changed; undo that batch and upload the file again to link them"
+        );
+        view.insert("note".into(), note.into());
     }
+    Ok(HttpResponse::Ok().json(view))
 }
 
 fn query_options(request: &HttpRequest) -> Result<Vec<(String, String)>, Problem> {

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::super::problem::{Code, Problem};
 use crate::{
     model::Instant,
-    transfer::{Checksum, Piece},
+    transfer::{AppendRequest, Checksum},
 };
 
 /// The version of the protocol.
@@ -60,9 +60,9 @@ impl<'a> Headers<'a> {
     }
 
     /// What is said of the body, which begins there.
-    pub(super) fn piece(&self, start: u64) -> Result<Piece, Problem> {
-        Ok(Piece {
-            start,
+    pub(super) fn append_request(&self, offset: u64) -> Result<AppendRequest, Problem> {
+        Ok(AppendRequest {
+            offset,
             length: self.number("Content-Length").ok(),
             checksum: self.checksum()?,
         })

@@ -23,9 +23,8 @@ use super::{
     uploads, view,
 };
 use crate::{
-    ingest::IngestError,
     model::{TransferId, TransferOutcome, transfer},
-    transfer::{Checksum, Piece, Progress, TransferError},
+    transfer::{AppendRequest, Checksum, TransferError, TransferProgress},
 };
 use headers::{CHUNK_TYPE, Headers, VERSION};
 
@@ -82,7 +81,7 @@ async fn create(
     if said.has_chunk() {
         let _place = uploads::place(&at)?;
         let id = progress.transfer.id;
-        progress = match take(&at, id, said.piece(0)?, payload).await {
+        progress = match take(&at, id, said.append_request(0)?, payload).await {
             Ok(progress) => progress,
             Err(why) => {
                 let mut refused = with_offset(&at, id, why).await;
@@ -91,7 +90,7 @@ async fn create(
                 return Ok(refused);
             }
         };
-        if progress.is_whole()
+        if progress.is_complete()
             && let Some(refused) = conclude(&at, &progress, &mut reply).await?
         {
             return Ok(refused);
@@ -114,7 +113,7 @@ async fn append(
         let why = format!("the bytes of an upload are sent as `{CHUNK_TYPE}`");
         return Err(Problem::new(Code::UnsupportedType, why));
     }
-    let piece = said.piece(said.offset()?)?;
+    let piece = said.append_request(said.offset()?)?;
     let _place = uploads::place(&at)?;
     let progress = match take(&at, id, piece, payload).await {
         Ok(progress) => progress,
@@ -131,7 +130,7 @@ async fn resume(
     Headers::of(&request)?;
     let progress = at.transfers.progress(id(&path)?).await?;
     // Whoever completed it may have died before it was stored.
-    let left = progress.is_whole() && progress.transfer.outcome.is_none();
+    let left = progress.is_complete() && progress.transfer.outcome.is_none();
     let _place = left.then(|| uploads::place(&at)).transpose()?;
     state(&at, &progress, HttpResponse::Ok()).await
 }
@@ -142,7 +141,7 @@ async fn terminate(
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     Headers::of(&request)?;
-    at.transfers.give_up(id(&path)?).await?;
+    at.transfers.terminate(id(&path)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -186,17 +185,11 @@ async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Pro
 async fn take(
     at: &Context,
     id: TransferId,
-    piece: Piece,
+    request: AppendRequest,
     payload: Payload,
-) -> Result<Progress, Problem> {
+) -> Result<TransferProgress, Problem> {
     let mut body = std::pin::pin!(body::raw(payload, at.limits.body_idle).fuse());
-    let chunks = body.as_mut().map(|chunk| {
-        chunk.map_err(|_| {
-            let why = "the body broke off or was too slow: HEAD tells how much of it is here";
-            IngestError::Body(why.into())
-        })
-    });
-    let taken = at.transfers.append(id, piece, chunks).await;
+    let taken = at.transfers.append(id, request, body.as_mut()).await;
     if taken.is_err() {
         body::drain(body).await;
     }
@@ -220,10 +213,10 @@ fn text(plain: &str) -> HeaderValue {
 /// Where an upload stands, and if it is whole what it came to.
 async fn state(
     at: &Context,
-    progress: &Progress,
+    progress: &TransferProgress,
     mut reply: HttpResponseBuilder,
 ) -> Result<HttpResponse, Problem> {
-    if progress.is_whole()
+    if progress.is_complete()
         && let Some(refused) = conclude(at, progress, &mut reply).await?
     {
         return Ok(refused);
@@ -233,7 +226,7 @@ async fn state(
 
 fn tell<'a>(
     reply: &'a mut HttpResponseBuilder,
-    progress: &Progress,
+    progress: &TransferProgress,
 ) -> &'a mut HttpResponseBuilder {
     let expires = progress.expires_at();
     reply
@@ -246,10 +239,10 @@ fn tell<'a>(
 /// Says in the reply what the file came to; gives another reply if it is refused.
 async fn conclude(
     at: &Context,
-    progress: &Progress,
+    progress: &TransferProgress,
     reply: &mut HttpResponseBuilder,
 ) -> Result<Option<HttpResponse>, Problem> {
-    let outcome = match at.transfers.conclude(progress).await {
+    let outcome = match at.transfers.complete(progress).await {
         Err(TransferError::Ingest(why)) if why.is_of_file() => {
             let reply = Problem::from(why).text(REFUSAL_BYTES);
             let refused = TransferOutcome::Refused { reply };

@@ -6,8 +6,8 @@ use super::{batch, instant, micros};
 use crate::{
     ingest::DryRun,
     model::{
-        Batch, BatchStatus, ColumnRole, Columns, EventBlock, IdentityBy, Receipt, Rejection,
-        receipt::FormatProposal,
+        Batch, BatchStatus, ColumnRole, Columns, EventBlock, FileOrigin, IdentityBy, Receipt,
+        Rejection, receipt::FormatProposal,
     },
 };
 
@@ -59,19 +59,7 @@ pub(super) fn receipt_view(
         rows,
         errors_by_code,
         rejections_kept,
-        file_name,
-        bytes,
-        sha256,
-        bom,
-        encoding,
-        encoding_known,
-        packing,
-        line_ending,
-        delimiter,
-        quote,
-        escape,
-        preamble_lines,
-        repeated_headers,
+        origin,
         proposal,
         warnings,
         profile,
@@ -107,12 +95,11 @@ pub(super) fn receipt_view(
     let expires_at = expires_at
         .filter(|_| status == BatchStatus::Uploaded)
         .map(instant);
+    let (file, dialect) = origin.file().map_or((Value::Null, Value::Null), file_view);
     let view = json!({
         "received_count": rows.received, "inserted_count": rows.inserted, "failed_count": rows.failed, "blank_count": rows.blank,
         "errors_by_code": by_code, "errors_kept": rejections_kept,
-        "file": { "name": file_name, "bytes": bytes, "sha256": sha256, "packing": packing },
-        "dialect": { "encoding": encoding, "encoding_known": encoding_known, "bom": bom, "delimiter": delimiter, "quote": quote, "escape": escape,
-            "line_ending": line_ending, "preamble_lines": preamble_lines, "repeated_headers": repeated_headers },
+        "file": file, "dialect": dialect,
         "profile": profile, "parent": parent.map(|id| id.to_string()), "options": options, "columns": columns_view, "proposals": proposals(proposal.as_ref()), "warnings": warnings,
         "identity": identity_view(identity, dedupe && *claims, source, columns),
         "event_time": { "min": micros(event_time.0), "max": micros(event_time.1) },
@@ -124,6 +111,31 @@ pub(super) fn receipt_view(
             Map::new()
         }
     }
+}
+
+/// Returns the file, and how it was read.
+fn file_view(file: &FileOrigin) -> (Value, Value) {
+    let FileOrigin {
+        name,
+        bytes,
+        sha256,
+        bom,
+        encoding,
+        encoding_source,
+        packing,
+        line_ending,
+        delimiter,
+        quote,
+        escape,
+        preamble_lines,
+        repeated_headers,
+    } = file;
+    let dialect = json!({
+        "encoding": encoding, "encoding_known": encoding_source, "bom": bom, "delimiter": delimiter, "quote": quote,
+        "escape": escape, "line_ending": line_ending, "preamble_lines": preamble_lines, "repeated_headers": repeated_headers,
+    });
+    let file = json!({ "name": name, "bytes": bytes, "sha256": sha256, "packing": packing });
+    (file, dialect)
 }
 
 /// What tells the events of a batch apart: the columns by their canonical names, else by their labels.
@@ -156,7 +168,7 @@ pub(in crate::http) fn dry_run(run: &DryRun) -> Value {
         dedupe,
         receipt,
         sample,
-        first,
+        first_rejections: first,
     } = run;
     let mut view = receipt_view(receipt, source, *dedupe, BatchStatus::Receiving);
     let names = receipt.columns.stored_attributes();

@@ -260,10 +260,11 @@ impl InterceptedStore {
                 .inner
                 .list_batches(&BatchFilter::default(), 100)
                 .await?;
+            let digest = |receipt: &Receipt| receipt.origin.file().map(|file| file.sha256.clone());
             let same = |b: &&Batch| {
                 b.receipt
                     .as_ref()
-                    .is_some_and(|r| r.sha256 == receipt.sha256)
+                    .is_some_and(|r| digest(r) == digest(&receipt))
             };
             if let Some(first) = all.iter().rfind(same) {
                 return Ok(Sealed::DuplicateOf(first.id));

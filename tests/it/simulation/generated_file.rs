@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use tallymill::{
-    model::{Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, Instant, Receipt},
+    model::{
+        Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, FileOrigin, Instant, Origin,
+        Receipt,
+    },
     store::{BatchFilter, Result, Sealed, Store},
 };
 
@@ -72,7 +75,9 @@ pub(super) fn rows(seed: u64) -> Vec<Row> {
 
 /// Returns the seed of a sealed batch.
 pub(super) fn seed_of(batch: &Batch) -> u64 {
-    batch.receipt.as_ref().map_or(0, |r| r.bytes)
+    let receipt = batch.receipt.as_ref();
+    let file = receipt.and_then(|receipt| receipt.origin.file());
+    file.map_or(0, |file| file.bytes)
 }
 
 /// Uploads the file of a seed. A result that no client may get is added to `complaints`.
@@ -142,9 +147,11 @@ fn block(rows: &[Row]) -> EventBlock {
 
 fn receipt(seed: u64, inserted: u64, columns: Columns) -> Receipt {
     Receipt {
-        file_name: None,
-        bytes: seed,
-        sha256: format!("{seed:x}"),
+        origin: Origin::File(FileOrigin {
+            name: None,
+            sha256: format!("{seed:x}"),
+            ..store_fixtures::file(seed)
+        }),
         columns,
         event_time: (0, 4 * DAY),
         ..store_fixtures::receipt(inserted)
