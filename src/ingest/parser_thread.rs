@@ -51,6 +51,8 @@ pub(super) struct ParserThread {
 }
 
 impl ParserThread {
+    /// Creates the parser of a file.
+    ///
     /// # Errors
     /// [`IngestError::Options`] if the options contradict each other.
     pub(super) fn new(options: &UploadOptions, limits: &Limits) -> Result<Self, IngestError> {
@@ -199,8 +201,8 @@ impl BufRead for ChunkReader {
     }
 }
 
-/// # Errors
-/// If the receiver is gone, because the store failed. The error stops the thread and is never reported.
+/// Sends a message, which blocks until there is room. If the store failed, there is no receiver: the error stops the
+/// thread, and is never reported.
 fn send(messages: &Messages, message: ParserMessage) -> Result<(), IngestError> {
     messages
         .blocking_send(Ok(message))
