@@ -7,7 +7,6 @@ use actix_web::{
     web::{Data, Path, Query},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::{Ready, ready};
 use subtle::ConstantTimeEq;
@@ -17,7 +16,7 @@ use super::{
     jobs::no_job,
     params::{PageQuery, id},
     problem::{Code, Problem},
-    view,
+    reply::{DeadLettersReply, JobReply, RetryAllReply},
 };
 use crate::{
     model::{Job, JobId, JobKind, JobState},
@@ -115,10 +114,7 @@ pub(super) async fn list(
     check_queue(&path)?;
     let (count, page) =
         query::dead_jobs(at.store.as_ref(), page.limit()?, page.cursor.as_deref()).await?;
-    let jobs: Vec<Value> = page.data.iter().map(view::dead_job).collect();
-    Ok(HttpResponse::Ok().json(json!({
-        "queue": QUEUE, "failed_count": count, "jobs": jobs, "next_cursor": page.next.map(|c| c.to_string()),
-    })))
+    Ok(HttpResponse::Ok().json(DeadLettersReply::new(QUEUE, count, &page)))
 }
 
 /// What an admin may do about one dead job.
@@ -184,7 +180,7 @@ async fn settle(
     };
     record(admin, at, action, &id.to_string(), result).await?;
     match changed {
-        Changed::Done(job) => Ok(HttpResponse::Ok().json(view::job(&job, &at.limits))),
+        Changed::Done(job) => Ok(HttpResponse::Ok().json(JobReply::new(&job, &at.limits))),
         Changed::Refused(why) => Err(Problem::new(Code::JobNotDead, why.to_string())),
         Changed::Missing => Err(no_job(id)),
     }
@@ -229,7 +225,7 @@ pub(super) async fn retry_all(
         format!("{retried} retried"),
     )
     .await?;
-    Ok(HttpResponse::Ok().json(json!({ "retried": retried })))
+    Ok(HttpResponse::Ok().json(RetryAllReply { retried }))
 }
 
 fn kind_of(text: &str) -> Result<JobKind, Problem> {

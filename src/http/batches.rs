@@ -5,13 +5,12 @@ use actix_web::{
     web::{Data, Path, Query},
 };
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{
     Context, key,
     params::{deleted, id, no_batch, page_limit},
     problem::{Code, Problem},
-    view,
+    reply::{BatchDetailReply, BatchReply, DeletionReply, PageReply, ProcessReply, RECEIPT_ERRORS},
 };
 use crate::{
     job::{DeletionRequest, KeyedRequest},
@@ -38,7 +37,7 @@ pub(super) async fn list(
     let limit = page_limit(query.limit)?;
     let cursor = query.cursor.as_deref();
     let page = query::batches(at.store.as_ref(), status, parent, limit, cursor).await?;
-    Ok(HttpResponse::Ok().json(view::page(page, |batch| view::batch(batch).into())))
+    Ok(HttpResponse::Ok().json(PageReply::new(&page, BatchReply::from)))
 }
 
 fn status_of(text: &str) -> Result<BatchStatus, Problem> {
@@ -67,7 +66,7 @@ pub(super) async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpRe
         .await?
         .ok_or_else(|| no_batch(id))?;
     let errors = first_errors(&at, &detail.batch).await?;
-    Ok(HttpResponse::Ok().json(view::detail(&detail, &errors, &at.limits)))
+    Ok(HttpResponse::Ok().json(BatchDetailReply::new(&detail, &errors, &at.limits)))
 }
 
 /// The rejections that go with a receipt.
@@ -76,7 +75,7 @@ pub(super) async fn first_errors(at: &Context, batch: &Batch) -> Result<Vec<Reje
         return Ok(Vec::new());
     }
     Ok(
-        query::rejections(at.store.as_ref(), batch.id, view::ERRORS, None)
+        query::rejections(at.store.as_ref(), batch.id, RECEIPT_ERRORS, None)
             .await?
             .data,
     )
@@ -111,20 +110,17 @@ pub(super) async fn process(
 }
 
 fn asked_for(id: BatchId, job: JobId) -> HttpResponse {
-    HttpResponse::Accepted().json(json!({
-        "message": format!("processing was asked for; GET /jobs/{job} tells how it goes"), "batch_id": id.to_string(), "batchId": id.to_string(), "job_id": job.to_string(),
-    }))
+    HttpResponse::Accepted().json(ProcessReply::new(id, job))
 }
 
 pub(super) async fn undo(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
     let id: BatchId = id(&path)?;
     match at.jobs.delete(id).await? {
-        DeletionRequest::Queued(job) => {
-            let status = BatchStatus::Deleting.as_str();
-            Ok(HttpResponse::Accepted().json(
-                json!({ "batch_id": id.to_string(), "status": status, "job_id": job.to_string() }),
-            ))
-        }
+        DeletionRequest::Queued(job_id) => Ok(HttpResponse::Accepted().json(DeletionReply {
+            batch_id: id,
+            status: BatchStatus::Deleting,
+            job_id,
+        })),
         DeletionRequest::AlreadyDeleted => Err(deleted(id)),
         DeletionRequest::Missing => Err(no_batch(id)),
     }

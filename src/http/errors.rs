@@ -13,7 +13,7 @@ use super::{
     Context,
     params::{PageQuery, live_batch},
     problem::Problem,
-    view,
+    reply::RejectionPageReply,
 };
 use crate::{
     export::ErrorsCsv,
@@ -38,12 +38,7 @@ pub(super) async fn show(
     let limit = query.limit()?;
     let page =
         query::rejections(at.store.as_ref(), batch.id, limit, query.cursor.as_deref()).await?;
-    let receipt = batch.receipt.as_ref();
-    let labels = receipt.map_or(&[][..], |r| &r.columns.labels);
-    let mut reply = view::page(page, |rejection| view::rejection(rejection, labels));
-    if let (Some(reply), Some(receipt)) = (reply.as_object_mut(), receipt) {
-        reply.extend(view::kept(receipt));
-    }
+    let reply = RejectionPageReply::new(&page, batch.receipt.as_ref());
     Ok(HttpResponse::Ok().json(reply))
 }
 

@@ -15,7 +15,7 @@ use super::{
     Context,
     params::{id, live_batch, page_limit},
     problem::{Code, Problem},
-    view,
+    reply::{EventReply, PageReply},
 };
 use crate::{
     model::BatchId,
@@ -96,7 +96,7 @@ async fn page(
     let zone = at.limits.time_zone;
     let page = (limit, asked.cursor.as_deref());
     let page = query::events(at.store.as_ref(), zone, &query, page).await?;
-    Ok(HttpResponse::Ok().json(view::page(page, view::event)))
+    Ok(HttpResponse::Ok().json(PageReply::new(&page, EventReply::from)))
 }
 
 /// A page's empty field is no filter; stored values have no space around them.

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::TimeDelta;
-use serde_json::json;
 
-use super::Context;
+use super::{
+    Context,
+    reply::{HealthReply, QueueReply, ReadyReply, StoreReply},
+};
 use crate::model::JobId;
 
 /// A due job that nobody has claimed for this long means that no worker is at work.
@@ -15,22 +17,28 @@ const UNCLAIMED: TimeDelta = TimeDelta::seconds(60);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn health(at: Data<Context>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ok", "uptime": at.clock.elapsed().as_secs_f64() }))
+    HttpResponse::Ok().json(HealthReply {
+        status: "ok",
+        uptime: at.clock.elapsed().as_secs_f64(),
+    })
 }
 
 pub(super) async fn ready(at: Data<Context>) -> HttpResponse {
     let (store, queue) = tokio::join!(store(&at), at.queue.answers());
     let waiting = store.as_ref().and_then(|due| due.first());
     let ready = store.is_some() && queue && waiting.is_none();
-    let body = json!({
-        "status": if ready { "ready" } else { "degraded" },
-        "store": { "kind": at.backend.kind(), "ok": store.is_some() },
-        "queue": {
-            "kind": at.queue.kind(),
-            "ok": queue && waiting.is_none(),
-            "unclaimed_job": waiting.map(ToString::to_string),
+    let body = ReadyReply {
+        status: if ready { "ready" } else { "degraded" },
+        store: StoreReply {
+            kind: at.backend.kind(),
+            ok: store.is_some(),
         },
-    });
+        queue: QueueReply {
+            kind: at.queue.kind(),
+            ok: queue && waiting.is_none(),
+            unclaimed_job: waiting.copied(),
+        },
+    };
     if ready {
         HttpResponse::Ok().json(body)
     } else {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     Context,
     problem::{Code, Problem},
-    view,
+    reply::MetricsReply,
 };
 use crate::{
     model::Day,
@@ -31,7 +31,7 @@ pub(super) async fn show(
     query: Query<MetricsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let found = query::metrics(at.store.as_ref(), &filter(query.into_inner())?).await?;
-    Ok(HttpResponse::Ok().json(view::metrics(&found)))
+    Ok(HttpResponse::Ok().json(MetricsReply::from(&found)))
 }
 
 fn filter(query: MetricsQuery) -> Result<MetricFilter, Problem> {

@@ -15,10 +15,10 @@ mod page;
 mod params;
 mod problem;
 mod profiles;
+mod reply;
 mod request_id;
 mod tus;
 mod uploads;
-mod view;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 

@@ -12,7 +12,7 @@ use super::{
     Context,
     params::{PageQuery, id},
     problem::{Code, Problem},
-    view,
+    reply::{PageReply, ProfileReply},
 };
 use crate::{
     ingest::check_profile,
@@ -31,14 +31,14 @@ pub(super) async fn list(
     page: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let found = query::profiles(at.store.as_ref(), page.limit()?, page.cursor.as_deref()).await?;
-    Ok(HttpResponse::Ok().json(view::page(found, view::profile)))
+    Ok(HttpResponse::Ok().json(PageReply::new(&found, ProfileReply::from)))
 }
 
 pub(super) async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
     let name: ProfileName = id(&path)?;
     let found = at.store.profile(&name).await?;
     let found = found.ok_or_else(|| no_profile(&name))?;
-    Ok(HttpResponse::Ok().json(view::profile(&found)))
+    Ok(HttpResponse::Ok().json(ProfileReply::from(&found)))
 }
 
 pub(super) async fn put(
@@ -55,8 +55,10 @@ pub(super) async fn put(
         changed_at: at.clock.now(),
     };
     match at.store.put_profile(&profile, PROFILES).await? {
-        PutProfileOutcome::Created => Ok(HttpResponse::Created().json(view::profile(&profile))),
-        PutProfileOutcome::Replaced => Ok(HttpResponse::Ok().json(view::profile(&profile))),
+        PutProfileOutcome::Created => {
+            Ok(HttpResponse::Created().json(ProfileReply::from(&profile)))
+        }
+        PutProfileOutcome::Replaced => Ok(HttpResponse::Ok().json(ProfileReply::from(&profile))),
         PutProfileOutcome::LimitReached => {
             let why = format!("there are {PROFILES} profiles already: delete one, or replace one");
             Err(Problem::new(Code::TooManyProfiles, why).with("limit", PROFILES))

@@ -15,7 +15,7 @@ use super::{
     body::{self, BodyFault, Form},
     client, key,
     problem::{Code, Problem},
-    view,
+    reply::{BatchWithErrors, DryRunReply, UploadReply},
 };
 use crate::{
     ingest::{Accepted, DryRun, Kept, UploadOptions},
@@ -128,7 +128,7 @@ where
         }
     };
     match outcome {
-        Ok(Outcome::Seen(run)) => Ok(HttpResponse::Ok().json(view::dry_run(&run))),
+        Ok(Outcome::Seen(run)) => Ok(HttpResponse::Ok().json(DryRunReply::from(&*run))),
         Ok(Outcome::Kept(Kept::Now(accepted))) => reply(at, accepted, parent).await,
         Ok(Outcome::Kept(Kept::Before(accepted))) => {
             reply(at, accepted, parent).await.map(key::replayed)
@@ -160,23 +160,28 @@ async fn reply(
             let location = (header::LOCATION, format!("/batches/{}", batch.id));
             Ok(HttpResponse::Created()
                 .insert_header(location)
-                .json(view::receipt(&batch, &errors)))
+                .json(UploadReply {
+                    batch: BatchWithErrors::new(&batch, &errors),
+                    duplicate_of: None,
+                    note: None,
+                }))
         }
         Accepted::DuplicateOf(id) => {
             let first = query::visible(at.store.as_ref(), id)
                 .await?
                 .ok_or_else(|| super::params::no_batch(id))?;
             let errors = batches::first_errors(at, &first).await?;
-            let mut view = view::receipt(&first, &errors);
-            view.insert("duplicate_of".into(), id.to_string().into());
             let known = first.receipt.as_ref().and_then(|receipt| receipt.parent);
-            if let Some(parent) = parent.filter(|parent| Some(*parent) != known) {
-                let note = format!(
+            let note = parent.filter(|parent| Some(*parent) != known).map(|parent| {
+                format!(
                     "this very file was uploaded before, and not as mended rows of {parent}: nothing was changed; undo that batch and upload the file again to link them"
-                );
-                view.insert("note".into(), note.into());
-            }
-            Ok(HttpResponse::Ok().json(view))
+                )
+            });
+            Ok(HttpResponse::Ok().json(UploadReply {
+                batch: BatchWithErrors::new(&first, &errors),
+                duplicate_of: Some(id),
+                note,
+            }))
         }
     }
 }

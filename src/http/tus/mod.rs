@@ -14,13 +14,14 @@ use actix_web::{
     web::{self, Data, Path, Payload},
 };
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Context, body, client,
     params::id,
     problem::{Code, Problem},
-    uploads, view,
+    reply::TransferReply,
+    uploads,
 };
 use crate::{
     ingest::IngestError,
@@ -171,15 +172,11 @@ async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Pro
     let batch = match &progress.transfer.outcome {
         Some(TransferOutcome::Refused { reply }) => return Ok(refusal(reply)),
         Some(TransferOutcome::Stored { batch } | TransferOutcome::Duplicate { batch }) => {
-            Some(batch.to_string())
+            Some(*batch)
         }
         Some(TransferOutcome::Terminated) | None => None,
     };
-    let at_batch = batch.as_ref().map(|id| format!("/batches/{id}"));
-    Ok(HttpResponse::Ok().json(json!({
-        "upload_id": progress.transfer.id.to_string(), "offset": progress.end, "length": progress.transfer.length,
-        "expires_at": view::instant(progress.expires_at()), "batch_id": batch, "links": { "batch": at_batch },
-    })))
+    Ok(HttpResponse::Ok().json(TransferReply::new(&progress, batch)))
 }
 
 /// Appends the body of a request; reads on after a fault, so that its sender gets to see why.
