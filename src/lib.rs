@@ -1,35 +1,43 @@
 //! tallymill: event CSVs in, every row accounted for, daily metrics out.
 //!
-//! The modules are listed in the order in which a file travels; data flows down, never up.
+//! Each module uses only modules above it; `tests/it/layering.rs` holds the rule, `ARCHITECTURE.md` has the map.
+
+// Used by every stage.
+pub mod model;
 
 pub mod clock;
-pub mod model;
+
 pub mod redis_client;
 
+// From the bytes of a file to rows.
 pub mod export;
 
 pub mod receive;
 
 pub mod parse;
 
-pub mod ingest;
+// From rows to stored batches.
+pub mod metric;
 
 pub mod store;
 
-pub mod sort;
-
-pub mod metric;
+pub mod ingest;
 
 pub mod transfer;
 
+// From stored batches to figures.
+pub mod sort;
+
 pub mod job;
 
+// What users reach.
 pub mod query;
 
 pub mod limit;
 
 pub mod http;
 
+// The process.
 pub mod config;
 
 pub mod telemetry;
