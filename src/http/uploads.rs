@@ -8,12 +8,14 @@ use actix_web::{
 };
 use futures_util::{Stream, StreamExt};
 use std::{cell::RefCell, rc::Rc};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Context, batches,
+    Context,
+    auth::Caller,
+    batches,
     body::{self, BodyFault, Form},
-    client, key,
+    idempotency,
     problem::{Code, Problem},
     reply::{BatchWithErrors, DryRunReply, UploadReply},
 };
@@ -40,19 +42,26 @@ const RAW_TYPES: [&str; 11] = [
 ];
 
 /// Uploads received at once; each has two threads and some tens of megabytes.
-pub(super) const UPLOADS: usize = 16;
+const MAX_UPLOADS: usize = 16;
+
+/// Returns the permits of all uploads in progress.
+#[must_use]
+pub fn upload_permits() -> Semaphore {
+    Semaphore::new(MAX_UPLOADS)
+}
 
 pub(super) async fn create(
     at: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let options = query_options(&request)?;
-    check_rate(&at, &request).await?;
-    let key = key::of(&at, &request, "POST /uploads")?;
+    check_rate(&at, &caller).await?;
+    let key = idempotency::key(&request, &caller, "POST /uploads")?;
     check_head(&at, &request)?;
     let coding = coding(&request)?;
-    let _place = place(&at)?;
+    let _permit = permit(&at)?;
     if content_type(&request) != "multipart/form-data" {
         let mut options = at.ingest.options(options).await?;
         options.receive.coding = coding;
@@ -76,13 +85,13 @@ pub(super) async fn create(
     store(&at, key, options, form.into_file(at.limits.body_idle)).await
 }
 
-/// A place among the uploads under way.
-pub(super) fn place(at: &Context) -> Result<SemaphorePermit<'_>, Problem> {
-    at.uploads.try_acquire().map_err(|_| {
+/// Acquires the permit of an upload.
+pub(super) fn permit(at: &Context) -> Result<SemaphorePermit<'_>, Problem> {
+    at.upload_permits.try_acquire().map_err(|_| {
         Problem::new(
             Code::Unavailable,
             format!(
-                "{UPLOADS} uploads are being received at the moment: try again in a few seconds"
+                "{MAX_UPLOADS} uploads are being received at the moment: try again in a few seconds"
             ),
         )
     })
@@ -131,7 +140,7 @@ where
         Ok(Outcome::Seen(run)) => Ok(HttpResponse::Ok().json(DryRunReply::from(&*run))),
         Ok(Outcome::Kept(Kept::Now(accepted))) => reply(at, accepted, parent).await,
         Ok(Outcome::Kept(Kept::Before(accepted))) => {
-            reply(at, accepted, parent).await.map(key::replayed)
+            reply(at, accepted, parent).await.map(idempotency::replayed)
         }
         Err(why) => {
             let problem = form_fault.borrow_mut().take().unwrap_or_else(|| why.into());
@@ -156,7 +165,7 @@ async fn reply(
 ) -> Result<HttpResponse, Problem> {
     match accepted {
         Accepted::New(batch) => {
-            let errors = batches::first_errors(at, &batch).await?;
+            let errors = batches::receipt_errors(at, &batch).await?;
             let location = (header::LOCATION, format!("/batches/{}", batch.id));
             Ok(HttpResponse::Created()
                 .insert_header(location)
@@ -170,7 +179,7 @@ async fn reply(
             let first = query::visible(at.store.as_ref(), id)
                 .await?
                 .ok_or_else(|| super::params::no_batch(id))?;
-            let errors = batches::first_errors(at, &first).await?;
+            let errors = batches::receipt_errors(at, &first).await?;
             let known = first.receipt.as_ref().and_then(|receipt| receipt.parent);
             let note = parent.filter(|parent| Some(*parent) != known).map(|parent| {
                 format!(
@@ -227,11 +236,11 @@ fn coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
 }
 
 /// Counts an upload of this client, whatever comes of it.
-pub(super) async fn check_rate(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
-    let Some(client) = client::address(request, &at.trusted_proxies) else {
+pub(super) async fn check_rate(at: &Context, caller: &Caller) -> Result<(), Problem> {
+    let Some(address) = caller.address else {
         return Ok(());
     };
-    let Err(wait) = at.upload_limit.check(client).await else {
+    let Err(wait) = at.upload_rate_limit.check(address).await else {
         return Ok(());
     };
     let seconds = wait.0.as_secs().max(1);
