@@ -1,4 +1,4 @@
-//! The driver without the service, as the limit beside uploads into MongoDB: `cargo bench --bench mongo -- MODE URI …`.
+//! The MongoDB driver without the service, as the limit of uploads: `cargo bench --bench mongo -- MODE URI …`.
 //!
 //! MODE is `bare` with a CSV file (inserts the documents that an upload of it makes, all built before the clock starts,
 //! into the collection that the service would use; with `plain` behind it, into one without its index),
@@ -30,7 +30,7 @@ use tallymill::{
 };
 
 const CHUNK: usize = 64 << 10;
-/// As long as the name of a batch, which all its events carry.
+/// As long as a batch id, which every event document has.
 const BATCH: &str = "019aa000-0000-7000-8000-000000000000";
 
 async fn client(uri: &str) -> (Client, String) {
@@ -53,7 +53,7 @@ async fn events(uri: &str) -> Collection<RawDocumentBuf> {
     client.database(&database).collection("events")
 }
 
-/// The documents of a file, in its order.
+/// Returns the documents of a file, in its order.
 fn documents(file: &str) -> Vec<RawDocumentBuf> {
     let file = BufReader::with_capacity(CHUNK, File::open(file).expect("a file"));
     let mut text = TextReader::open(

@@ -1,4 +1,4 @@
-//! A bare actix handler that throws bodies away: the ceiling that HTTP sets. `cargo bench --bench sink -- PORT`.
+//! A plain actix handler that discards bodies: the limit set by HTTP. `cargo bench --bench sink -- PORT`.
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use futures_util::StreamExt;

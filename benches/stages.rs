@@ -1,6 +1,6 @@
-//! Single stages on one file, for a profile and as limits beside the whole: `cargo bench --bench stages -- MODE FILE`.
+//! Single stages on one file, for profiles and as limits of the service: `cargo bench --bench stages -- MODE FILE`.
 //!
-//! MODE is `parse` (receive and parse, nothing kept), `store` (the whole pipeline into a batch, without HTTP),
+//! MODE is `parse` (receive and parse, rows discarded), `store` (the upload pipeline into a batch, without HTTP),
 //! or `process` (the same, then a run with claims, and one without). One JSON line a measurement.
 
 use std::{fs::File, io::BufReader, path::Path, sync::Arc, time::Instant};

@@ -1,5 +1,5 @@
-//! Time as it is passed in: the wall clock for documents, a monotonic one for waiting.
-//! Only this file reads the machine's clocks.
+//! Time as a parameter: the wall clock for documents, a monotonic clock for waits. The only file that reads the clocks
+//! of the machine.
 
 use std::{
     sync::{Arc, Mutex},
@@ -10,31 +10,31 @@ use chrono::{SubsecRound, TimeDelta};
 
 use crate::model::Instant;
 
-/// Where time comes from.
+/// A source of time.
 #[async_trait::async_trait]
 pub trait Clock: Send + Sync {
-    /// The wall clock, to the millisecond.
+    /// Returns the time of the wall clock, to the millisecond.
     fn now(&self) -> Instant;
 
-    /// Time since some fixed moment of this process; never goes back, never jumps.
+    /// Returns the time since a fixed moment of this process. It never decreases, and is not set with the wall clock.
     fn elapsed(&self) -> Duration;
 
-    /// Waits.
+    /// Waits for a duration.
     async fn sleep(&self, wait: Duration);
 }
 
-/// The machine's clocks.
+/// The clocks of the machine.
 #[derive(Debug, Clone, Copy)]
 pub struct System {
     start: std::time::Instant,
 }
 
 impl System {
-    /// A clock whose monotonic side starts now.
+    /// Returns the clocks; the monotonic one starts now.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one owner of the machine's clocks"
+        reason = "the one owner of the clocks of the machine"
     )]
     pub fn start() -> Self {
         Self {
@@ -47,7 +47,7 @@ impl System {
 impl Clock for System {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one owner of the machine's clocks"
+        reason = "the one owner of the clocks of the machine"
     )]
     fn now(&self) -> Instant {
         chrono::Utc::now().trunc_subsecs(3)
@@ -62,23 +62,23 @@ impl Clock for System {
     }
 }
 
-/// A clock that stands still until a test moves it.
+/// A clock that only a test advances.
 #[derive(Debug, Clone, Default)]
 pub struct Fixed {
-    moved: Arc<Mutex<Duration>>,
+    elapsed: Arc<Mutex<Duration>>,
     wake: Arc<tokio::sync::Notify>,
 }
 
 impl Fixed {
-    /// Where a fixed clock starts: 2025-11-20T00:00:00Z.
+    /// Returns the time at which a fixed clock starts: 2025-11-20T00:00:00Z.
     #[must_use]
     pub fn epoch() -> Instant {
         Instant::default() + TimeDelta::days(20_412)
     }
 
-    /// Moves it.
+    /// Advances the clock.
     pub fn advance(&self, by: Duration) {
-        *self.moved.lock().expect("no holder panics") += by;
+        *self.elapsed.lock().expect("no holder panics") += by;
         self.wake.notify_waiters();
     }
 }
@@ -90,17 +90,17 @@ impl Clock for Fixed {
     }
 
     fn elapsed(&self) -> Duration {
-        *self.moved.lock().expect("no holder panics")
+        *self.elapsed.lock().expect("no holder panics")
     }
 
     async fn sleep(&self, wait: Duration) {
         let until = self.elapsed() + wait;
         loop {
-            let moved = self.wake.notified();
+            let advanced = self.wake.notified();
             if self.elapsed() >= until {
                 return;
             }
-            moved.await;
+            advanced.await;
         }
     }
 }

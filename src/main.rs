@@ -1,4 +1,4 @@
-//! The command: arguments, settings, log, then what was asked for.
+//! The binary: parses arguments and settings, starts the log, runs the command.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! `generate`: sample events as CSV, byte for byte the same for the same rows and seed.
-//! About 1 % of the rows repeat an earlier one, 0.1 % are bad.
+//! `generate`: writes sample events as CSV, byte for byte the same for equal rows and seed. About 1 % of the rows repeat
+//! an earlier one, 0.1 % are invalid.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use std::{
 use super::failed;
 
 const HEADER: &[u8] = b"event_id,user_id,event_type,timestamp,test_id,country\n";
-const KINDS: [&str; 12] = [
+const EVENT_TYPES: [&str; 12] = [
     "page_view",
     "login",
     "search",
@@ -26,26 +26,26 @@ const KINDS: [&str; 12] = [
     "logout",
 ];
 const COUNTRIES: [&str; 8] = ["IN", "US", "DE", "BR", "JP", "GB", "FR", "NG"];
-const DAY: u64 = 86_400_000;
-/// November 2025, in milliseconds.
-const SPAN: u64 = 30 * DAY;
-/// Users; a few of them make most of the events.
+const DAY_MILLIS: u64 = 86_400_000;
+/// Length of November 2025 in milliseconds.
+const SPAN_MILLIS: u64 = 30 * DAY_MILLIS;
+/// Number of users; a few of them have most of the events.
 const USERS: f64 = 100_000.0;
-/// How far back a row may be repeated, in rows.
-const BACK: u64 = 100_000;
-/// Bytes gathered for one write.
-const BUFFER: usize = 256 * 1024;
+/// Longest distance from a repeated row to its original.
+const REPEAT_DISTANCE: u64 = 100_000;
+/// Bytes of one write.
+const BUFFER_BYTES: usize = 256 * 1024;
 const HEX: &[u8; 16] = b"0123456789abcdef";
-/// Where each byte of a UUID stands in its text.
-const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-/// More than any row takes.
-const ROW: usize = 256;
+/// Offset of each byte of a UUID in its text.
+const UUID_OFFSETS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+/// Upper bound of the length of a row.
+const MAX_ROW_BYTES: usize = 256;
 
 /// Options of `generate`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Columns: event_id,user_id,event_type,timestamp,test_id,country. 30 days from 2025-11-01, up to 100,000 users,
-12 event types; about 1 % of the rows repeat an earlier one, 0.1 % are bad (no event type, month 13, cut short).
+12 event types; about 1 % of the rows repeat an earlier one, 0.1 % are invalid (no event type, month 13, cut short).
 
 Examples:
   tallymill generate --rows 1000 --seed 1 > events.csv
@@ -54,10 +54,10 @@ pub struct Generate {
     /// Data rows to write
     #[arg(long, value_name = "N")]
     pub rows: u64,
-    /// The same seed gives the same file
+    /// Seed of the pseudo-random content; equal seeds give equal files
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
-    /// Event ids that grow with time, as `UUIDv7` do, instead of random ones
+    /// Write event ids that increase with time, as `UUIDv7` do, instead of random ones
     #[arg(long)]
     pub ordered_ids: bool,
     /// Write to this file instead of stdout
@@ -65,7 +65,7 @@ pub struct Generate {
     pub output: Option<PathBuf>,
 }
 
-/// Writes.
+/// Writes the sample.
 pub fn run(options: &Generate) -> ExitCode {
     let written = match &options.output {
         Some(path) => File::create(path).and_then(|mut file| write(options, &mut file)),
@@ -73,7 +73,7 @@ pub fn run(options: &Generate) -> ExitCode {
     };
     match written {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has had enough, as `head` does.
+        // The reader closed the pipe, as `head` does.
         Err(why) if why.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(why) => {
             let output = options.output.as_ref();
@@ -84,11 +84,11 @@ pub fn run(options: &Generate) -> ExitCode {
 }
 
 fn write(options: &Generate, out: &mut dyn Write) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(BUFFER + ROW);
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES + MAX_ROW_BYTES);
     buffer.extend_from_slice(HEADER);
     for at in 0..options.rows {
         row(options, at, &mut buffer);
-        if buffer.len() >= BUFFER {
+        if buffer.len() >= BUFFER_BYTES {
             out.write_all(&buffer)?;
             buffer.clear();
         }
@@ -101,9 +101,9 @@ fn row(options: &Generate, at: u64, out: &mut Vec<u8>) {
     let seed = mix(options.seed);
     let dice = mix(at ^ seed ^ 0x0D1C_E000_0000_0000);
     let repeats = dice.is_multiple_of(100) && at > 0;
-    // The row that is told; an earlier one where it repeats.
+    // The number of the row whose content is written: an earlier one for a repeat.
     let n = if repeats {
-        at - 1 - (dice >> 8) % at.min(BACK)
+        at - 1 - (dice >> 8) % at.min(REPEAT_DISTANCE)
     } else {
         at
     };
@@ -113,9 +113,9 @@ fn row(options: &Generate, at: u64, out: &mut Vec<u8>) {
     } else {
         (dice >> 32) % 3_000
     };
-    // Neighbours are out of order by up to a minute, as they come from many devices.
-    let step = SPAN / options.rows.max(1);
-    let at = (n * step + c % 60_000).min(SPAN - 1);
+    // Events of many devices are out of order by up to a minute.
+    let step = SPAN_MILLIS / options.rows.max(1);
+    let at = (n * step + c % 60_000).min(SPAN_MILLIS - 1);
     let high = if options.ordered_ids {
         (0x019A_3CE0_0000 + n) << 16 | 0x7000 | b & 0xFFF
     } else {
@@ -126,7 +126,7 @@ fn row(options: &Generate, at: u64, out: &mut Vec<u8>) {
     digits(user(a >> 11), 6, out);
     out.push(b',');
     if fault != 0 {
-        out.extend_from_slice(KINDS[(c >> 32) as usize % KINDS.len()].as_bytes());
+        out.extend_from_slice(EVENT_TYPES[(c >> 32) as usize % EVENT_TYPES.len()].as_bytes());
     }
     if fault == 1 {
         out.push(b'\n');
@@ -145,10 +145,10 @@ fn row(options: &Generate, at: u64, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Day of month, time and `Z` of milliseconds since the month began.
+/// Writes day of month, time and `Z` for the milliseconds since the month began.
 fn instant(millis: u64, out: &mut Vec<u8>) {
     let second = millis / 1_000 % 86_400;
-    digits(1 + millis / DAY, 2, out);
+    digits(1 + millis / DAY_MILLIS, 2, out);
     out.push(b'T');
     digits(second / 3_600, 2, out);
     out.push(b':');
@@ -160,7 +160,7 @@ fn instant(millis: u64, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
-/// A user from 53 random bits; the n-th is about as frequent as 1/n.
+/// Chooses a user by 53 random bits; the n-th is about as frequent as 1/n.
 fn user(bits: u64) -> u64 {
     let share = bits as f64 / (1_u64 << 53) as f64;
     (USERS.ln() * share).exp() as u64
@@ -168,8 +168,8 @@ fn user(bits: u64) -> u64 {
 
 fn uuid(high: u64, low: u64, out: &mut Vec<u8>) {
     let mut text = [b'-'; 36];
-    for (half, places) in [(high, &PLACES[..8]), (low, &PLACES[8..])] {
-        for (byte, place) in half.to_be_bytes().into_iter().zip(places) {
+    for (half, offsets) in [(high, &UUID_OFFSETS[..8]), (low, &UUID_OFFSETS[8..])] {
+        for (byte, place) in half.to_be_bytes().into_iter().zip(offsets) {
             text[*place] = HEX[usize::from(byte >> 4)];
             text[*place + 1] = HEX[usize::from(byte & 15)];
         }
@@ -186,7 +186,7 @@ fn digits(mut value: u64, width: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// One step of `SplitMix64`: neighbours in, unrelated numbers out.
+/// One step of `SplitMix64` (Steele, Lea, Flood 2014), which maps neighbours to unrelated numbers.
 fn mix(n: u64) -> u64 {
     let n = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let n = (n ^ n >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -212,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_gives_the_same_bytes_and_another_seed_others() {
+    fn equal_seeds_give_equal_bytes() {
         assert_eq!(text(5_000, 7, false), text(5_000, 7, false));
         assert_ne!(text(5_000, 7, false), text(5_000, 8, false));
         assert_eq!(text(0, 7, false).as_bytes(), HEADER);
     }
 
     #[test]
-    fn the_sample_holds_what_it_promises() {
+    fn samples_have_the_documented_shares() {
         let text = text(100_000, 1, false);
         let rows: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(rows.len(), 100_000);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn ordered_ids_grow_from_row_to_row() {
+    fn ordered_ids_increase_from_row_to_row() {
         let text = text(2_000, 3, true);
         let mut ids: Vec<&str> = text.lines().skip(1).map(|r| &r[..36]).collect();
         ids.dedup();

@@ -1,11 +1,11 @@
-//! `migrate`: brings the store to this version's schema and stops. Opening it does the work.
+//! `migrate`: brings the store to the schema of this version and stops. Opening a store migrates it.
 
 use std::process::ExitCode;
 
 use super::{failed, refused};
 use crate::{app, config::Config, store::StoreError};
 
-/// Migrates.
+/// Migrates the store.
 pub async fn run(config: &Config) -> ExitCode {
     match app::open(config).await {
         Ok(backend) => {

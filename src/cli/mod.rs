@@ -1,5 +1,5 @@
-//! The commands. Each prints its result to stdout, what went wrong to stderr, and gives the exit code:
-//! 0 done, 1 failed on the way, 2 refused.
+//! The commands. Each prints its result to stdout and its error to stderr. Exit codes: 0 success, 1 failure, 2 refusal
+//! of arguments, settings or file.
 
 pub mod generate;
 pub mod import;
@@ -21,7 +21,7 @@ Examples:
   tallymill generate --rows 1000 --seed 1 | tallymill import -
 
 Settings come from the environment and from .env in the working directory; .env.example lists all of them.
-Exit codes: 0 done, 1 failed on the way, 2 refused (wrong arguments, settings or file).";
+Exit codes: 0 success, 1 failure, 2 refused (wrong arguments, settings or file).";
 
 /// Event CSVs in, every row accounted for, daily metrics out.
 #[derive(Debug, Parser)]
@@ -31,7 +31,7 @@ struct Cli {
     command: Option<Command>,
 }
 
-/// What to do; `serve` if nothing is said.
+/// The command to run; `serve` by default.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Serve the API and the web page, and run jobs
@@ -47,7 +47,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The log level to run with. A command at a terminal says itself what it does.
+    /// Returns the log level of the command. `import` and `migrate` print their own progress, so they log warnings only.
     #[must_use]
     pub fn log_level<'a>(&self, config: &'a Config) -> &'a str {
         match self {
@@ -59,7 +59,7 @@ impl Command {
     }
 }
 
-/// Reads the arguments; on wrong ones, or to show help, the process ends here.
+/// Parses the arguments. Wrong arguments and `--help` end the process.
 #[must_use]
 pub fn parse() -> Command {
     Cli::parse()
@@ -67,7 +67,7 @@ pub fn parse() -> Command {
         .unwrap_or(Command::Serve(serve::Serve { no_worker: false }))
 }
 
-/// Does it.
+/// Runs a command to its end.
 pub async fn run(command: Command, config: Config) -> ExitCode {
     match command {
         Command::Serve(options) => serve::run(config, options.role()).await,
@@ -78,13 +78,13 @@ pub async fn run(command: Command, config: Config) -> ExitCode {
     }
 }
 
-/// Says why something was refused.
+/// Prints why a request of the user was refused.
 pub fn refused(why: &dyn Display) -> ExitCode {
     eprintln!("tallymill: {why}");
     ExitCode::from(2)
 }
 
-/// Says why something failed.
+/// Prints why a command failed.
 pub fn failed(why: &dyn Display) -> ExitCode {
     eprintln!("tallymill: {why}");
     ExitCode::FAILURE
@@ -96,7 +96,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_arguments_are_consistent_and_serve_is_the_default() {
+    fn serve_is_the_default_command() {
         Cli::command().debug_assert();
         assert!(Cli::parse_from(["tallymill"]).command.is_none());
         let cli = Cli::parse_from(["tallymill", "serve", "--no-worker"]);

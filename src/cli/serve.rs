@@ -1,4 +1,4 @@
-//! `serve`: the API, the page and the workers, until a signal.
+//! `serve`: runs the API, the page and the workers until a signal.
 
 use std::process::ExitCode;
 
@@ -17,15 +17,15 @@ Examples:
   tallymill serve
   HOST=0.0.0.0 PORT=8080 ADMIN_TOKEN=... tallymill serve
 
-Stops on SIGINT or SIGTERM: uploads under way are finished, jobs are handed back; at most SHUTDOWN_SECONDS.")]
+Stops on SIGINT or SIGTERM: running uploads finish, jobs are released; at most SHUTDOWN_SECONDS.")]
 pub struct Serve {
-    /// Take uploads and answer queries, but run no jobs
+    /// Accept uploads and answer queries, but run no jobs
     #[arg(long)]
     pub no_worker: bool,
 }
 
 impl Serve {
-    /// Which parts of the service that asks for.
+    /// Returns the parts of the service to run.
     #[must_use]
     pub fn role(&self) -> Role {
         if self.no_worker {
@@ -36,7 +36,7 @@ impl Serve {
     }
 }
 
-/// Serves.
+/// Runs the service until a signal.
 pub async fn run(config: Config, role: Role) -> ExitCode {
     let app = match App::build(config, role).await {
         Ok(app) => app,
@@ -46,9 +46,9 @@ pub async fn run(config: Config, role: Role) -> ExitCode {
     let serving = app.run(stop.clone());
     let signalled = async {
         signal().await;
-        tracing::info!("stopping: uploads under way are finished first");
+        tracing::info!("signal received, running uploads finish first");
         stop.cancel();
-        // A second signal means now.
+        // The second signal stops at once.
         signal().await;
     };
     tokio::select! {
@@ -60,6 +60,7 @@ pub async fn run(config: Config, role: Role) -> ExitCode {
     }
 }
 
+/// Returns at the next SIGINT or SIGTERM.
 async fn signal() {
     let interrupt = async {
         if let Err(why) = tokio::signal::ctrl_c().await {

@@ -1,11 +1,11 @@
-//! `worker`: jobs only, beside other processes. An embedded store has one process, so it has no such workers.
+//! `worker`: runs jobs only. Refused with the embedded store, which has one process.
 
 use std::process::ExitCode;
 
 use super::{refused, serve};
 use crate::{app::Role, config::Config};
 
-/// Works until a signal.
+/// Runs jobs until a signal.
 pub async fn run(config: Config) -> ExitCode {
     if config.mongo_uri.is_none() {
         return refused(

@@ -1,4 +1,4 @@
-//! Bare apalis against a real Redis: each test shows a pitfall that we work around, and fails once it is gone.
+//! Plain apalis against a real Redis: each test shows a defect that the adapter works around, and fails once it is fixed.
 
 use std::{
     sync::{
@@ -20,16 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::helpers::{process::eventually, servers::Redis};
 
-/// Time in which something would have happened that does not.
+/// Time after which something counts as not happening.
 const LONG: Duration = Duration::from_millis(1_500);
-/// Between two looks for tasks, where a worker has them at all.
+/// Time between two polls of a worker.
 const POLL: Duration = Duration::from_millis(20);
-/// Where most of what mends these stands.
+/// The file with most of the workarounds.
 const QUEUE: &str = "src/job/apalis/redis/mod.rs";
 
 type Storage = RedisStorage<u32, MultiplexedConnection>;
 
-/// Fails with what to do, unless the pitfall shows.
+/// Fails, and names the workaround to remove, unless the defect shows.
 #[track_caller]
 fn still(shows: bool, pitfall: &str, workaround: &str) {
     assert!(
@@ -38,7 +38,7 @@ fn still(shows: bool, pitfall: &str, workaround: &str) {
     );
 }
 
-/// What the handler of a bare worker does.
+/// The handler of a plain worker.
 struct Work {
     begun: AtomicUsize,
     gate: Semaphore,
@@ -75,7 +75,7 @@ async fn handle(_: u32, work: Data<Arc<Work>>) -> Result<(), BoxDynError> {
     Ok(())
 }
 
-/// A bare worker, and how it ended.
+/// A plain worker, and how it ended.
 struct Bare {
     stop: CancellationToken,
     ended: JoinSet<Result<(), String>>,
@@ -125,7 +125,7 @@ impl Rig {
         }
     }
 
-    /// A worker with the remedies for other pitfalls than the one that is tested.
+    /// Starts a worker with workarounds for all defects but the tested one.
     async fn worker(&self, name: &str, config: Config, work: &Arc<Work>) -> Bare {
         let (stop, mut ended) = (CancellationToken::new(), JoinSet::new());
         let until = stop.clone();
@@ -208,7 +208,7 @@ async fn p2_any_error_of_redis_ends_the_worker() {
 }
 
 #[tokio::test]
-async fn p4_a_name_is_taken_for_a_while_after_a_clean_stop() {
+async fn p4_a_name_stays_in_use_after_a_clean_stop() {
     let mut rig = Rig::new().await;
     let work = Work::new(10, false);
     let first = rig.worker("p4", Rig::config(), &work).await;
@@ -228,7 +228,7 @@ async fn p4_a_name_is_taken_for_a_while_after_a_clean_stop() {
 }
 
 #[tokio::test]
-async fn p6_a_failed_task_comes_again_whatever_its_most_attempts() {
+async fn p6_a_failed_task_ignores_its_most_attempts() {
     let mut rig = Rig::new().await;
     let mut storage = rig.storage(Rig::config()).await;
     let once = TaskBuilder::new(1).max_attempts(1).build();
@@ -242,7 +242,7 @@ async fn p6_a_failed_task_comes_again_whatever_its_most_attempts() {
 }
 
 #[tokio::test]
-async fn p8_no_sign_of_life_while_fetched_tasks_wait_for_a_place() {
+async fn p8_no_heartbeat_while_fetched_tasks_wait() {
     let mut rig = Rig::new().await;
     rig.push(5).await;
     let work = Work::new(0, false);
@@ -261,7 +261,7 @@ async fn p8_no_sign_of_life_while_fetched_tasks_wait_for_a_place() {
 }
 
 #[tokio::test]
-async fn p9_an_idle_worker_does_not_see_a_task_before_its_next_sign_of_life() {
+async fn p9_an_idle_worker_sees_tasks_only_at_its_next_heartbeat() {
     let mut rig = Rig::new().await;
     let work = Work::new(10, false);
     let config = Rig::config().heartbeat_interval(2 * LONG);
@@ -281,7 +281,7 @@ async fn p9_an_idle_worker_does_not_see_a_task_before_its_next_sign_of_life() {
 }
 
 #[tokio::test]
-async fn p11_and_p12_a_vacuum_takes_tasks_that_wait_for_a_retry_and_their_ids_end_the_worker() {
+async fn p11_and_p12_a_vacuum_removes_retries_and_their_ids_end_the_worker() {
     let mut rig = Rig::new().await;
     rig.push(1).await;
     let work = Work::new(1, true);
@@ -303,7 +303,7 @@ async fn p11_and_p12_a_vacuum_takes_tasks_that_wait_for_a_retry_and_their_ids_en
 }
 
 #[tokio::test]
-async fn p13_the_default_idempotency_key_keeps_nothing_out() {
+async fn p13_the_default_idempotency_key_refuses_nothing() {
     let mut rig = Rig::new().await;
     let mut storage = rig.storage(Rig::config()).await;
     for n in 0..3 {
@@ -315,7 +315,7 @@ async fn p13_the_default_idempotency_key_keeps_nothing_out() {
 }
 
 #[tokio::test]
-async fn p15_what_is_done_stays_for_ever() {
+async fn p15_done_tasks_stay_for_ever() {
     let mut rig = Rig::new().await;
     rig.push(3).await;
     let work = Work::new(10, false);
@@ -331,7 +331,7 @@ async fn p15_what_is_done_stays_for_ever() {
 }
 
 #[tokio::test]
-async fn p18_without_results_nothing_is_ever_acknowledged() {
+async fn p18_without_results_no_task_is_acknowledged() {
     let mut rig = Rig::new().await;
     rig.push(1).await;
     let work = Work::new(10, false);
@@ -345,7 +345,7 @@ async fn p18_without_results_nothing_is_ever_acknowledged() {
 }
 
 #[test]
-fn p19_the_defaults_of_missed_signs_of_life_disagree() {
+fn p19_the_defaults_of_missed_heartbeats_disagree() {
     let read: Config = serde_json::from_str(r#"{"queue":"q"}"#).expect("a configuration");
     let agree = read.missed_heartbeats == Config::default().missed_heartbeats;
     still(!agree, "P19", QUEUE);

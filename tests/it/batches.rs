@@ -202,7 +202,7 @@ async fn a_fault_that_no_retry_can_mend_is_a_dead_letter_that_an_admin_can_act_o
     );
     assert!(letter["timestamp"].is_u64());
 
-    app.mend(&first, remedy).await;
+    app.repair(&first, remedy).await;
     assert_eq!(
         app.admin(Method::POST, &format!("/process:{first}/retry"))
             .await

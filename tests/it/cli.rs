@@ -1,4 +1,4 @@
-//! The commands as a user runs them: what they print, what they refuse, and with which exit code.
+//! The commands as a user runs them: output, refusals, exit codes.
 
 mod mending;
 
@@ -38,11 +38,11 @@ date        event type         count  unique users
 
 ";
 
-struct Home {
+struct TestStore {
     dir: TempDir,
 }
 
-impl Home {
+impl TestStore {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a directory"),
@@ -53,14 +53,14 @@ impl Home {
         self.dir.path().join("data")
     }
 
-    /// Runs a command to its end in this directory.
+    /// Runs a command in this directory.
     fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = tallymill(&self.data(), settings);
         command.stdin(Stdio::null()).args(arguments);
         Ran::of(&command.output().expect("runs"))
     }
 
-    /// A copy of a sample file, by its short name.
+    /// Copies a sample file to this directory.
     fn file(&self, sample: &str) -> String {
         let from = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fixtures")
@@ -88,7 +88,7 @@ impl Ran {
         }
     }
 
-    /// The output with every batch id as `ID`.
+    /// Returns the output with every batch id replaced by `ID`.
     fn masked(&self) -> String {
         let mut lines = Vec::new();
         for line in self.out.split('\n') {
@@ -102,22 +102,22 @@ impl Ran {
 }
 
 #[test]
-fn an_import_prints_the_counts_the_errors_and_the_days() {
-    let home = Home::new();
+fn import_prints_counts_errors_and_days() {
+    let home = TestStore::new();
     let file = home.file("events.csv");
     let ran = home.run(&[], &["import", &file]);
     assert_eq!((ran.code, ran.masked().as_str()), (Some(0), IMPORTED));
     assert_eq!(ran.err, "");
     let again = home.run(&[], &["import", &file]);
-    let said = "events.csv: batch ID\n  the same file was uploaded before: this is that batch\n";
+    let said = "events.csv: batch ID\n  the same file was uploaded before, as this batch\n";
     assert!(again.masked().starts_with(said), "{again:?}");
     let table = IMPORTED.split("\n\n").nth(1).expect("a table");
     assert!(again.out.contains(table), "counted once: {again:?}");
 }
 
 #[test]
-fn a_refused_file_exits_with_2_and_says_what_to_do() {
-    let home = Home::new();
+fn a_refused_file_exits_with_2_and_a_remedy() {
+    let home = TestStore::new();
     for (sample, said) in [
         ("bad/misspelt-columns.csv", "pass `--columns event_type:"),
         (
@@ -151,8 +151,8 @@ fn a_refused_file_exits_with_2_and_says_what_to_do() {
 }
 
 #[test]
-fn how_a_file_is_read_can_be_stated() {
-    let home = Home::new();
+fn dialect_options_are_passed_on() {
+    let home = TestStore::new();
     let file = home.file("good/windows-1252.csv");
     let stated = ["--encoding", "windows-1252", "--delimiter", "comma"];
     let ran = home.run(&[], &[&["import", &*file], &stated[..]].concat());
@@ -164,8 +164,8 @@ fn how_a_file_is_read_can_be_stated() {
 }
 
 #[tokio::test]
-async fn an_import_finds_the_server_that_runs_on_its_directory() {
-    let home = Home::new();
+async fn import_uses_the_server_of_its_directory() {
+    let home = TestStore::new();
     let file = home.file("events.csv");
     let service = Service::start(&home.data(), &[]).await;
     let mut command = tallymill(&home.data(), &[]);
@@ -184,8 +184,8 @@ async fn an_import_finds_the_server_that_runs_on_its_directory() {
 }
 
 #[test]
-fn generated_files_are_the_same_for_the_same_seed_and_import_cleanly() {
-    let home = Home::new();
+fn equal_seeds_generate_equal_files_that_import() {
+    let home = TestStore::new();
     let generate = |seed| home.run(&[], &["generate", "--rows", "2000", "--seed", seed]);
     let csv = generate("7").out;
     assert_eq!(csv, generate("7").out);
@@ -219,8 +219,8 @@ fn generated_files_are_the_same_for_the_same_seed_and_import_cleanly() {
 }
 
 #[test]
-fn wrong_settings_stop_the_start_and_every_one_is_named() {
-    let home = Home::new();
+fn every_wrong_setting_is_named_at_start() {
+    let home = TestStore::new();
     let wrong = [
         ("PORT", "http"),
         ("TIME_ZONE", "Mars"),
@@ -250,7 +250,7 @@ fn wrong_settings_stop_the_start_and_every_one_is_named() {
 
 #[test]
 fn a_worker_needs_a_store_to_share() {
-    let ran = Home::new().run(&[], &["worker"]);
+    let ran = TestStore::new().run(&[], &["worker"]);
     assert_eq!(ran.code, Some(2));
     assert!(
         ran.err.contains("MONGO_URI") && ran.err.contains("tallymill serve"),
@@ -259,8 +259,8 @@ fn a_worker_needs_a_store_to_share() {
 }
 
 #[test]
-fn migrate_makes_the_store_and_then_leaves_it_as_it_is() {
-    let home = Home::new();
+fn migrate_is_repeatable() {
+    let home = TestStore::new();
     for _ in 0..2 {
         let ran = home.run(&[], &["migrate"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -275,7 +275,7 @@ fn migrate_makes_the_store_and_then_leaves_it_as_it_is() {
 
 #[test]
 fn help_names_every_option_with_an_example() {
-    let home = Home::new();
+    let home = TestStore::new();
     for (arguments, said) in [
         (
             &["--help"][..],

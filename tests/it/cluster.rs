@@ -1,5 +1,5 @@
-//! Several processes of the real binary on one MongoDB and one Redis: killed, frozen and stopped at work, with a Redis
-//! that forgets and goes away. Every wish is met once, and the ledger proves it.
+//! Several processes of the real binary on one MongoDB and one Redis: killed, frozen and stopped during runs, with a
+//! Redis that is flushed and restarted. Every request is fulfilled once; the histories in the ledger prove it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -18,7 +18,7 @@ use crate::helpers::{
     sample::{Random, Sample, batches, figures, oracle},
 };
 
-/// What a storm is made of.
+/// The faults of a test run.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     batches: u64,
@@ -28,7 +28,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// The short one, or the one that `tests/long` asks for.
+    /// Returns the short run, or the one that `tests/long` asks for.
     fn read() -> Self {
         let Some(text) = std::env::var_os("TALLYMILL_CLUSTER") else {
             return Self {
@@ -48,13 +48,13 @@ impl Plan {
         }
     }
 
-    /// How many of `times` fall to the batch `n`, spread evenly.
+    /// Returns how many of `times` faults belong to the batch `n`, spread evenly.
     fn share(self, n: u64, times: u64) -> u64 {
         (n + 1) * times / self.batches - n * times / self.batches
     }
 }
 
-/// Files that were sent, and whether each was taken back.
+/// The files that were sent, and whether each was deleted.
 #[derive(Default)]
 struct Sent(Vec<(BatchId, Sample, bool)>);
 
@@ -64,7 +64,7 @@ impl Sent {
         live.map(|(_, file, _)| file)
     }
 
-    /// Some earlier file that is still wanted.
+    /// Picks an earlier file that is not deleted.
     fn any_live(&mut self, random: &mut Random) -> Option<&mut (BatchId, Sample, bool)> {
         let mut live: Vec<_> = self.0.iter_mut().filter(|(_, _, undone)| !undone).collect();
         let at = random.below(live.len().max(1) as u64) as usize;
@@ -72,7 +72,7 @@ impl Sent {
     }
 }
 
-/// Sends a file and wishes for its figures; sometimes forces those of another, or takes another back.
+/// Sends a file and requests its figures; sometimes forces those of another, or deletes another.
 async fn send(cluster: &Cluster, n: u64, sent: &mut Sent, random: &mut Random) {
     let file = Sample::new(n, 10 + random.below(30), 400, random);
     let id = cluster.uploaded(&file).await;
@@ -94,7 +94,7 @@ async fn send(cluster: &Cluster, n: u64, sent: &mut Sent, random: &mut Random) {
 }
 
 #[tokio::test]
-async fn workers_killed_and_a_redis_that_forgets_cost_time_and_no_count() {
+async fn killed_workers_and_a_flushed_redis_change_no_count() {
     let (plan, begun) = (Plan::read(), Instant::now());
     let (mut cluster, mut random) = (Cluster::start().await, Random(20_251_121));
     for n in 0..2 {
@@ -117,7 +117,7 @@ async fn workers_killed_and_a_redis_that_forgets_cost_time_and_no_count() {
         for _ in 0..plan.share(n, plan.flushes) {
             cluster.redis.flush().await;
         }
-        cluster.ledger.look().await;
+        cluster.ledger.refresh().await;
     }
     all_are_done(&mut cluster, &sent).await;
     all_add_up(&cluster, &sent).await;
@@ -129,7 +129,7 @@ async fn workers_killed_and_a_redis_that_forgets_cost_time_and_no_count() {
     assert!(cut_short > 0, "no kill came in time");
 }
 
-/// Waits until every batch is as it was last wished, and nothing is left to do.
+/// Waits until every batch is as last requested, and nothing is left to do.
 async fn all_are_done(cluster: &mut Cluster, sent: &Sent) {
     // To take one back is to count others again.
     for _ in 0..2 {
@@ -140,7 +140,7 @@ async fn all_are_done(cluster: &mut Cluster, sent: &Sent) {
     }
 }
 
-/// The figures are those of one pass over the files that are wanted, and every row of each is accounted for.
+/// Asserts that the figures equal one pass over the live files, and that every row of each is accounted for.
 async fn all_add_up(cluster: &Cluster, sent: &Sent) {
     let url = &cluster.api.url;
     assert_eq!(figures(&cluster.client, url).await, oracle(sent.live()));
@@ -167,7 +167,7 @@ async fn all_add_up(cluster: &Cluster, sent: &Sent) {
     assert!(duplicates > 0 && conflicts > 0, "files that don't overlap");
 }
 
-/// The ids in the answers to a hundred wishes at once, at two processes.
+/// Sends a hundred requests at once to two processes; returns the job ids of the replies.
 async fn a_hundred_answers(cluster: &Cluster, second: &Service, batch: BatchId) -> HashSet<String> {
     let mut calls = JoinSet::new();
     for n in 0..100 {
@@ -185,7 +185,7 @@ async fn a_hundred_answers(cluster: &Cluster, second: &Service, batch: BatchId) 
 }
 
 #[tokio::test]
-async fn a_hundred_wishes_at_once_are_one_job_and_one_run() {
+async fn a_hundred_concurrent_requests_are_one_job_and_one_run() {
     let mut cluster = Cluster::start().await;
     let second = cluster.start_api("second").await;
     for (n, worker_first) in [true, false].into_iter().enumerate() {
@@ -209,15 +209,15 @@ async fn a_hundred_wishes_at_once_are_one_job_and_one_run() {
         let states: Vec<_> = job.history.iter().map(|line| line.to).collect();
         let once = [JobState::Queued, JobState::Running, JobState::Completed];
         assert_eq!(states, once, "{job:#?}");
-        let all = cluster.ledger.look().await;
+        let all = cluster.ledger.refresh().await;
         let of_batches = all.iter().filter(|j| matches!(j.id, JobId::Process(_)));
         assert_eq!(of_batches.count(), n + 1);
     }
 }
 
-/// Of the worker that wakes the next word is its settlement, or a sign of life.
+/// The next write of the woken worker is its settlement or a renewal.
 #[tokio::test]
-async fn a_frozen_worker_wakes_to_find_its_job_done_by_another() {
+async fn a_woken_worker_finds_its_job_done_by_another() {
     for lease in ["60", "2"] {
         let mut cluster = Cluster::start().await;
         let file = Sample::new(0, 2_000, 4_000, &mut Random(1));
@@ -255,7 +255,7 @@ async fn a_frozen_worker_wakes_to_find_its_job_done_by_another() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_stop_hands_its_job_back() {
+async fn a_stopping_worker_process_releases_its_job() {
     let mut cluster = Cluster::start().await;
     let file = Sample::new(0, 2_000, 4_000, &mut Random(2));
     let batch = cluster.uploaded(&file).await;

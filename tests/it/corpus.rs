@@ -1,4 +1,4 @@
-//! Every input that the fuzzer found worth keeping, once more: see `tests/long fuzz`.
+//! Replays the corpus of the fuzzer, which `tests/long fuzz` extends.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The real binary, killed in mid-upload and in mid-job again and again: nothing half-done is ever visible, nothing
-//! accepted is lost, and the figures are those of one undisturbed pass over the files.
+//! Kills the real binary during uploads and jobs, repeatedly: no half-done batch is visible, no accepted file is lost,
+//! and the figures equal one undisturbed pass over the files.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ use crate::helpers::{
 
 /// Kills in an ordinary run.
 const KILLS: u64 = 5;
-/// Clients, and files that each has to send, one after the other.
+/// Clients, and files that each sends, one after the other.
 const CLIENTS: usize = 4;
 const EACH: usize = 5;
 /// Events that files draw from; they overlap.
@@ -29,7 +29,7 @@ const EVENTS: u64 = 6_000;
 /// Longest life of a server, in milliseconds.
 const LIFE: u64 = 600;
 
-/// How far a file has come, as far as its sender knows.
+/// The state of a file as its sender knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     New,
@@ -37,7 +37,7 @@ enum Step {
     Asked(String),
 }
 
-/// A file on its way.
+/// A file and its state.
 #[derive(Clone, Debug)]
 struct Sent {
     file: Sample,
@@ -59,7 +59,7 @@ impl Sent {
         matches!(self.step, Step::Asked(_))
     }
 
-    /// Takes the file as far as the server lives.
+    /// Uploads and processes the file, until the server is killed.
     async fn push(mut self, client: Client, url: String) -> Self {
         self.begun = true;
         if self.step == Step::New {
@@ -88,7 +88,7 @@ impl Sent {
     }
 }
 
-/// Sends one file after the other until the server is gone.
+/// Sends one file after the other until the server is killed.
 async fn push_all(mut files: Vec<Sent>, client: Client, url: String) -> Vec<Sent> {
     for file in &mut files {
         *file = file.clone().push(client.clone(), url.clone()).await;
@@ -99,7 +99,7 @@ async fn push_all(mut files: Vec<Sent>, client: Client, url: String) -> Vec<Sent
     files
 }
 
-/// A body in pieces with a breath between them, so that a kill finds it under way.
+/// Returns a body in delayed chunks, so that a kill hits a running upload.
 fn slowly(csv: String) -> Body {
     let pieces: Vec<Bytes> = csv
         .as_bytes()
@@ -118,7 +118,7 @@ fn names(dir: &Path) -> BTreeSet<PathBuf> {
     entries.map(|entry| entry.expect("a name").path()).collect()
 }
 
-/// Every batch on show is a whole file that somebody sent.
+/// Asserts that every visible batch is a complete file of a client.
 fn all_are_whole(batches: &[Value], files: &[Sent]) {
     for batch in batches {
         let name = &batch["file"]["name"];
@@ -152,7 +152,7 @@ fn kills() -> u64 {
 }
 
 #[tokio::test]
-async fn a_server_killed_again_and_again_shows_nothing_half_done_and_loses_nothing() {
+async fn repeated_kills_lose_and_expose_nothing() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
     let (client, mut random) = (http_client(), Random(20_251_110));
@@ -248,7 +248,7 @@ async fn a_server_killed_again_and_again_shows_nothing_half_done_and_loses_nothi
 }
 
 #[tokio::test]
-async fn a_stop_under_load_finishes_the_uploads_under_way() {
+async fn a_stop_under_load_finishes_running_uploads() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
     let mut service = Service::start(&data, &[("SHUTDOWN_SECONDS", "20")]).await;
@@ -303,7 +303,7 @@ async fn a_stop_under_load_finishes_the_uploads_under_way() {
 }
 
 #[tokio::test]
-async fn a_second_server_on_one_directory_is_refused_and_told_who_has_it() {
+async fn a_second_server_on_a_directory_is_refused_by_name() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
     let service = Service::start(&data, &[]).await;

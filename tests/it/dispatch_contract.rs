@@ -1,5 +1,4 @@
-//! What every queue promises: losing a nudge costs delay, never work, and nothing here loses one without a reason.
-//! One contract, stamped on both queues.
+//! The contract of every queue, run on both: a lost nudge costs delay, never work, and no nudge is lost without reason.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -20,7 +19,7 @@ use crate::helpers::{
 /// More than any test uses.
 const ENOUGH: usize = 100_000;
 
-/// A queue and what it stands on.
+/// A queue and its server, if any.
 struct Case {
     sender: Arc<dyn Dispatch>,
     queue: WorkerPool,
@@ -57,22 +56,22 @@ macro_rules! dispatch_contract {
             }
 
             #[tokio::test]
-            async fn a_nudge_that_waits_already_is_not_doubled_and_a_taken_one_can_come_again() {
+            async fn waiting_nudges_are_unique_and_received_ones_may_repeat() {
                 super::a_doubled_nudge_waits_once(super::Case::$case().await).await;
             }
 
             #[tokio::test]
-            async fn a_full_queue_drops_nudges_and_takes_them_again_later() {
+            async fn a_full_queue_drops_nudges_until_there_is_room() {
                 super::a_full_queue_drops_nudges(super::Case::$case().await).await;
             }
 
             #[tokio::test]
-            async fn a_run_that_panics_does_not_end_the_pool() {
-                super::a_run_that_panics_does_not_end_the_pool(super::Case::$case().await).await;
+            async fn a_panicking_run_leaves_the_pool_running() {
+                super::a_panicking_run_leaves_the_pool_running(super::Case::$case().await).await;
             }
 
             #[tokio::test]
-            async fn no_more_run_at_once_than_allowed_and_a_stop_waits_for_them() {
+            async fn concurrency_is_bounded_and_a_stop_waits_for_runs() {
                 super::a_stop_waits_for_runs(super::Case::$case().await).await;
             }
 
@@ -125,11 +124,11 @@ async fn a_full_queue_drops_nudges(case: Case) {
     pool.until_ran(&first).await;
     assert_eq!(pool.ended(), MAX_WAITING, "the others were dropped");
     let others: Vec<_> = (1_000..1_500).map(job).collect();
-    pool.swept(case.sender.as_ref(), &others).await;
+    pool.reconcile(case.sender.as_ref(), &others).await;
     pool.end().await;
 }
 
-async fn a_run_that_panics_does_not_end_the_pool(case: Case) {
+async fn a_panicking_run_leaves_the_pool_running(case: Case) {
     let pool = Pool::start(case.queue, 2, ENOUGH);
     let jobs = [job(1), job(2), job(3)];
     for job in [PANICS].into_iter().chain(jobs) {

@@ -18,7 +18,7 @@ use tallymill::{
 use crate::helpers::{
     app::TestApp,
     sample::Random,
-    stock::{Home, block, columns, sealed},
+    store_fixtures::{TestStore, block, columns, sealed},
 };
 
 /// Every event of a list, page by page.
@@ -265,7 +265,7 @@ async fn a_batch_comes_out_as_a_parquet_file() {
 
 #[tokio::test]
 async fn a_question_that_looks_into_too_many_batches_is_refused() {
-    let home = Home::open(Mode::Simulated).await;
+    let home = TestStore::open(Mode::Simulated).await;
     for n in 1..=1_001 {
         let one = [("", "login", "ann", 1_000 * n as i64)];
         sealed(&*home.store, n, columns(&[]), block(&one)).await;

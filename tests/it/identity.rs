@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use tallymill::model::{IdentityBy, Receipt};
 
-use crate::helpers::{app::TestApp, stock};
+use crate::helpers::{app::TestApp, store_fixtures};
 
 const ORDERS: &str = "Order No,user_id,event_type,timestamp,note\n\
     7,u1,paid,2025-11-10T08:00:00Z,first\n\
@@ -208,7 +208,7 @@ async fn invalid_keys_are_rejected() {
 
 #[test]
 fn receipts_of_the_first_version_mean_event_ids() {
-    let mut old = serde_json::to_value(stock::receipt(1)).expect("is JSON");
+    let mut old = serde_json::to_value(store_fixtures::receipt(1)).expect("is JSON");
     let removed = old.as_object_mut().and_then(|old| old.remove("identity"));
     assert_eq!(removed, Some(json!("event_id")));
     let old: Receipt = serde_json::from_value(old).expect("reads");

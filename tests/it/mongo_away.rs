@@ -1,4 +1,4 @@
-//! The real binary and a MongoDB that goes away: in mid-upload, between requests, and before the start.
+//! The real binary while MongoDB is unavailable: during an upload, between requests, and before the start.
 
 use std::{
     collections::BTreeMap,
@@ -25,16 +25,16 @@ use crate::helpers::{
     servers::Redis,
 };
 
-/// Longest wait for the answer to a request while MongoDB is away.
+/// Longest wait for a reply while MongoDB is unavailable.
 const BOUND: Duration = Duration::from_secs(25);
 /// Longest wait for a command that can't start.
 const START: Duration = Duration::from_secs(10);
-/// More than are parsed before the first are stored.
+/// More rows than are parsed before the first are stored.
 const ROWS: u64 = 9_000;
 const SECRET: &str = "hunter2";
 
-/// A service of one process on a MongoDB of its own.
-struct Ground {
+/// A service on its own MongoDB server.
+struct StoreUnderTest {
     _home: TempDir,
     mongo: Mongo,
     database: Database,
@@ -43,7 +43,7 @@ struct Ground {
     _redis: Redis,
 }
 
-impl Ground {
+impl StoreUnderTest {
     async fn start() -> Self {
         let (mongo, redis) = (Mongo::start(), Redis::start().await);
         let home = tempfile::tempdir().expect("a directory");
@@ -94,7 +94,7 @@ impl Ground {
         .await
     }
 
-    /// The events in the store, as `mongosh` has them.
+    /// Returns the number of stored event documents.
     fn events(&self) -> Collection<Document> {
         self.database.collection("events")
     }
@@ -105,7 +105,7 @@ fn rows(many: u64) -> String {
     rows.collect()
 }
 
-/// Says that the store is away, and when to come again.
+/// Asserts a 503 `unavailable` with `Retry-After`.
 async fn is_unavailable(answer: Response) {
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
@@ -115,28 +115,28 @@ async fn is_unavailable(answer: Response) {
     assert_eq!(body["retryable"], true);
 }
 
-/// Begins an upload, kills MongoDB when some of it is stored, and then sends on and on, or not a byte.
-async fn cut(ground: &mut Ground, csv: String, silent: bool) -> Response {
+/// Starts an upload, kills MongoDB once some rows are stored, then sends further bytes, or none.
+async fn cut(under_test: &mut StoreUnderTest, csv: String, silent: bool) -> Response {
     let (sender, pieces) = mpsc::channel::<Bytes>(1);
     let body = Body::wrap_stream(stream::unfold(pieces, |mut pieces| async {
         let piece = pieces.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(piece), pieces))
     }));
-    let url = format!("{}/uploads", ground.service.url);
+    let url = format!("{}/uploads", under_test.service.url);
     let request = Client::new().post(url).header("content-type", "text/csv");
     let mut upload = JoinSet::new();
     upload.spawn(async move { request.body(body).send().await.expect("answers") });
     sender.send(csv.into()).await.expect("taken");
     eventually("events of a batch nobody sees", async || {
         let receiving = doc! { "status": "receiving" };
-        let batch = ground.database.collection::<Document>("batches");
+        let batch = under_test.database.collection::<Document>("batches");
         let batch = batch.find_one(receiving).await.expect("reads")?;
         let of_batch = doc! { "batch": batch.get_str("_id").expect("an id") };
-        let some = ground.events().find_one(of_batch).await;
+        let some = under_test.events().find_one(of_batch).await;
         some.expect("reads").map(drop)
     })
     .await;
-    ground.mongo.kill();
+    under_test.mongo.kill();
     loop {
         tokio::select! {
             answer = upload.join_next() => break answer.expect("one").expect("no panic"),
@@ -146,40 +146,40 @@ async fn cut(ground: &mut Ground, csv: String, silent: bool) -> Response {
 }
 
 #[tokio::test]
-async fn an_upload_that_loses_its_mongodb_leaves_nothing() {
-    let mut ground = Ground::start().await;
-    let (mut taken, url) = (0, ground.service.url.clone());
+async fn an_upload_whose_mongodb_dies_leaves_nothing() {
+    let mut under_test = StoreUnderTest::start().await;
+    let (mut taken, url) = (0, under_test.service.url.clone());
     for (more, silent) in [(0, false), (1, true)] {
         let csv = format!("user_id,event_type,timestamp\n{}", rows(ROWS + more));
         let begun = Instant::now();
-        is_unavailable(cut(&mut ground, csv.clone(), silent).await).await;
+        is_unavailable(cut(&mut under_test, csv.clone(), silent).await).await;
         println!(
             "503 to an upload, silent: {silent}, after {:?}",
             begun.elapsed()
         );
         assert!(begun.elapsed() < BOUND);
-        ground.mongo.start_again();
-        ground.until_ready(200).await;
-        assert_eq!(batches(&ground.client, &url).await.len(), more as usize);
+        under_test.mongo.start_again();
+        under_test.until_ready(200).await;
+        assert_eq!(batches(&under_test.client, &url).await.len(), more as usize);
         eventually("nothing of the upload in the store", async || {
             // A connection of before may be found broken only now.
-            let left = ground.events().count_documents(doc! {}).await;
+            let left = under_test.events().count_documents(doc! {}).await;
             (left.ok()? == taken).then_some(())
         })
         .await;
-        let again = ground.upload(csv).await;
+        let again = under_test.upload(csv).await;
         assert_eq!(again.status(), 201);
         taken += ROWS + more;
         let batch: Value = again.json().await.expect("JSON");
         let batch = batch["batch_id"].as_str().expect("an id");
-        ground.completed(batch).await;
+        under_test.completed(batch).await;
         let key = ("2025-11-10".to_owned(), "login".to_owned());
-        let figures = figures(&ground.client, &url).await;
+        let figures = figures(&under_test.client, &url).await;
         assert_eq!(figures, BTreeMap::from([(key, (taken, 37))]));
     }
 }
 
-/// What needs the store, about one batch.
+/// The requests about a batch that need the store.
 fn requests(batch: &str) -> [(Method, String); 7] {
     [
         (Method::GET, "/metrics".into()),
@@ -192,12 +192,17 @@ fn requests(batch: &str) -> [(Method, String); 7] {
     ]
 }
 
-/// Sends them all at once.
-async fn all_are_unavailable(ground: &Ground, batch: &str, csv: &str, away: &'static str) {
+/// Sends all requests at once.
+async fn all_are_unavailable(
+    under_test: &StoreUnderTest,
+    batch: &str,
+    csv: &str,
+    away: &'static str,
+) {
     let mut asked = JoinSet::new();
     for (method, path) in requests(batch) {
-        let url = format!("{}{path}", ground.service.url);
-        let request = ground.client.request(method.clone(), url);
+        let url = format!("{}{path}", under_test.service.url);
+        let request = under_test.client.request(method.clone(), url);
         let request = request.header("content-type", "text/csv");
         let request = request.body(csv.to_owned());
         asked.spawn(async move {
@@ -211,35 +216,35 @@ async fn all_are_unavailable(ground: &Ground, batch: &str, csv: &str, away: &'st
 }
 
 #[tokio::test]
-async fn without_mongodb_every_request_is_answered_in_time_and_says_when_to_come_again() {
-    let mut ground = Ground::start().await;
+async fn without_mongodb_every_request_is_refused_in_time() {
+    let mut under_test = StoreUnderTest::start().await;
     let csv = format!("user_id,event_type,timestamp\n{}", rows(10));
-    let taken = ground.upload(csv.clone()).await;
+    let taken = under_test.upload(csv.clone()).await;
     let batch: Value = taken.json().await.expect("JSON");
     let batch = batch["batch_id"].as_str().expect("an id").to_owned();
-    ground.completed(&batch).await;
+    under_test.completed(&batch).await;
     for away in ["gone", "hanging"] {
-        ground.until_ready(200).await;
+        under_test.until_ready(200).await;
         match away {
-            "gone" => ground.mongo.kill(),
-            _ => ground.mongo.hang(),
+            "gone" => under_test.mongo.kill(),
+            _ => under_test.mongo.hang(),
         }
         let lost = Instant::now();
-        let degraded = ground.until_ready(503).await;
+        let degraded = under_test.until_ready(503).await;
         assert!(lost.elapsed() < Duration::from_secs(5));
         assert_eq!(degraded["status"], "degraded");
         assert_eq!(degraded["store"]["kind"], "mongodb");
         assert_eq!(degraded["store"]["ok"], false);
         assert_eq!(degraded["queue"]["ok"], true);
-        all_are_unavailable(&ground, &batch, &csv, away).await;
-        let health = format!("{}/health", ground.service.url);
-        assert_eq!(json(&ground.client, &health).await["status"], "ok");
+        all_are_unavailable(&under_test, &batch, &csv, away).await;
+        let health = format!("{}/health", under_test.service.url);
+        assert_eq!(json(&under_test.client, &health).await["status"], "ok");
         match away {
-            "gone" => ground.mongo.start_again(),
-            _ => ground.mongo.go_on(),
+            "gone" => under_test.mongo.start_again(),
+            _ => under_test.mongo.resume(),
         }
         let back = Instant::now();
-        ground.until_ready(200).await;
+        under_test.until_ready(200).await;
         println!("{away}: ready again after {:?}", back.elapsed());
         assert!(back.elapsed() < START);
     }
@@ -250,7 +255,7 @@ fn ended(command: &mut Command) -> (Output, Duration) {
     (command.output().expect("runs"), begun.elapsed())
 }
 
-/// Exit code 2 in time, with a reason that names the setting and shows no password.
+/// Asserts exit code 2 in time, and an error that names the setting and hides the password.
 fn is_refused(command: &str, setting: &str, settings: &[(&str, &str)]) {
     let home = tempfile::tempdir().expect("a directory");
     let mut command_line = tallymill(&home.path().join("data"), settings);
@@ -265,7 +270,7 @@ fn is_refused(command: &str, setting: &str, settings: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_mongo_uri_that_can_not_be_used_is_a_named_fault_in_time() {
+fn an_unusable_mongo_uri_is_a_named_fault_in_time() {
     // It takes connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = silent
@@ -300,7 +305,7 @@ fn a_mongo_uri_that_can_not_be_used_is_a_named_fault_in_time() {
 }
 
 #[test]
-fn a_redis_url_that_can_not_be_read_is_a_named_fault() {
+fn an_invalid_redis_url_is_a_named_fault() {
     let uri = Mongo::shared().database();
     for url in [
         format!("http://me:{SECRET}@cache"),
@@ -315,7 +320,7 @@ fn a_redis_url_that_can_not_be_read_is_a_named_fault() {
 }
 
 #[tokio::test]
-async fn without_its_redis_a_service_starts_and_says_so() {
+async fn a_service_starts_without_redis_and_logs_it() {
     let home = tempfile::tempdir().expect("a directory");
     let uri = Mongo::shared().database();
     let url = format!("redis://me:{SECRET}@127.0.0.1:1/0");
@@ -339,7 +344,7 @@ async fn without_its_redis_a_service_starts_and_says_so() {
 }
 
 #[test]
-fn migrate_names_the_store_and_may_be_repeated() {
+fn migrate_names_the_store_and_is_repeatable() {
     let home = tempfile::tempdir().expect("a directory");
     let uri = Mongo::shared().database();
     for _ in 0..2 {

@@ -355,14 +355,14 @@ async fn dead_letters_can_be_retried_and_discarded() {
     );
     browser.shoot("6-dead-letters").await;
 
-    app.mend(&first, remedy).await;
+    app.repair(&first, remedy).await;
     browser.click(&format!("{} .retry", row(&first))).await;
     browser.miss(&row(&first)).await;
     app.until(&first, "completed").await;
     browser.click(&format!("{} .discard", row(&second))).await;
     browser.click("#confirm-yes").await;
     browser.miss(&row(&second)).await;
-    app.mend(&third, remedy_third).await;
+    app.repair(&third, remedy_third).await;
     browser.click("#retry-all").await;
     browser.see("#dlq-empty").await;
     app.until(&third, "completed").await;

@@ -1,4 +1,4 @@
-//! The queue in Redis, and what befalls a Redis: flushed, restarted, held up, away.
+//! The queue in Redis while Redis is flushed, restarted, stalled or unavailable.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -25,13 +25,13 @@ use crate::helpers::{
 /// More than any test uses.
 const ENOUGH: usize = 100_000;
 
-/// The queue on a server, as a process of this name has it.
+/// Returns the queue of one process on a server.
 pub(crate) fn open(redis: &Redis, name: &str) -> (Arc<dyn Dispatch>, WorkerPool) {
     let address = RedisAddress::parse(&redis.url()).expect("an address");
     apalis::redis(address, Arc::new(System::start()), name.into()).expect("prepared")
 }
 
-/// Nudges in Redis, as their keys show them.
+/// Returns the number of nudges in Redis.
 async fn outstanding(redis: &mut MultiplexedConnection) -> usize {
     let inflight: Vec<String> = redis.keys("tallymill:jobs:inflight:*").await.expect("read");
     // In one step: between two looks a nudge goes from one key to the next.
@@ -47,7 +47,7 @@ async fn outstanding(redis: &mut MultiplexedConnection) -> usize {
 }
 
 #[tokio::test]
-async fn a_flush_under_way_costs_no_job() {
+async fn a_flush_during_work_costs_no_job() {
     let redis = Redis::start().await;
     let (sender, queue) = open(&redis, "flushed");
     let pool = Pool::start(queue, 4, ENOUGH);
@@ -57,13 +57,13 @@ async fn a_flush_under_way_costs_no_job() {
             sender.nudge(*job).await.expect("taken");
         }
         redis.flush().await;
-        pool.swept(sender.as_ref(), &jobs).await;
+        pool.reconcile(sender.as_ref(), &jobs).await;
     }
     pool.end().await;
 }
 
 #[tokio::test]
-async fn after_a_restart_of_redis_work_goes_on() {
+async fn work_continues_after_a_restart_of_redis() {
     let mut redis = Redis::start().await;
     let (sender, queue) = open(&redis, "restarted");
     let pool = Pool::start(queue, 2, ENOUGH);
@@ -75,7 +75,7 @@ async fn after_a_restart_of_redis_work_goes_on() {
         assert!(!sender.answers().await);
         redis.restart().await;
         let back = Instant::now();
-        pool.swept(sender.as_ref(), &[job(100 + round)]).await;
+        pool.reconcile(sender.as_ref(), &[job(100 + round)]).await;
         assert!(back.elapsed() < Duration::from_secs(10));
         assert!(sender.answers().await);
     }
@@ -83,7 +83,7 @@ async fn after_a_restart_of_redis_work_goes_on() {
 }
 
 #[tokio::test]
-async fn a_redis_that_stands_still_for_a_moment_ends_no_worker() {
+async fn a_short_stall_of_redis_ends_no_worker() {
     let redis = Redis::start().await;
     let (sender, queue) = open(&redis, "held-up");
     let pool = Pool::start(queue, 2, ENOUGH);
@@ -93,7 +93,7 @@ async fn a_redis_that_stands_still_for_a_moment_ends_no_worker() {
     // Not to wait for something, but because standing still is what is tested.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     redis.resume();
-    pool.swept(sender.as_ref(), &[job(2)]).await;
+    pool.reconcile(sender.as_ref(), &[job(2)]).await;
     let mut look = redis.connection().await;
     let workers: Vec<String> = look
         .zrange("tallymill:jobs:workers", 0, -1)
@@ -104,7 +104,7 @@ async fn a_redis_that_stands_still_for_a_moment_ends_no_worker() {
 }
 
 #[tokio::test]
-async fn a_queue_begins_without_redis_and_finds_it_later() {
+async fn a_queue_starts_before_redis() {
     let mut redis = Redis::down();
     let (sender, queue) = open(&redis, "early");
     let pool = Pool::start(queue, 2, ENOUGH);
@@ -112,13 +112,13 @@ async fn a_queue_begins_without_redis_and_finds_it_later() {
     assert!(!sender.answers().await);
     redis.restart().await;
     let back = Instant::now();
-    pool.swept(sender.as_ref(), &[job(1)]).await;
+    pool.reconcile(sender.as_ref(), &[job(1)]).await;
     assert!(back.elapsed() < Duration::from_secs(10));
     pool.end().await;
 }
 
 #[tokio::test]
-async fn nobody_waits_long_for_a_redis_that_is_away() {
+async fn nudges_fail_fast_while_redis_is_unavailable() {
     let mut redis = Redis::start().await;
     let (sender, _queue) = open(&redis, "away");
     sender.nudge(job(0)).await.expect("taken");
@@ -143,7 +143,7 @@ async fn nobody_waits_long_for_a_redis_that_is_away() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_away_for_those_who_ask_for_it() {
+async fn a_server_without_tls_is_unavailable_over_rediss() {
     let redis = Redis::start().await;
     let url = redis.url().replace("redis://", "rediss://");
     let address = RedisAddress::parse(&url).expect("an address");
@@ -154,7 +154,7 @@ async fn a_server_without_tls_is_away_for_those_who_ask_for_it() {
 }
 
 #[tokio::test]
-async fn a_backlog_of_twenty_thousand_stays_in_the_ledger_and_is_worked_off() {
+async fn a_backlog_of_twenty_thousand_jobs_is_completed() {
     let redis = Redis::start().await;
     let mut look = redis.connection().await;
     let keys = keys_after_one(&redis).await;
@@ -194,7 +194,7 @@ async fn a_backlog_of_twenty_thousand_stays_in_the_ledger_and_is_worked_off() {
     assert_eq!(redis.keys().await, keys, "as after one job");
 }
 
-/// Waits for nudges that came twice, and for what apalis leaves of those that are done.
+/// Waits until repeated nudges are handled and done tasks are removed.
 async fn until_idle(redis: &Redis) {
     let mut look = redis.connection().await;
     eventually("an idle queue without leftovers", async || {
@@ -204,7 +204,7 @@ async fn until_idle(redis: &Redis) {
     .await;
 }
 
-/// What Redis holds after one job and its pool.
+/// Returns the keys of Redis after one job and the end of its pool.
 async fn keys_after_one(redis: &Redis) -> Vec<String> {
     let (sender, queue) = open(redis, "first");
     let pool = Pool::start(queue, 1, ENOUGH);
@@ -216,7 +216,7 @@ async fn keys_after_one(redis: &Redis) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn senders_at_once_never_make_more_than_may_wait() {
+async fn concurrent_senders_stay_within_the_bound() {
     let redis = Redis::start().await;
     let mut senders = tokio::task::JoinSet::new();
     for process in 0..8 {
@@ -236,7 +236,7 @@ async fn senders_at_once_never_make_more_than_may_wait() {
 }
 
 #[tokio::test]
-async fn after_the_work_redis_holds_what_it_held_before() {
+async fn finished_work_leaves_no_keys_in_redis() {
     let redis = Redis::start().await;
     let (sender, queue) = open(&redis, "tidy");
     let pool = Pool::start(queue, 8, ENOUGH);
@@ -260,7 +260,7 @@ async fn after_the_work_redis_holds_what_it_held_before() {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_left_is_removed_by_the_next_start() {
+async fn the_next_start_removes_orphaned_keys() {
     let redis = Redis::start().await;
     let mut look = redis.connection().await;
     let base = "tallymill:jobs";
@@ -301,7 +301,7 @@ async fn what_a_killed_process_left_is_removed_by_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_worker_shows_life_while_all_its_places_are_taken() {
+async fn a_worker_without_free_permits_is_not_replaced() {
     let redis = Redis::start().await;
     let (sender, queue) = open(&redis, "busy");
     for n in 0..5 {
@@ -333,7 +333,7 @@ async fn a_poisoned_task_costs_one_restart() {
         .expect("pushed");
     let (sender, queue) = open(&redis, "poisoned");
     let pool = Pool::start(queue, 1, ENOUGH);
-    pool.swept(sender.as_ref(), &[job(1)]).await;
+    pool.reconcile(sender.as_ref(), &[job(1)]).await;
     let workers: Vec<String> = look
         .zrange("tallymill:jobs:workers", 0, -1)
         .await
@@ -344,11 +344,11 @@ async fn a_poisoned_task_costs_one_restart() {
 }
 
 #[tokio::test]
-async fn a_worker_that_falls_silent_without_an_end_is_replaced() {
+async fn a_silent_worker_is_replaced() {
     let redis = Redis::start().await;
     let (sender, queue) = open(&redis, "deaf");
     let pool = Pool::start(queue, 1, ENOUGH);
-    pool.swept(sender.as_ref(), &[job(1)]).await;
+    pool.reconcile(sender.as_ref(), &[job(1)]).await;
     let mut hush = redis.connection().await;
     let mut look = redis.connection().await;
     // Its signs of life are wiped out as they come, as if it gave none.
@@ -375,6 +375,6 @@ async fn a_worker_that_falls_silent_without_an_end_is_replaced() {
     })
     .await;
     hushed.shutdown().await;
-    pool.swept(sender.as_ref(), &[job(2)]).await;
+    pool.reconcile(sender.as_ref(), &[job(2)]).await;
     pool.end().await;
 }

@@ -1,4 +1,4 @@
-//! The whole service with its queue and its upload limit in Redis, and without that Redis.
+//! The service with queue and upload limit in Redis, and during an outage of it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::helpers::{
 
 const CSV: &str = "event_type,timestamp,user_id\nclick,2025-03-04T05:06:07Z,u1\n";
 
-/// A file of its own, so that none is a duplicate.
+/// Returns the nth file; no two are equal.
 fn csv(n: usize) -> String {
     format!("{CSV}view,2025-03-04T05:06:07Z,u{n}\n")
 }
@@ -60,7 +60,7 @@ async fn readiness_names_store_and_queue_and_follows_redis() {
 }
 
 #[tokio::test]
-async fn without_redis_uploads_and_wishes_are_taken_and_its_return_brings_the_figures() {
+async fn uploads_and_requests_survive_an_outage_of_redis() {
     let mut redis = Redis::down();
     let app = TestApp::with_redis(&redis.url(), &[("UPLOAD_LIMIT", "1000")]).await;
     let mut batches = Vec::new();
@@ -109,7 +109,7 @@ async fn a_hundred_batches_are_processed_under_flushes() {
 }
 
 #[tokio::test]
-async fn the_limit_counts_the_client_that_a_trusted_proxy_names() {
+async fn the_limit_counts_the_client_named_by_a_trusted_proxy() {
     let redis = Redis::start().await;
     let settings = [("UPLOAD_LIMIT", "1"), ("TRUSTED_PROXIES", "127.0.0.0/8")];
     let app = TestApp::with_redis(&redis.url(), &settings).await;
@@ -131,7 +131,7 @@ async fn the_limit_counts_the_client_that_a_trusted_proxy_names() {
 }
 
 #[test]
-fn a_wrong_redis_url_is_a_named_fault_without_its_password() {
+fn an_invalid_redis_url_is_reported_without_its_password() {
     let dir = tempfile::tempdir().expect("a directory");
     let settings = [
         ("MONGO_URI", "mongodb://127.0.0.1:1/tallymill"),

@@ -1,4 +1,4 @@
-//! The HTTP side: one method a request. Waits where the server asks for it, and tells a refusal from a failure.
+//! The HTTP client: one method a request. Waits when the server asks for it, and separates refusals from failures.
 
 use std::{path::Path, time::Duration};
 
@@ -14,29 +14,29 @@ use super::{
     wire::{Batch, Metrics, Problem, Receipt},
 };
 
-/// Tries of one request while the server is away or busy.
-const TRIES: u32 = 8;
+/// Attempts of one request while the server is unavailable or busy.
+const ATTEMPTS: u32 = 8;
 /// First wait after a failure; doubled for each further one.
-const WAIT: Duration = Duration::from_millis(250);
-/// Longest wait that a server may ask for at once.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Longest wait that a server may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
-/// Bytes of a file read at once.
-const CHUNK: usize = 256 * 1024;
-/// Bytes of a refusal that are read.
+/// Bytes of a file in one chunk.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Longest problem body that is read.
 const PROBLEM_BYTES: usize = 1024 * 1024;
 
 /// Why an import stopped.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ImportError {
-    /// Something is wrong with what was asked for.
+    /// The request can't be fulfilled: wrong arguments, settings or file.
     #[error("{0}")]
     Refused(String),
-    /// Something went wrong on the way.
+    /// The request failed.
     #[error("{0}")]
     Failed(String),
 }
 
-/// A service to talk to.
+/// A client of one service.
 pub(super) struct Client {
     http: reqwest::Client,
     url: String,
@@ -57,7 +57,7 @@ impl Client {
             .no_proxy()
             .connect_timeout(Duration::from_secs(10))
             .build()
-            .map_err(|why| ImportError::Failed(chain(&why)))?;
+            .map_err(|why| ImportError::Failed(with_causes(&why)))?;
         Ok(Self {
             http,
             url: url.trim_end_matches('/').to_owned(),
@@ -73,18 +73,18 @@ impl Client {
         let unreadable = |why| ImportError::Refused(format!("can't be read: {why}"));
         loop {
             let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-            let about = file.metadata().await.map_err(unreadable)?;
-            if about.is_dir() {
+            let metadata = file.metadata().await.map_err(unreadable)?;
+            if metadata.is_dir() {
                 return Err(ImportError::Refused(
                     "is a directory: name the files in it".into(),
                 ));
             }
-            let bytes = about.len();
+            let bytes = metadata.len();
             bar.set_length(bytes);
             bar.set_position(0);
-            let shown = bar.clone();
-            let stream = ReaderStream::with_capacity(file, CHUNK)
-                .inspect_ok(move |chunk| shown.inc(chunk.len() as u64));
+            let progress = bar.clone();
+            let stream = ReaderStream::with_capacity(file, CHUNK_BYTES)
+                .inspect_ok(move |chunk| progress.inc(chunk.len() as u64));
             let request = self
                 .http
                 .post(format!("{}/uploads", self.url))
@@ -92,12 +92,12 @@ impl Client {
                 .header(header::CONTENT_TYPE, "text/csv")
                 .header(header::CONTENT_LENGTH, bytes)
                 .body(Body::wrap_stream(stream));
-            // Not tried again by itself: whether it was stored is not known.
-            let answer = request.send().await.map_err(|why| self.lost(&why))?;
+            // Not sent again automatically, since the file may have been stored.
+            let answer = request.send().await.map_err(|why| self.no_reply(&why))?;
             if answer.status() != StatusCode::TOO_MANY_REQUESTS {
-                return read(answer).await;
+                return read_json(answer).await;
             }
-            pause(&answer, bar).await;
+            wait_retry_after(&answer, bar).await;
         }
     }
 
@@ -105,14 +105,14 @@ impl Client {
     pub(super) async fn save_errors(&self, batch: &str, to: &Path) -> Result<(), ImportError> {
         let url = format!("{}/batches/{batch}/errors.csv", self.url);
         let answer = self.http.get(url).send().await;
-        let answer = answer.map_err(|why| self.lost(&why))?;
+        let answer = answer.map_err(|why| self.no_reply(&why))?;
         if !answer.status().is_success() {
-            return Err(refusal(answer).await);
+            return Err(error_of_reply(answer).await);
         }
         let unwritable = |why| ImportError::Failed(format!("can't write {}: {why}", to.display()));
         let mut file = tokio::fs::File::create(to).await.map_err(unwritable)?;
         let mut rows = answer.bytes_stream();
-        while let Some(chunk) = rows.try_next().await.map_err(|why| self.lost(&why))? {
+        while let Some(chunk) = rows.try_next().await.map_err(|why| self.no_reply(&why))? {
             file.write_all(&chunk).await.map_err(unwritable)?;
         }
         file.flush().await.map_err(unwritable)
@@ -127,13 +127,13 @@ impl Client {
         let url = format!("{}/batches/{batch}/process", self.url);
         let query: &[(&str, &str)] = if force { &[("force", "true")] } else { &[] };
         let request = || self.http.post(&url).query(query);
-        let _: serde_json::Value = self.retried(request, bar).await?;
+        let _: serde_json::Value = self.send_with_retries(request, bar).await?;
         Ok(())
     }
 
     pub(super) async fn batch(&self, id: &str, bar: &ProgressBar) -> Result<Batch, ImportError> {
         let url = format!("{}/batches/{id}", self.url);
-        self.retried(|| self.http.get(&url), bar).await
+        self.send_with_retries(|| self.http.get(&url), bar).await
     }
 
     pub(super) async fn metrics(
@@ -144,21 +144,23 @@ impl Client {
     ) -> Result<Metrics, ImportError> {
         let url = format!("{}/metrics", self.url);
         let request = || self.http.get(&url).query(&[("from", from), ("to", to)]);
-        self.retried(request, bar).await
+        self.send_with_retries(request, bar).await
     }
 
-    /// Sends what may be sent twice until it is answered.
-    async fn retried<T: DeserializeOwned>(
+    /// Sends an idempotent request until it is answered, at most [`ATTEMPTS`] times.
+    async fn send_with_retries<T: DeserializeOwned>(
         &self,
         request: impl Fn() -> RequestBuilder,
         bar: &ProgressBar,
     ) -> Result<T, ImportError> {
-        let mut wait = WAIT;
-        for left in (0..TRIES).rev() {
+        let mut wait = FIRST_WAIT;
+        for left in (0..ATTEMPTS).rev() {
             match request().send().await {
-                Ok(answer) if left > 0 && is_busy(answer.status()) => pause(&answer, bar).await,
-                Ok(answer) => return read(answer).await,
-                Err(why) if left == 0 => return Err(self.lost(&why)),
+                Ok(answer) if left > 0 && is_busy(answer.status()) => {
+                    wait_retry_after(&answer, bar).await
+                }
+                Ok(answer) => return read_json(answer).await,
+                Err(why) if left == 0 => return Err(self.no_reply(&why)),
                 Err(_) => tokio::time::sleep(wait).await,
             }
             wait *= 2;
@@ -166,11 +168,11 @@ impl Client {
         Err(ImportError::Failed(format!("{} is too busy", self.url)))
     }
 
-    fn lost(&self, why: &reqwest::Error) -> ImportError {
+    fn no_reply(&self, why: &reqwest::Error) -> ImportError {
         ImportError::Failed(format!(
             "no answer from {}: {}; is it running?",
             self.url,
-            chain(why)
+            with_causes(why)
         ))
     }
 }
@@ -182,25 +184,25 @@ fn is_busy(status: StatusCode) -> bool {
     )
 }
 
-/// Waits as long as the answer asks for.
-async fn pause(answer: &Response, bar: &ProgressBar) {
+/// Waits as long as `Retry-After` asks for.
+async fn wait_retry_after(answer: &Response, bar: &ProgressBar) {
     let asked = answer.headers().get(header::RETRY_AFTER);
     let seconds = asked.and_then(|text| text.to_str().ok()?.trim().parse().ok());
-    let wait = Duration::from_secs(seconds.unwrap_or(1)).clamp(WAIT, LONGEST_WAIT);
+    let wait = Duration::from_secs(seconds.unwrap_or(1)).clamp(FIRST_WAIT, LONGEST_WAIT);
     bar.suspend(|| eprintln!("the server asks to wait {} s", wait.as_secs_f32()));
     tokio::time::sleep(wait).await;
 }
 
-async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, ImportError> {
+async fn read_json<T: DeserializeOwned>(answer: Response) -> Result<T, ImportError> {
     if !answer.status().is_success() {
-        return Err(refusal(answer).await);
+        return Err(error_of_reply(answer).await);
     }
     let read = answer.json().await;
-    read.map_err(|why| ImportError::Failed(format!("can't read the answer: {}", chain(&why))))
+    read.map_err(|why| ImportError::Failed(format!("can't read the answer: {}", with_causes(&why))))
 }
 
-/// What an answer says that is none of success.
-async fn refusal(mut answer: Response) -> ImportError {
+/// Converts an error reply to an error.
+async fn error_of_reply(mut answer: Response) -> ImportError {
     let status = answer.status();
     let mut body = Vec::new();
     while let Ok(Some(part)) = answer.chunk().await {
@@ -221,7 +223,7 @@ async fn refusal(mut answer: Response) -> ImportError {
 }
 
 /// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(why) = cause {

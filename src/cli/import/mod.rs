@@ -1,5 +1,5 @@
-//! `import`: uploads files to a service, has them processed, prints the counts and the daily figures.
-//! Uses a service that runs already, else starts one for as long as it takes.
+//! `import`: uploads files to a service, processes them, and prints the counts and the daily figures. Uses a running
+//! service, or starts one for the duration of the import.
 
 mod client;
 mod options;
@@ -31,24 +31,24 @@ use client::{Client, ImportError};
 pub use options::UploadArgs;
 use wire::Batch;
 
-/// Time between two looks at a batch.
-const POLL: Duration = Duration::from_millis(200);
-/// Looks at a lock whose owner has not yet said where it answers.
-const LOOKS: u32 = 50;
+/// Time between two reads of a batch.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Reads of a lock file whose owner has not yet written its URL.
+const LOCK_READS: u32 = 50;
 
 /// Options of `import`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Sends each file to --server, else to the server that runs on this DATA_DIR, else to one that it starts for
 as long as the import takes. Rejected rows are listed and do not fail the import (exit code 0); a file that
-is refused does (exit code 2). The same file twice is one batch, and events that are known are not counted again.
+is refused does (exit code 2). The same file twice is one batch, and known events are not counted again.
 
 Examples:
   tallymill import events.csv
   tallymill import --source shop --columns user_id:candidate_id,timestamp:when jan.csv feb.csv
   tallymill import --profile shop --time-zone UTC jan.csv
   tallymill import --server http://127.0.0.1:3000 --time-zone Europe/Berlin events.csv
-  tallymill import --errors bad.csv events.csv     then mend bad.csv, and: import --parent BATCH bad.csv
+  tallymill import --errors bad.csv events.csv     then correct bad.csv, and: import --parent BATCH bad.csv
   tallymill import --dry-run --key order_id,user_id events.csv
   tallymill import --encoding windows-1252 --delimiter semicolon --on-error abort export.csv.gz
   psql -c 'COPY events TO STDOUT CSV HEADER' | tallymill import -")]
@@ -59,21 +59,21 @@ pub struct Import {
     /// How the files are read and stored
     #[command(flatten)]
     pub upload: UploadArgs,
-    /// Write the rows that are rejected to this file, to be mended and imported with --parent
+    /// Write the rejected rows to this file, to be corrected and imported with --parent
     #[arg(long, value_name = "FILE")]
     pub errors: Option<PathBuf>,
-    /// The service to send to
+    /// URL of the service
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
-    /// Process again what is completed
+    /// Process batches again that are completed
     #[arg(long)]
     pub force: bool,
 }
 
-/// Calendar days whose figures are asked for at once.
-const DAYS_AT_ONCE: i64 = 366;
+/// Longest range of days in one request for metrics.
+const DAYS_PER_REQUEST: i64 = 366;
 
-/// Imports.
+/// Imports the files.
 pub async fn run(options: &Import, config: Config) -> ExitCode {
     match import(options, config).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,42 +88,42 @@ async fn import(options: &Import, config: Config) -> Result<(), ImportError> {
         return Err(ImportError::Refused(why.into()));
     }
     if let Some(to) = &options.errors
-        && options.files.iter().any(|file| same_file(file, to))
+        && options.files.iter().any(|file| is_same_file(file, to))
     {
         let why =
             "--errors names the file that is imported: name another one, so that it is not lost";
         return Err(ImportError::Refused(why.into()));
     }
-    let known = match &options.server {
+    let running = match &options.server {
         Some(url) => Some(url.clone()),
-        // A server on this DATA_DIR has another store than the one that is named.
+        // A server on this DATA_DIR has another store than MONGO_URI.
         None if config.mongo_uri.is_some() => None,
-        None => running(&config.data_dir).await?,
+        None => find_server(&config.data_dir).await?,
     };
-    if let Some(url) = known {
-        return all(&Client::new(&url)?, options).await;
+    if let Some(url) = running {
+        return import_files(&Client::new(&url)?, options).await;
     }
-    let (own, url) = Own::start(config).await?;
+    let (service, url) = TemporaryService::start(config).await?;
     let imported = match Client::new(&url) {
-        Ok(client) => all(&client, options).await,
+        Ok(client) => import_files(&client, options).await,
         Err(why) => Err(why),
     };
-    imported.and(own.stop().await)
+    imported.and(service.stop().await)
 }
 
-/// Whether two paths lead to one file that is there.
-fn same_file(one: &Path, other: &Path) -> bool {
+/// Returns whether two paths lead to one existing file.
+fn is_same_file(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().ok();
     real(one).is_some_and(|one| Some(one) == real(other))
 }
 
-/// Where the server of a data directory answers, if one runs.
-async fn running(dir: &Path) -> Result<Option<String>, ImportError> {
-    for _ in 0..LOOKS {
+/// Returns the URL of the server that owns a data directory, if one runs.
+async fn find_server(dir: &Path) -> Result<Option<String>, ImportError> {
+    for _ in 0..LOCK_READS {
         match EmbeddedStore::holder(dir) {
             None => return Ok(None),
             Some(holder) if holder.url.is_some() => return Ok(holder.url),
-            Some(_) => tokio::time::sleep(POLL).await,
+            Some(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
     Err(ImportError::Refused(format!(
@@ -132,13 +132,13 @@ async fn running(dir: &Path) -> Result<Option<String>, ImportError> {
     )))
 }
 
-/// A service in this process, for as long as the import takes.
-struct Own {
+/// A service in this process for the duration of the import.
+struct TemporaryService {
     stop: CancellationToken,
     serving: JoinSet<Result<(), AppError>>,
 }
 
-impl Own {
+impl TemporaryService {
     async fn start(config: Config) -> Result<(Self, String), ImportError> {
         let config = Config {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -148,7 +148,7 @@ impl Own {
         };
         let app = App::build(config, Role::Full)
             .await
-            .map_err(|why| ImportError::Refused(client::chain(&why)))?;
+            .map_err(|why| ImportError::Refused(client::with_causes(&why)))?;
         let (url, stop) = (app.url().to_owned(), CancellationToken::new());
         let mut serving = JoinSet::new();
         serving.spawn(app.run(stop.clone()));
@@ -159,38 +159,38 @@ impl Own {
         self.stop.cancel();
         match self.serving.join_next().await {
             None | Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(why))) => Err(ImportError::Failed(client::chain(&why))),
+            Some(Ok(Err(why))) => Err(ImportError::Failed(client::with_causes(&why))),
             Some(Err(why)) => Err(ImportError::Failed(why.to_string())),
         }
     }
 }
 
-async fn all(client: &Client, options: &Import) -> Result<(), ImportError> {
-    let mut first = None;
+async fn import_files(client: &Client, options: &Import) -> Result<(), ImportError> {
+    let mut first_error = None;
     for file in &options.files {
         let name = file.display().to_string();
         let imported = if file.as_os_str() == "-" {
-            let kept = spool().await?;
-            one(client, options, "stdin", kept.path()).await
+            let spooled = spool_stdin().await?;
+            import_file(client, options, "stdin", spooled.path()).await
         } else {
-            one(client, options, &name, file).await
+            import_file(client, options, &name, file).await
         };
         let Err(why) = imported else { continue };
         let why = match why {
             ImportError::Refused(why) => ImportError::Refused(format!("{name}: {why}")),
             ImportError::Failed(why) => ImportError::Failed(format!("{name}: {why}")),
         };
-        // The other files are imported all the same; what the first came to is the exit code.
-        match first {
-            None => first = Some(why),
+        // The other files are imported nevertheless; the first error decides the exit code.
+        match first_error {
+            None => first_error = Some(why),
             Some(_) => eprintln!("tallymill: {why}"),
         }
     }
-    first.map_or(Ok(()), Err)
+    first_error.map_or(Ok(()), Err)
 }
 
-/// Keeps standard input in a file: its length is told beforehand, and it may have to be sent twice.
-async fn spool() -> Result<tempfile::NamedTempFile, ImportError> {
+/// Copies standard input to a file, since an upload states its length and may be sent twice.
+async fn spool_stdin() -> Result<tempfile::NamedTempFile, ImportError> {
     let copied = tokio::task::spawn_blocking(|| {
         let mut file = tempfile::NamedTempFile::new()?;
         io::copy(&mut io::stdin().lock(), &mut file)?;
@@ -200,16 +200,16 @@ async fn spool() -> Result<tempfile::NamedTempFile, ImportError> {
     let copied: io::Result<_> = copied
         .await
         .unwrap_or_else(|why| Err(io::Error::other(why)));
-    copied.map_err(|why| ImportError::Failed(format!("can't keep standard input: {why}")))
+    copied.map_err(|why| ImportError::Failed(format!("can't store standard input: {why}")))
 }
 
-async fn one(
+async fn import_file(
     client: &Client,
     options: &Import,
     name: &str,
     path: &Path,
 ) -> Result<(), ImportError> {
-    // Hidden by itself where stderr is not a terminal.
+    // The bar hides itself if stderr is not a terminal.
     let bar = ProgressBar::new(0).with_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {eta}"));
     bar.set_message(format!("uploading {name}"));
     let receipt = client.upload(path, &query(options, path), &bar).await?;
@@ -228,13 +228,12 @@ async fn one(
     client
         .process(&receipt.batch_id, options.force, &bar)
         .await?;
-    let batch = wait(client, &receipt.batch_id, &bar).await?;
+    let batch = wait_until_processed(client, &receipt.batch_id, &bar).await?;
     let mut days = Vec::new();
-    // A few days at a time: a batch may span more than one answer holds.
-    for (from, to) in stretches(&batch.days) {
-        let asked = client.metrics(from, to, &bar).await;
-        match asked {
-            Ok(found) => days.extend(found.data),
+    // A batch may span more days than one reply has.
+    for (from, to) in day_ranges(&batch.days) {
+        match client.metrics(from, to, &bar).await {
+            Ok(metrics) => days.extend(metrics.data),
             Err(why) => {
                 eprintln!("tallymill: the figures from {from} to {to} can't be shown: {why}")
             }
@@ -251,23 +250,27 @@ async fn one(
     Ok(())
 }
 
-/// The days, cut into stretches of at most a year: the first and last day of each.
-fn stretches(days: &[String]) -> Vec<(&String, &String)> {
+/// Groups days into ranges of at most a year; returns the first and the last day of each.
+fn day_ranges(days: &[String]) -> Vec<(&String, &String)> {
     let date = |day: &String| day.parse::<NaiveDate>().unwrap_or_default();
-    let mut all: Vec<(&String, &String)> = Vec::new();
+    let mut ranges: Vec<(&String, &String)> = Vec::new();
     let mut days: Vec<&String> = days.iter().collect();
     days.sort_unstable();
     for day in days {
-        match all.last_mut() {
-            Some((from, to)) if (date(day) - date(from)).num_days() < DAYS_AT_ONCE => *to = day,
-            Some(_) | None => all.push((day, day)),
+        match ranges.last_mut() {
+            Some((from, to)) if (date(day) - date(from)).num_days() < DAYS_PER_REQUEST => *to = day,
+            Some(_) | None => ranges.push((day, day)),
         }
     }
-    all
+    ranges
 }
 
 /// Waits until a batch is processed.
-async fn wait(client: &Client, id: &str, bar: &ProgressBar) -> Result<Batch, ImportError> {
+async fn wait_until_processed(
+    client: &Client,
+    id: &str,
+    bar: &ProgressBar,
+) -> Result<Batch, ImportError> {
     loop {
         let batch = client.batch(id, bar).await?;
         let job = batch.job.clone().unwrap_or_default();
@@ -276,7 +279,7 @@ async fn wait(client: &Client, id: &str, bar: &ProgressBar) -> Result<Batch, Imp
             "failed" => {
                 let why = job.last_error.unwrap_or_else(|| "no reason given".into());
                 return Err(ImportError::Failed(format!(
-                    "batch {id} could not be processed: {why}; the file is kept, try `POST /batches/{id}/process` once that is mended"
+                    "batch {id} could not be processed: {why}; the file stays stored, try `POST /batches/{id}/process` once the cause is removed"
                 )));
             }
             "deleting" | "deleted" => {
@@ -295,7 +298,7 @@ async fn wait(client: &Client, id: &str, bar: &ProgressBar) -> Result<Batch, Imp
             bar.set_message(format!("attempt {attempt} of {of} failed: {why}"));
         }
         bar.tick();
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -314,7 +317,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("a template of this file")
 }
 
-/// Prints; whoever reads may have had enough, as `head` does.
+/// Prints to stdout. A closed pipe is no error, as with `head`.
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));

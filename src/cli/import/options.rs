@@ -1,60 +1,60 @@
-//! Options of `import` that go with each file, as the service takes them.
+//! The options of `import` that are sent with each file.
 
 /// Options of an upload.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct UploadArgs {
-    /// Take the options of this profile of the service for those that are not given here
+    /// Use this profile of the service for options that are not given here
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Only look: what would be stored, and which rows would be rejected; nothing is stored
+    /// Report what would be stored and rejected, without storing anything
     #[arg(long)]
     pub dry_run: bool,
-    /// Where the events come from; the same identity in two sources is two events
+    /// Namespace of event identities: the same identity in two sources is two events
     #[arg(long)]
     pub source: Option<String>,
-    /// What makes two events the same: these columns together
+    /// Columns that together identify an event
     #[arg(long, value_name = "COLUMN,…")]
     pub key: Option<String>,
-    /// What makes two events the same: auto (the event id), row (the whole row) or none
+    /// What identifies an event: auto (the event id), row (all columns) or none
     #[arg(long, value_parser = ["auto", "row", "none"])]
     pub dedupe: Option<String>,
-    /// The form of all timestamps, such as %d/%m/%Y; `excel` for the numbers of a spreadsheet
+    /// Format of the timestamps, such as %d/%m/%Y; `excel` for spreadsheet numbers
     #[arg(long, value_name = "STRFTIME")]
     pub timestamp_format: Option<String>,
-    /// Where timestamps without an offset were written
+    /// Time zone of timestamps without an offset
     #[arg(long, value_name = "ZONE")]
     pub time_zone: Option<String>,
-    /// Columns by another name, such as `user_id:candidate_id,timestamp:when`
+    /// Labels of the known columns, such as `user_id:candidate_id,timestamp:when`
     #[arg(long, value_name = "NAME:COLUMN,…")]
     pub columns: Option<String>,
-    /// The encoding, such as windows-1252; found out if not stated
+    /// Encoding, such as windows-1252; detected by default
     #[arg(long, value_name = "LABEL")]
     pub encoding: Option<String>,
-    /// What separates cells: a character, or comma, semicolon, tab, pipe or space; found out if not stated
+    /// Delimiter: a character, or comma, semicolon, tab, pipe or space; detected by default
     #[arg(long, value_name = "CHAR")]
     pub delimiter: Option<String>,
-    /// What encloses cells, " or '; found out if not stated
+    /// Quote character, " or '; detected by default
     #[arg(long, value_name = "CHAR")]
     pub quote: Option<String>,
-    /// How a quote within quotes is written: doubled or backslash; found out if not stated
+    /// Escape of a quote within quotes: doubled or backslash; detected by default
     #[arg(long, value_parser = ["doubled", "backslash"])]
     pub escape: Option<String>,
-    /// What a bad row does: skip (it is kept apart) or abort (nothing is stored)
+    /// Effect of an invalid row: skip (reject the row) or abort (store nothing)
     #[arg(long, value_parser = ["skip", "abort"])]
     pub on_error: Option<String>,
-    /// Store nothing if more rows than this are bad
+    /// Store nothing if more rows than this are invalid
     #[arg(long, value_name = "ROWS")]
     pub max_errors: Option<u64>,
-    /// Store nothing if a larger part of the rows is bad, such as 0.01
+    /// Store nothing if a larger share of the rows is invalid, such as 0.01
     #[arg(long, value_name = "RATIO")]
     pub max_error_ratio: Option<f64>,
-    /// The batch whose rejected rows these are, mended
+    /// Batch whose rejected rows this file corrects
     #[arg(long, value_name = "BATCH")]
     pub parent: Option<String>,
 }
 
 impl UploadArgs {
-    /// Those that are given, by the names that the service knows.
+    /// Returns the given options by the names of the service.
     pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
         let Self {
             profile,

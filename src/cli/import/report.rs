@@ -1,13 +1,13 @@
-//! What the command prints: receipts, the first errors, the daily table. Plain text, aligned.
+//! Formats the output of `import`: receipts, the first errors, the daily table, as aligned plain text.
 
 use std::{fmt::Write, path::Path};
 
 use super::wire::{Day, Event, Problem, Published, Receipt, RowError};
 
-/// Rejected rows printed; the server keeps the rest.
-pub(super) const ERRORS: usize = 10;
+/// Rejected rows that are printed.
+pub(super) const PRINTED_ERRORS: usize = 10;
 
-/// What an upload came to.
+/// Returns the counts of an upload, the first errors and the hints.
 pub(super) fn receipt(name: &str, receipt: &Receipt) -> String {
     let Receipt {
         batch_id,
@@ -24,12 +24,12 @@ pub(super) fn receipt(name: &str, receipt: &Receipt) -> String {
         warnings,
     } = receipt;
     let mut text = if *dry_run {
-        format!("{}: looked at, nothing stored\n", plain(name))
+        format!("{}: dry run, nothing stored\n", plain(name))
     } else {
         format!("{}: batch {}\n", plain(name), plain(batch_id))
     };
     if duplicate_of.is_some() {
-        text += "  the same file was uploaded before: this is that batch\n";
+        text += "  the same file was uploaded before, as this batch\n";
     }
     for (label, count) in [
         ("received", received_count),
@@ -48,16 +48,16 @@ pub(super) fn receipt(name: &str, receipt: &Receipt) -> String {
     text + &events(sample)
 }
 
-/// Where the rejected rows are, and what to do with them.
+/// Returns where the rejected rows were saved, and how to import them.
 pub(super) fn saved_errors(to: &Path, batch_id: &str) -> String {
     format!(
-        "  the rejected rows are in {}: mend them, then import that file with --parent {}\n",
+        "  the rejected rows are in {}: correct them, then import that file with --parent {}\n",
         to.display(),
         plain(batch_id)
     )
 }
 
-/// Events as they would be stored, one a line.
+/// Returns the events of a dry run, one a line.
 fn events(sample: &[Event]) -> String {
     let mut text = String::new();
     for event in sample {
@@ -75,10 +75,10 @@ fn events(sample: &[Event]) -> String {
     text
 }
 
-/// The first errors, one a line, and how many there are besides.
+/// Returns the first errors, one a line, and the number of the others.
 pub(super) fn row_errors(errors: &[RowError], all: u64) -> String {
-    let (mut text, mut told) = (String::new(), None);
-    for error in errors.iter().take(ERRORS) {
+    let (mut text, mut printed) = (String::new(), None);
+    for error in errors.iter().take(PRINTED_ERRORS) {
         let line = error.line;
         if error.faults.is_empty() {
             let _ = writeln!(text, "  line {line}: {}", plain(&error.error_reason));
@@ -93,23 +93,23 @@ pub(super) fn row_errors(errors: &[RowError], all: u64) -> String {
                 value => format!(": {}", plain(value)),
             };
             let _ = writeln!(text, "  line {line}{column}: {message}{value} ({code})");
-            // Faults of one kind come in runs; what to do is said once.
+            // Faults of one kind come in runs; their hint is printed once.
             if let Some(hint) = &fault.hint
-                && told != Some(hint)
+                && printed != Some(hint)
             {
                 let _ = writeln!(text, "    → {}", as_argument(&plain(hint)));
-                told = Some(hint);
+                printed = Some(hint);
             }
         }
     }
-    let shown = errors.len().min(ERRORS) as u64;
+    let shown = errors.len().min(PRINTED_ERRORS) as u64;
     if all > shown && shown > 0 {
         let _ = writeln!(text, "  … and {} more", grouped(all - shown));
     }
     text
 }
 
-/// What processing came to.
+/// Returns the counts of a processed batch.
 pub(super) fn published(counts: &Published) -> String {
     let Published {
         counted,
@@ -127,7 +127,7 @@ pub(super) fn published(counts: &Published) -> String {
     text
 }
 
-/// Why the server refused, and the rows that it names.
+/// Returns the text of a problem with the rows that it lists.
 pub(super) fn problem(problem: &Problem) -> String {
     let Problem {
         title,
@@ -147,7 +147,7 @@ pub(super) fn problem(problem: &Problem) -> String {
     text
 }
 
-/// The figures of some days, a row per event type and a total per day.
+/// Returns the figures of days as a table: a row per event type and a total per day.
 pub(super) fn table(days: &[Day]) -> String {
     let head = ["date", "event type", "count", "unique users"].map(str::to_owned);
     let mut rows = vec![head];
@@ -177,7 +177,7 @@ pub(super) fn table(days: &[Day]) -> String {
     text
 }
 
-/// What the service calls an option is an argument here.
+/// Replaces options of the service in a hint by the arguments of the command.
 fn as_argument(text: &str) -> String {
     text.replace("send `columns=", "pass `--columns ")
         .replace("timestamp_format=", "--timestamp-format ")
@@ -185,7 +185,7 @@ fn as_argument(text: &str) -> String {
         .replace("`delimiter=", "`--delimiter ")
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -198,7 +198,7 @@ pub(super) fn grouped(count: u64) -> String {
     text
 }
 
-/// Text out of a file must not steer the terminal.
+/// Replaces control characters, since text of a file must not control the terminal.
 fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_aligned_and_totals_each_day() {
+    fn table_is_aligned_with_totals_of_each_day() {
         let days = serde_json::json!([
             {"date": "2025-11-01", "total": 1010, "unique_users": 7, "metrics": [
                 {"event_type": "login", "count": 10, "unique_users": 5},
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_errors_are_listed_with_line_and_column() {
+    fn first_errors_are_listed_with_line_and_column() {
         let error = |line: u64| {
             serde_json::json!({"line": line, "faults": [
                 {"column": "timestamp", "code": "invalid-timestamp", "message": "not a date"}]})

@@ -1,8 +1,8 @@
-//! What the server answers, as far as the command reads it; fields that it leaves out are empty.
+//! The replies of the service, as far as `import` reads them. Missing fields are empty.
 
 use serde::Deserialize;
 
-/// The answer to an upload.
+/// The reply to an upload.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Receipt {
@@ -31,14 +31,14 @@ pub(super) struct Event {
     pub(super) timestamp: String,
 }
 
-/// An option that would settle what was rejected.
+/// A proposed option for rejected rows.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Proposal {
     pub(super) detail: String,
 }
 
-/// What was stored and looks damaged.
+/// A warning about stored values.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Warning {
@@ -129,7 +129,7 @@ pub(super) struct Figure {
     pub(super) unique_users: u64,
 }
 
-/// Why the server refused.
+/// An error of the service.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Problem {

@@ -35,7 +35,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn a_worker_that_ends_is_started_again() {
+async fn an_ended_worker_is_replaced() {
     let (starts, stop) = (AtomicUsize::new(0), CancellationToken::new());
     supervise("host-1", &stop, |name| {
         let n = starts.fetch_add(1, Ordering::SeqCst);
@@ -57,7 +57,7 @@ async fn a_worker_that_ends_is_started_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_lived_for_a_while_is_started_again_soon() {
+async fn a_healthy_worker_is_replaced_soon() {
     let (stop, begun) = (CancellationToken::new(), tokio::time::Instant::now());
     let (starts, lately) = (AtomicUsize::new(0), AtomicUsize::new(0));
     supervise("test", &stop, |_| {
@@ -104,7 +104,7 @@ fn limits() -> JobLimits {
 }
 
 #[tokio::test]
-async fn the_clock_arms_cleanup_and_the_missed_night_once_and_the_runner_settles_them() {
+async fn the_schedule_arms_each_slot_once_and_the_last_missed_one() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = EmbeddedStore::open(dir.path(), Tz::UTC, Mode::Simulated).await;
     let store: Arc<dyn Store> = Arc::new(store.expect("a store"));
@@ -155,7 +155,7 @@ async fn the_clock_arms_cleanup_and_the_missed_night_once_and_the_runner_settles
 
 #[tokio::test]
 #[ignore = "waits up to a minute for a tick of the machine's clock"]
-async fn a_tick_of_the_machines_clock_arms_its_slot() {
+async fn the_clock_of_the_machine_arms_the_next_slot() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = EmbeddedStore::open(dir.path(), Tz::UTC, Mode::Simulated).await;
     let store: Arc<dyn Store> = Arc::new(store.expect("a store"));

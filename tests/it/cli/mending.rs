@@ -1,10 +1,10 @@
-//! Files that are looked at before they are stored, and rejected rows on their way out and back.
+//! Dry runs of `import`, and rejected rows that are saved, corrected and imported.
 
-use super::Home;
+use super::TestStore;
 
 #[test]
-fn rejected_rows_are_saved_mended_and_imported_again() {
-    let home = Home::new();
+fn rejected_rows_are_saved_corrected_and_imported() {
+    let home = TestStore::new();
     let bad = home.dir.path().join("bad.csv").display().to_string();
     let first = home.run(&[], &["import", "--errors", &bad, &home.file("events.csv")]);
     assert_eq!(first.code, Some(0), "{}", first.err);
@@ -52,13 +52,13 @@ fn rejected_rows_are_saved_mended_and_imported_again() {
 
 #[test]
 fn a_file_can_be_looked_at() {
-    let home = Home::new();
+    let home = TestStore::new();
     let looked = home.run(&[], &["import", "--dry-run", &home.file("events.csv")]);
     assert_eq!(looked.code, Some(0), "{}", looked.err);
     assert!(
         looked
             .out
-            .starts_with("events.csv: looked at, nothing stored"),
+            .starts_with("events.csv: dry run, nothing stored"),
         "{}",
         looked.out
     );

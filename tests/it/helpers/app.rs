@@ -1,4 +1,4 @@
-//! The service itself, in this process, on a port of its own and a directory of its own.
+//! The service within the test process, with its own port and directory.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,10 +16,10 @@ use super::{http_client, mongo::Mongo, servers::shared_redis};
 
 pub(crate) const TOKEN: &str = "a-token-for-tests";
 
-/// Longest wait for something that takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for a condition that holds within milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether services are to stand on MongoDB and Redis: `tests/run` runs the suites on both pairs.
+/// Returns whether services use MongoDB and Redis. `tests/run` runs the suites both ways.
 pub(crate) fn distributed() -> bool {
     match std::env::vars().find(|(key, _)| key == "TALLYMILL_TEST_PAIR") {
         Some((_, pair)) if pair == "distributed" => true,
@@ -38,7 +38,7 @@ pub(crate) struct TestApp {
     running: JoinSet<()>,
 }
 
-/// An answer, read whole.
+/// A complete reply.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -60,7 +60,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
     }
 
-    /// The status and, of a problem, its code.
+    /// Asserts that the reply is a problem; returns status and code.
     pub(crate) fn problem(&self) -> (u16, String) {
         assert_eq!(
             self.headers["content-type"], "application/problem+json",
@@ -82,18 +82,18 @@ impl TestApp {
         Self::with(&[]).await
     }
 
-    /// With these settings over those of tests.
+    /// Starts a service with additional settings.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         Self::on(tempfile::tempdir().expect("a directory"), settings).await
     }
 
-    /// On a directory that another one left.
+    /// Starts a service on the directory of an earlier one.
     pub(crate) async fn on(dir: TempDir, settings: &[(&str, &str)]) -> Self {
         let config = Self::config(&dir, settings);
         Self::run(dir, config).await
     }
 
-    /// With the queue and the limit in Redis over an embedded store, which settings alone can't ask for.
+    /// Starts a service with queue and limit in Redis over an embedded store, which settings alone do not allow.
     pub(crate) async fn with_redis(url: &str, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut all = vec![("MONGO_URI", "mongodb://unused"), ("REDIS_URL", url)];
@@ -151,7 +151,7 @@ impl TestApp {
         }
     }
 
-    /// Stops it as a signal does, and gives the directory back.
+    /// Stops the service as a signal does; returns the directory.
     pub(crate) async fn stop(mut self) -> TempDir {
         self.stop.cancel();
         let all = async {
@@ -202,7 +202,7 @@ impl TestApp {
         Answer::of(request.body(csv).send().await.expect("answers")).await
     }
 
-    /// Uploads a file that is taken; gives its batch.
+    /// Uploads a file that is accepted; returns its batch.
     pub(crate) async fn uploaded(&self, options: &str, csv: impl Into<reqwest::Body>) -> String {
         let answer = self.upload(options, csv).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
@@ -241,11 +241,11 @@ impl TestApp {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        let reached = tokio::time::timeout(TIMEOUT, reached).await;
         reached.unwrap_or_else(|_| panic!("{path} never came to be {value}"))
     }
 
-    /// Undoes a batch and waits until it is gone.
+    /// Deletes a batch and waits until it is deleted.
     pub(crate) async fn undo(&self, batch: &str) {
         let answer = Answer::of(
             self.request(Method::DELETE, &format!("/batches/{batch}"))
@@ -258,7 +258,7 @@ impl TestApp {
         self.until(batch, "deleted").await;
     }
 
-    /// Daily figures as (date, type, count, users).
+    /// Returns daily figures as (date, type, count, users).
     pub(crate) async fn figures(&self, query: &str) -> Vec<(String, String, u64, u64)> {
         let answer = self.get(&format!("/metrics{query}")).await;
         assert_eq!(answer.status, 200, "{}", answer.text);

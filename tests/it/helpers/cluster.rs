@@ -1,4 +1,4 @@
-//! One API and some workers, processes of the real binary on one MongoDB and one Redis.
+//! An API and workers as processes of the real binary, on one MongoDB and one Redis.
 
 use std::path::PathBuf;
 
@@ -17,9 +17,9 @@ use super::{
     servers::Redis,
 };
 
-/// Longest wait for a batch: a job whose worker was killed again and again waits a minute or two by itself.
+/// Longest wait for a batch. The backoff of a job whose worker is killed repeatedly is a minute or two.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Tries to freeze a worker before it has settled its job.
+/// Attempts to freeze a worker before it has settled its job.
 const TRIES: usize = 20;
 
 /// Processes on one MongoDB and one Redis.
@@ -34,7 +34,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// One API and no worker yet.
+    /// Starts an API without workers.
     pub(crate) async fn start() -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let redis = Redis::start().await;
@@ -52,13 +52,13 @@ impl Cluster {
         }
     }
 
-    /// Another API.
+    /// Starts another API.
     pub(crate) async fn start_api(&self, name: &str) -> Service {
         let settings = [("MONGO_URI", &*self.uri), ("REDIS_URL", &self.redis.url())];
         Service::api(&self.home.path().join(name), &settings).await
     }
 
-    /// A worker beside the others, with these settings over those of tests.
+    /// Starts another worker with additional settings.
     pub(crate) async fn start_worker(&self, n: usize, settings: &[(&str, &str)]) -> Service {
         let url = self.redis.url();
         let mut all = vec![
@@ -96,7 +96,7 @@ impl Cluster {
         id.parse().expect("an id")
     }
 
-    /// Kills a worker, mostly one at work, and starts it again at once; how many jobs it had.
+    /// Kills a worker, mostly a running one, and restarts it; returns the number of its jobs.
     pub(crate) async fn kill_one(&mut self, random: &mut Random) -> usize {
         let running = eventually("a job under way, or none to do", async || {
             let running = self.ledger.running().await;
@@ -118,7 +118,7 @@ impl Cluster {
         cut_short
     }
 
-    /// Waits until a batch is as it was last wished.
+    /// Waits until a batch is as last requested.
     pub(crate) async fn until_done(&self, id: BatchId, undone: bool) {
         let wanted = if undone { "deleted" } else { "completed" };
         let done = within(PATIENCE, async || {
@@ -132,7 +132,7 @@ impl Cluster {
         }
     }
 
-    /// Freezes the only worker while it has the job of a batch; the job as it is then.
+    /// Freezes the only worker during the job of a batch; returns the job.
     pub(crate) async fn freeze_at_work(&self, batch: BatchId) -> Job {
         let [worker] = &self.workers[..] else {
             panic!("one worker")

@@ -1,4 +1,4 @@
-//! The ledger of jobs in MongoDB, beside the processes that write it, and the proof that it holds for each job.
+//! Reads the ledger of jobs in MongoDB beside the processes that write it, and checks the history of each job.
 
 use std::collections::HashMap;
 
@@ -8,21 +8,21 @@ use tallymill::{
     store::{BatchStore, JobStore, MetricStore, mongo::MongoStore},
 };
 
-/// More than any test has.
-const ENOUGH: usize = 10_000;
+/// Page size above the number of jobs of any test.
+const ALL_JOBS: usize = 10_000;
 
-/// The ledger as it was last seen.
+/// The ledger as of the last read.
 pub(crate) struct Ledger {
     pub(crate) store: MongoStore,
     seen: HashMap<JobId, Job>,
 }
 
-/// What the runs of many jobs came to.
+/// Sums over the runs of all jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     pub(crate) jobs: usize,
     pub(crate) claims: i64,
-    /// Claims beyond one per wish.
+    /// Runs beyond one per request.
     pub(crate) extra: i64,
     pub(crate) lapses: usize,
 }
@@ -46,16 +46,16 @@ impl Ledger {
         found.unwrap_or_else(|| panic!("no batch {id}"))
     }
 
-    /// Jobs that somebody has.
+    /// Returns the running jobs.
     pub(crate) async fn running(&self) -> Vec<Job> {
-        let found = self.store.jobs_in(JobState::Running, None, ENOUGH);
+        let found = self.store.jobs_in(JobState::Running, None, ALL_JOBS);
         found.await.expect("reads")
     }
 
-    /// Reads all jobs, and sees that since the last look no token shrank and no history was rewritten.
-    pub(crate) async fn look(&mut self) -> Vec<Job> {
+    /// Reads all jobs; asserts that no token decreased and no history was rewritten since the last read.
+    pub(crate) async fn refresh(&mut self) -> Vec<Job> {
         for state in JobState::ALL {
-            let found = self.store.jobs_in(state, None, ENOUGH).await;
+            let found = self.store.jobs_in(state, None, ALL_JOBS).await;
             for job in found.expect("reads") {
                 if let Some(before) = self.seen.get(&job.id) {
                     assert!(job.token >= before.token, "{before:#?} {job:#?}");
@@ -67,18 +67,18 @@ impl Ledger {
         self.seen.values().cloned().collect()
     }
 
-    /// Whether nothing is left to do but what the clock brings.
+    /// Returns whether no job is left but those of the schedule.
     pub(crate) async fn is_at_rest(&mut self) -> bool {
-        let idle = |job: &Job| of_the_clock(job) || job.state.is_idle();
-        let stale = self.store.stale_days(None, ENOUGH).await.expect("reads");
-        stale.is_empty() && self.look().await.iter().all(idle)
+        let idle = |job: &Job| is_scheduled(job) || job.state.is_idle();
+        let stale = self.store.stale_days(None, ALL_JOBS).await.expect("reads");
+        stale.is_empty() && self.refresh().await.iter().all(idle)
     }
 
-    /// Proves each job's history and counts runs.
+    /// Checks the history of each job and counts runs.
     pub(crate) async fn audit(&mut self) -> Runs {
         let mut runs = Runs::default();
-        let jobs = self.look().await;
-        for job in jobs.iter().filter(|job| !of_the_clock(job)) {
+        let jobs = self.refresh().await;
+        for job in jobs.iter().filter(|job| !is_scheduled(job)) {
             is_sound(job);
             let wishes = match job.id {
                 JobId::Process(id) => self.batch(id).await.wanted,
@@ -94,8 +94,8 @@ impl Ledger {
     }
 }
 
-/// Whether the clock arms it, so that there is always another.
-fn of_the_clock(job: &Job) -> bool {
+/// Returns whether a job is armed by the schedule.
+fn is_scheduled(job: &Job) -> bool {
     matches!(job.id.kind(), JobKind::Cleanup | JobKind::Reprocess)
 }
 
@@ -104,7 +104,7 @@ fn armings(job: &Job) -> i64 {
     i64::try_from(armed.count()).expect("few")
 }
 
-/// No run but of a queued job, no two at once, a token each, and after it is settled nothing until it is armed.
+/// Asserts: a run begins with a queued job, no two overlap, each has a new token, and a settled job stays settled until armed.
 pub(crate) fn is_sound(job: &Job) {
     assert!(job.history.len() < Job::HISTORY, "too long to be proof");
     let first = job.history.first().expect("armed once");

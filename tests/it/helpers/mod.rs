@@ -1,11 +1,12 @@
-//! What several subjects use.
+//! Helpers that several test files use.
 
 pub(crate) mod app;
 pub(crate) mod browser;
-pub(crate) mod cliff;
 pub(crate) mod cluster;
-pub(crate) mod gate;
-pub(crate) mod kept;
+pub(crate) mod crash_point;
+pub(crate) mod damage;
+pub(crate) mod intercepted_store;
+pub(crate) mod interceptor;
 pub(crate) mod ledger;
 pub(crate) mod mongo;
 pub(crate) mod mutant;
@@ -13,8 +14,7 @@ pub(crate) mod pool;
 pub(crate) mod process;
 pub(crate) mod sample;
 pub(crate) mod servers;
-pub(crate) mod staged;
-pub(crate) mod stock;
+pub(crate) mod store_fixtures;
 
 use std::{
     future::Future,
@@ -28,7 +28,7 @@ pub(crate) fn http_client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
-/// Polls a future that never waits for anything but the store on this thread.
+/// Polls a future to its end on this thread. It must wait for nothing but a simulated store.
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     match future

@@ -1,5 +1,5 @@
-//! A MongoDB to test with: the one that `tests/support/mongo` names, mostly started here, with a database per test.
-//! There is no test without one: if none can be had, the test fails and says why.
+//! The MongoDB of the tests: the one named by `tests/support/mongo`, with a database per test. A test fails, and says
+//! why, if there is none.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// Starts a server in a directory, and ends it and removes its data when the test process lets go of its stdin, even by dying.
+/// Starts a server in a directory; stops it and removes its data once the test process closes stdin, also by a crash.
 const KEEPER: &str = r#"
 dir=$1; shift
 mkfifo "$dir/stdin" && exec 3<> "$dir/stdin"
@@ -34,11 +34,11 @@ wait $server 2> /dev/null
 rm -rf "$dir"
 "#;
 
-/// Tries to find a free port for a server that can't choose one itself.
+/// Attempts to find a free port for a server that can't choose one.
 const PORTS: usize = 20;
-/// Looks whether a server that was started takes connections, and the wait between two.
-const LOOKS: usize = 400;
-const LOOK: Duration = Duration::from_millis(25);
+/// Connection attempts to a started server, and the wait between two.
+const CONNECT_ATTEMPTS: usize = 400;
+const CONNECT_WAIT: Duration = Duration::from_millis(25);
 
 enum Kind {
     Url(String),
@@ -72,7 +72,7 @@ pub(crate) struct Mongo {
 }
 
 impl Mongo {
-    /// The one that most tests share, each with a database of its own.
+    /// Returns the server that most tests share, each with its own database.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Mongo> = OnceLock::new();
         SHARED.get_or_init(|| match kind() {
@@ -85,7 +85,7 @@ impl Mongo {
         })
     }
 
-    /// One for a test that is rough with it.
+    /// Starts a server for a test that kills or stops it.
     pub(crate) fn start() -> Self {
         match kind() {
             Kind::StandIn(path) => Self::own(path, |server, port, dir| {
@@ -125,13 +125,13 @@ impl Mongo {
         panic!("{} does not start", path.display());
     }
 
-    /// The connection string of a database that nobody else uses.
+    /// Returns the connection string of an unused database.
     pub(crate) fn database(&self) -> String {
         let name = format!("t_{}", uuid::Uuid::now_v7().simple());
         self.named(&name)
     }
 
-    /// The connection string of a database by its name.
+    /// Returns the connection string of a named database.
     pub(crate) fn named(&self, name: &str) -> String {
         let (base, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
         let base = match base
@@ -149,24 +149,24 @@ impl Mongo {
         format!("{base}/{name}{query}")
     }
 
-    /// Kills it, so that it answers nobody.
+    /// Kills the server.
     pub(crate) fn kill(&mut self) {
         self.order("kill");
     }
 
-    /// Starts it again, with its data, where it was.
+    /// Restarts the server with its data on its port.
     pub(crate) fn start_again(&mut self) {
         self.order("start");
         assert!(answers(self.port), "it does not start again");
     }
 
-    /// Lets it hang without a word to its clients.
+    /// Stops the process, so that connections stay open without answers.
     pub(crate) fn hang(&mut self) {
         self.order("hang");
     }
 
-    /// Lets it go on.
-    pub(crate) fn go_on(&mut self) {
+    /// Resumes a stopped process.
+    pub(crate) fn resume(&mut self) {
         self.order("go");
     }
 
@@ -192,12 +192,12 @@ impl Drop for Mongo {
     }
 }
 
-/// Waits until a server takes connections.
+/// Waits until a server accepts connections.
 pub(crate) fn answers(port: u16) -> bool {
-    (0..LOOKS).any(|_| {
+    (0..CONNECT_ATTEMPTS).any(|_| {
         let connected = TcpStream::connect(("127.0.0.1", port)).is_ok();
         if !connected {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(CONNECT_WAIT);
         }
         connected
     })

@@ -1,5 +1,5 @@
-//! The protocol with one rule taken out at a time, as a store that hides the missing rule from the engine.
-//! Each mutant has the effect that the engine without the rule would have, no more.
+//! Removes one rule of the protocol at a time, in a store that misleads the engine. Each mutant has exactly the effect
+//! of an engine without the rule.
 
 use std::sync::{
     Mutex,
@@ -15,9 +15,9 @@ use tallymill::{
     store::{BatchFilter, Changed, Overlap, Result, Sealed},
 };
 
-use super::staged::Staged;
+use super::intercepted_store::InterceptedStore;
 
-/// A rule of the protocol that is taken out.
+/// A removed rule of the protocol.
 ///
 /// Three rules have no mutant. `prev_days`: what a batch counts only ever grows, so the days of a run are among
 /// those of the next; the rule guards against a bug that is not there. The job's token: a job settled by a stale
@@ -29,13 +29,13 @@ pub(crate) enum Mutant {
     NoFence,
     /// A stale run may fail the batch of a newer one.
     FailAnyway,
-    /// Nobody writes to whom it lost.
+    /// Overlaps are not stored.
     NoEdge,
-    /// Owners are not looked at again after the edges are written.
+    /// Owners are not read again after the overlaps are stored.
     NoRecheck,
-    /// Owners are looked at again before the edges are written.
+    /// Owners are read again before the overlaps are stored.
     RecheckFirst,
-    /// What a batch that is gone holds is never taken over.
+    /// Claims of a deleted batch are never taken over.
     NoTakeOver,
     /// Published days are not marked.
     NoMark,
@@ -43,35 +43,35 @@ pub(crate) enum Mutant {
     MarkFirst,
     /// A run is published before all its partials are written.
     EarlyPublish,
-    /// Partials are not kept apart by the run's token.
+    /// Partials of all runs share one token.
     SharedPartials,
     /// An older rollup may replace a newer one.
     NoRollupGuard,
-    /// A rollup reads what is wanted after it has read the partials.
+    /// A rollup reads `wanted` after the partials.
     LateWish,
-    /// A run that was overtaken by a wish settles as if it had met it.
+    /// A run settles as completed although more was requested meanwhile.
     NoWanted,
-    /// The sweep does not look at queued and processing batches.
+    /// The reconciler ignores queued and processing batches.
     NoSweep,
-    /// The sweep does not look at batches that are being taken away.
+    /// The reconciler ignores deleting batches.
     NoUndoSweep,
-    /// The sweep does not look at stale days.
+    /// The reconciler ignores stale days.
     NoDaySweep,
-    /// The sweep does not look at leases.
+    /// The reconciler ignores leases.
     NoLeaseSweep,
-    /// Losers of a batch that goes are not counted anew.
+    /// Losers of a deleted batch are not counted again.
     NoRecount,
-    /// An undo marks no days.
+    /// A deletion marks no days.
     NoUndoMark,
-    /// An undo is done with the batch before it has begun.
+    /// A deletion buries the batch before it has begun.
     BuryFirst,
-    /// Partials of a run under way are swept.
+    /// Partials of a running run are removed.
     SweepInFlight,
-    /// Partials below the fence are swept though they are published.
+    /// Published partials below the fence are removed.
     SweepPublished,
-    /// The sweep of partials takes fence and published token from two reads.
+    /// Removal of stale partials takes fence and published token from two reads.
     TwoReads,
-    /// A file that was taken away still answers for its copies.
+    /// A deleted file still counts as the original of its copies.
     ContentKept,
 }
 
@@ -105,7 +105,7 @@ impl Mutant {
     ];
 }
 
-/// What a mutant knows of the actor it misleads.
+/// What a mutant knows of the actor that it misleads.
 #[derive(Default)]
 pub(super) struct Memory {
     working: Mutex<Option<JobId>>,
@@ -115,19 +115,19 @@ pub(super) struct Memory {
     late_partials: Mutex<Vec<Group>>,
 }
 
-impl Staged {
+impl InterceptedStore {
     fn working(&self) -> Option<JobId> {
         *self.memory.working.lock().expect("one thread")
     }
 
-    /// Remembers what the actor works on.
+    /// Records the job of the actor.
     pub(super) fn remember(&self, id: JobId, change: &JobChange) {
         if matches!(change, JobChange::Acquire { .. }) {
             *self.memory.working.lock().expect("one thread") = Some(id);
         }
     }
 
-    /// Shows a batch that was just read as the engine would see it.
+    /// Changes a batch that was just read to what the mutated engine would see.
     pub(super) async fn mislead(&self, batch: &mut Batch) -> Result<()> {
         let again = self.memory.edges_written.load(Ordering::Relaxed);
         let hidden = match self.mutant {
@@ -180,14 +180,14 @@ impl Staged {
         if mutant == Mutant::MarkFirst {
             self.inner.mark_days(&published.touched()).await?;
             self.memory.marked.store(true, Ordering::Relaxed);
-            self.gate.pass("change_batch").await?;
+            self.gate.before_verb("change_batch").await?;
         }
         let change = BatchChange::Publish(published.clone());
         let changed = self.inner.change_batch(id, &change).await?;
         if mutant == Mutant::EarlyPublish && matches!(changed, Changed::Done(_)) {
             let late = std::mem::take(&mut *self.memory.late_partials.lock().expect("one thread"));
             for group in late {
-                self.gate.pass("put_partials").await?;
+                self.gate.before_verb("put_partials").await?;
                 self.inner
                     .put_partials(id, published.token, &[group])
                     .await?;
@@ -223,7 +223,7 @@ impl Staged {
         Ok(Changed::Done(batch))
     }
 
-    /// Takes everything out of a run's partials.
+    /// Empties the partials of a run.
     async fn empty(&self, id: BatchId, token: i64) -> Result<()> {
         let mut groups = self.inner.partials(id, token).await?;
         for group in &mut groups {
@@ -272,12 +272,12 @@ impl Staged {
         self.inner.seal(id, receipt, content).await
     }
 
-    /// A new pass over the events has begun: what was to be written before is written now.
+    /// Writes what was delayed until the next pass over the events.
     pub(super) async fn begin_pass(&self) -> Result<()> {
         self.memory.edges_written.store(false, Ordering::Relaxed);
         let late = std::mem::take(&mut *self.memory.late_overlaps.lock().expect("one thread"));
         if !late.is_empty() {
-            self.gate.pass("put_overlaps").await?;
+            self.gate.before_verb("put_overlaps").await?;
             self.inner.put_overlaps(&late).await?;
         }
         Ok(())
@@ -321,7 +321,7 @@ impl Staged {
     pub(super) async fn sweep_partials_broken(&self, id: BatchId) -> Result<bool> {
         let before = self.inner.batch(id).await?.and_then(|b| b.published);
         if self.broken(Mutant::TwoReads) {
-            self.gate.pass("drop_stale_partials").await?;
+            self.gate.before_verb("drop_stale_partials").await?;
         }
         if let Some(batch) = self.inner.batch(id).await?
             && !batch.status.is_void()
@@ -351,7 +351,7 @@ impl Staged {
         }
     }
 
-    /// The wish that a rollup says it answers.
+    /// Returns the value of `wanted` that a rollup claims to answer.
     pub(super) async fn answered(&self, day: Day, computed: i64) -> Result<i64> {
         let now = self.inner.day(day).await?;
         Ok(match self.mutant {

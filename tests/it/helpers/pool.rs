@@ -1,4 +1,4 @@
-//! A pool of workers whose runs are counted, and held up at a gate.
+//! A worker pool whose runs are counted and wait for permits of a test.
 
 use std::{
     collections::HashSet,
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::process::eventually;
 
-/// What the runs of some pools came to.
+/// The runs of some pools.
 #[derive(Default)]
 pub(crate) struct Runs {
     pub(crate) begun: AtomicUsize,
@@ -30,7 +30,7 @@ pub(crate) struct Runs {
     pub(crate) jobs: Mutex<HashSet<JobId>>,
 }
 
-/// A pool at work.
+/// A running pool.
 pub(crate) struct Pool {
     pub(crate) runs: Arc<Runs>,
     pub(crate) gate: Arc<Semaphore>,
@@ -46,7 +46,7 @@ pub(crate) fn job(n: i64) -> JobId {
 }
 
 impl Pool {
-    /// Works on a queue; every run takes a permit of the gate.
+    /// Starts the pool of a queue; every run acquires a permit of the gate.
     pub(crate) fn start(queue: WorkerPool, concurrency: usize, permits: usize) -> Self {
         let runs = Arc::new(Runs::default());
         let gate = Arc::new(Semaphore::new(permits));
@@ -92,8 +92,8 @@ impl Pool {
         .await;
     }
 
-    /// Nudges these jobs as a sweep does, until each has been run.
-    pub(crate) async fn swept(&self, sender: &dyn Dispatch, jobs: &[JobId]) {
+    /// Nudges these jobs as the reconciler does, until each has been run.
+    pub(crate) async fn reconcile(&self, sender: &dyn Dispatch, jobs: &[JobId]) {
         let what = format!("runs of {} jobs, swept", jobs.len());
         eventually(&what, async || {
             let due: Vec<_> = {
@@ -112,7 +112,7 @@ impl Pool {
         .await;
     }
 
-    /// Stops it; returns when all has ended.
+    /// Stops the pool; returns when all runs have ended.
     pub(crate) async fn end(mut self) {
         self.stop.cancel();
         while let Some(ended) = self.working.join_next().await {

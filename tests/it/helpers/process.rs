@@ -1,4 +1,4 @@
-//! The real binary in a process of its own, which can be killed.
+//! The real binary in its own process, which can be killed.
 
 use std::{
     fs::File,
@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-/// Longest wait for what takes milliseconds on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(10);
+/// Longest wait for a condition that holds within milliseconds on an idle machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Time between two checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Settings that suit tests: any port, no limit on uploads, quick sweeps and cleanups.
+/// Settings of tests: any port, no upload limit, short intervals.
 const SETTINGS: [(&str, &str); 6] = [
     ("PORT", "0"),
     ("UPLOAD_LIMIT", "0"),
@@ -22,7 +22,7 @@ const SETTINGS: [(&str, &str); 6] = [
     ("JOB_MAX_CRASHES", "1000"),
 ];
 
-/// The binary with the settings of tests and nothing from outside.
+/// Returns the binary with the settings of tests and an empty environment.
 pub(crate) fn tallymill(data: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallymill"));
     command.env_clear();
@@ -35,13 +35,13 @@ pub(crate) fn tallymill(data: &Path, settings: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Looks until there is something to see.
+/// Polls until `look` returns a value.
 pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
-    let seen = within(PATIENCE, look).await;
+    let seen = within(TIMEOUT, look).await;
     seen.unwrap_or_else(|| panic!("never saw {what}"))
 }
 
-/// Looks until there is something to see, or for so long.
+/// Polls until `look` returns a value, at most for a duration.
 pub(crate) async fn within<T>(
     patience: Duration,
     mut look: impl AsyncFnMut() -> Option<T>,
@@ -51,16 +51,16 @@ pub(crate) async fn within<T>(
             if let Some(found) = look().await {
                 return found;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
     tokio::time::timeout(patience, seen).await.ok()
 }
 
-/// A process of its own; killed when dropped.
+/// A running process; killed when dropped.
 pub(crate) struct Service {
     pub(crate) child: Child,
-    /// Where it answers; empty if it is a worker alone.
+    /// The URL of the API; empty for a worker.
     pub(crate) url: String,
     log: PathBuf,
 }
@@ -71,12 +71,12 @@ impl Service {
         Self::run(data, &["serve"], settings).await
     }
 
-    /// Starts an API beside workers.
+    /// Starts an API without workers.
     pub(crate) async fn api(data: &Path, settings: &[(&str, &str)]) -> Self {
         Self::run(data, &["serve", "--no-worker"], settings).await
     }
 
-    /// Starts a worker beside an API.
+    /// Starts a worker without an API.
     pub(crate) async fn worker(data: &Path, settings: &[(&str, &str)]) -> Self {
         Self::run(data, &["worker"], settings).await
     }
@@ -111,28 +111,28 @@ impl Service {
         service
     }
 
-    /// Everything logged on this directory.
+    /// Returns the whole log of this directory.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Kills it, as a power cut does.
+    /// Kills the process (SIGKILL).
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("kills");
         self.child.wait().expect("ends");
     }
 
-    /// Asks it to stop, as a service manager does.
+    /// Asks the process to stop (SIGTERM).
     pub(crate) fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    /// Freezes it, as a machine that stalls does.
+    /// Freezes the process (SIGSTOP).
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes the process (SIGCONT).
     pub(crate) fn wake(&self) {
         self.signal("-CONT");
     }
@@ -143,7 +143,7 @@ impl Service {
         assert!(sent.expect("the command `kill`").success());
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has ended.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the end of the server", async || {
@@ -153,7 +153,7 @@ impl Service {
     }
 }
 
-/// Where the process that wrote this log answers, once it does; empty if it is a worker, once it works.
+/// Returns the URL that a started process logged; empty for a worker; none before it has started.
 fn ready(log: &str) -> Option<String> {
     if log.contains("tallymill works on jobs") {
         return Some(String::new());

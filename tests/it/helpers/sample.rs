@@ -1,20 +1,20 @@
-//! Files whose events overlap, and what the figures of some of them have to be: a plain pass that knows nothing of jobs.
+//! Files with overlapping events, and an oracle of their figures: one plain pass without jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Client;
 use serde_json::Value;
 
-const KINDS: [&str; 3] = ["login", "search", "logout"];
-/// One row in this many is bad.
+const EVENT_TYPES: [&str; 3] = ["login", "search", "logout"];
+/// One row in this many is invalid.
 const BAD: u64 = 100;
-/// One row in this many differs from the other rows of its event, in nothing that figures show.
+/// One row in this many is a conflict, which differs in nothing that figures show.
 const CONFLICTS: u64 = 20;
 
 /// (day, type) to (count, users).
 pub(crate) type Figures = BTreeMap<(String, String), (u64, u64)>;
 
-/// `SplitMix64`: the same moments for the same seed.
+/// `SplitMix64`: equal numbers for equal seeds.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -27,7 +27,7 @@ impl Random {
     }
 }
 
-/// A file.
+/// A generated file.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) name: String,
@@ -36,13 +36,13 @@ pub(crate) struct Sample {
     pub(crate) inserted: u64,
 }
 
-/// User, type and day of an event: the same in every file that holds it.
+/// Returns user, type and day of an event, which are equal in every file with it.
 fn event(n: u64) -> (u64, &'static str, u64) {
-    (n % 37, KINDS[(n / 7 % 3) as usize], n / 11 % 5 + 10)
+    (n % 37, EVENT_TYPES[(n / 7 % 3) as usize], n / 11 % 5 + 10)
 }
 
 impl Sample {
-    /// A file of so many rows, and one more, of events that number so many in all files.
+    /// Returns a file of `rows` + 1 rows, drawn from `events` distinct events.
     pub(crate) fn new(number: u64, rows: u64, events: u64, random: &mut Random) -> Self {
         let mut csv = "event_id,user_id,event_type,timestamp\n".to_owned();
         // The only row without an identity keeps files from being equal.
@@ -69,7 +69,7 @@ impl Sample {
     }
 }
 
-/// A plain single pass: a row without id counts, an id counts once.
+/// Computes the figures in a single pass: a row without id counts, an id counts once.
 pub(crate) fn oracle<'a>(files: impl IntoIterator<Item = &'a Sample>) -> Figures {
     let mut seen = BTreeSet::new();
     let mut figures: BTreeMap<(String, String), (u64, BTreeSet<String>)> = BTreeMap::new();
@@ -97,7 +97,7 @@ pub(crate) async fn json(client: &Client, url: &str) -> Value {
     answer.json().await.expect("JSON")
 }
 
-/// Every batch on show.
+/// Returns every visible batch.
 pub(crate) async fn batches(client: &Client, url: &str) -> Vec<Value> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {

@@ -1,4 +1,4 @@
-//! A real `redis-server` of one's own, which can be stopped, started again on the same port, and held up.
+//! A real `redis-server` for a test, which can be stopped, restarted on its port, and stalled.
 
 use std::{
     fs::File,
@@ -12,19 +12,19 @@ use super::mongo;
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use tempfile::TempDir;
 
-/// Looks for a free port before giving up: another process may take it between the look and the start.
+/// Attempts to find a free port: another process may bind it before the server does.
 const TRIES: usize = 20;
-/// Longest wait for a server to answer; it takes milliseconds.
+/// Longest wait for a server to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A Redis with nothing in it and nothing on disk; killed when dropped.
+/// An empty Redis without persistence; killed when dropped.
 pub(crate) struct Redis {
     port: u16,
     dir: TempDir,
     child: Option<Child>,
 }
 
-/// The address of one that all tests of this process may share, and that dies with it.
+/// Returns the URL of the server that all tests of this process share.
 pub(crate) fn shared_redis() -> &'static str {
     static SHARED: OnceLock<(String, Child)> = OnceLock::new();
     let start = || {
@@ -47,7 +47,7 @@ pub(crate) fn shared_redis() -> &'static str {
 }
 
 impl Redis {
-    /// A server that answers.
+    /// Starts a server and waits until it answers.
     pub(crate) async fn start() -> Self {
         let mut server = Self::down();
         for _ in 0..TRIES {
@@ -59,7 +59,7 @@ impl Redis {
         panic!("no redis-server came up: {}", server.log());
     }
 
-    /// A server that is not there yet, with a port for it.
+    /// Reserves a port without starting the server.
     pub(crate) fn down() -> Self {
         Self {
             port: free_port(),
@@ -68,12 +68,12 @@ impl Redis {
         }
     }
 
-    /// Starts it again, empty, where it was.
+    /// Restarts the server, empty, on its port.
     pub(crate) async fn restart(&mut self) {
         assert!(self.up().await, "redis-server: {}", self.log());
     }
 
-    /// Starts it; false if it ended, as it does when the port is taken.
+    /// Starts the server; returns false if it ended, as with a port in use.
     async fn up(&mut self) -> bool {
         let log = File::create(self.dir.path().join("log")).expect("a log");
         let port = self.port.to_string();
@@ -115,7 +115,7 @@ impl Redis {
             .unwrap_or_default()
     }
 
-    /// Ends it, as a crash does.
+    /// Kills the server.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It may have ended already.
@@ -124,12 +124,12 @@ impl Redis {
         }
     }
 
-    /// Holds it up: connections stay, nothing answers.
+    /// Stops the process, so that connections stay open without answers.
     pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes a stopped process.
     pub(crate) fn resume(&self) {
         self.signal("-CONT");
     }
@@ -148,13 +148,13 @@ impl Redis {
         redis::Client::open(self.url()).expect("an address")
     }
 
-    /// A plain connection, to look at it.
+    /// Returns a plain connection for inspection.
     pub(crate) async fn connection(&self) -> MultiplexedConnection {
         let connection = self.client().get_multiplexed_async_connection().await;
         connection.expect("it answers")
     }
 
-    /// Everything in it, sorted.
+    /// Returns all keys, sorted.
     pub(crate) async fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.connection().await.keys("*").await.expect("keys");
         keys.sort();

@@ -15,8 +15,10 @@ use tallymill::{
 };
 
 use crate::helpers::{
-    cliff::{Cliff, Ground, all, give_up_what_died, ingest, until_it_dies},
-    stock::uploaded,
+    crash_point::{
+        CrashPoint, StoreUnderTest, abandon_crashed_uploads, all, ingest, run_until_crash,
+    },
+    store_fixtures::uploaded,
 };
 
 const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
@@ -37,10 +39,13 @@ async fn upload(store: Arc<dyn Store>) -> std::result::Result<Kept, IngestError>
 }
 
 /// Lets an upload die after each number of steps; gives how many it takes in all.
-async fn dies_everywhere(ground: impl AsyncFn() -> Ground, there_already: bool) -> usize {
+async fn dies_everywhere(
+    under_test: impl AsyncFn() -> StoreUnderTest,
+    there_already: bool,
+) -> usize {
     for steps in 0..STEPS {
-        let ground = ground().await;
-        let store = ground.store();
+        let under_test = under_test().await;
+        let store = under_test.store();
         let first = if there_already {
             let options = UploadOptions::default();
             let taken = ingest(store.clone()).upload(options, body()).await;
@@ -48,10 +53,11 @@ async fn dies_everywhere(ground: impl AsyncFn() -> Ground, there_already: bool) 
         } else {
             None
         };
-        let cliff = Cliff::after(steps);
-        let done = until_it_dies(&cliff, upload(ground.behind(&cliff))).await;
+        let crash_point = CrashPoint::after(steps);
+        let done =
+            run_until_crash(&crash_point, upload(under_test.crashing_at(&crash_point))).await;
         let sealed = all(&*store, BatchStatus::Uploaded).await;
-        give_up_what_died(&*store).await;
+        abandon_crashed_uploads(&*store).await;
         let again = upload(store.clone()).await.expect("is answered");
         let once = all(&*store, BatchStatus::Uploaded).await;
         assert_eq!(once.len(), 1, "step {steps}: {again:?}");
@@ -79,24 +85,27 @@ async fn dies_everywhere(ground: impl AsyncFn() -> Ground, there_already: bool) 
 
 #[tokio::test]
 async fn an_upload_that_dies_at_any_step_is_stored_once_by_the_next_one_with_its_key() {
-    let steps = dies_everywhere(Ground::embedded, false).await;
+    let steps = dies_everywhere(StoreUnderTest::embedded, false).await;
     assert!(steps > 5, "{steps} verbs");
-    let steps = dies_everywhere(Ground::embedded, true).await;
+    let steps = dies_everywhere(StoreUnderTest::embedded, true).await;
     assert!(steps > 5, "{steps} verbs");
 }
 
 #[tokio::test]
 async fn nor_does_one_over_mongodb_come_twice_whichever_command_was_its_last() {
-    let steps = dies_everywhere(Ground::mongo, false).await;
+    let steps = dies_everywhere(StoreUnderTest::mongo, false).await;
     assert!(steps > 6, "{steps} commands");
-    let steps = dies_everywhere(Ground::mongo, true).await;
+    let steps = dies_everywhere(StoreUnderTest::mongo, true).await;
     assert!(steps > 6, "{steps} commands");
 }
 
 #[tokio::test]
 async fn the_key_of_an_upload_that_stands_still_is_busy_until_it_is_given_up() {
-    for ground in [Ground::embedded().await, Ground::mongo().await] {
-        let store = ground.store();
+    for under_test in [
+        StoreUnderTest::embedded().await,
+        StoreUnderTest::mongo().await,
+    ] {
+        let store = under_test.store();
         let arriving = ingest(store.clone());
         let (sender, waiting) = tokio::sync::mpsc::channel::<Bytes>(1);
         let silent = stream::unfold(waiting, |mut waiting| async {
@@ -115,7 +124,7 @@ async fn the_key_of_an_upload_that_stands_still_is_busy_until_it_is_given_up() {
             second = busy => second,
         };
         assert!(matches!(second, Err(IngestError::KeyBusy)), "{second:?}");
-        give_up_what_died(&*store).await;
+        abandon_crashed_uploads(&*store).await;
         let third = upload(store.clone()).await.expect("is answered");
         let Kept::Now(Accepted::New(batch)) = third else {
             panic!("{third:?}");
@@ -143,14 +152,17 @@ impl Dispatch for Nowhere {
 async fn a_wish_that_dies_at_any_step_is_made_once_by_the_next_one_with_its_key() {
     for steps in 0..STEPS {
         let mut done = 0;
-        for ground in [Ground::embedded().await, Ground::mongo().await] {
-            let (store, clock) = (ground.store(), Fixed::default());
+        for under_test in [
+            StoreUnderTest::embedded().await,
+            StoreUnderTest::mongo().await,
+        ] {
+            let (store, clock) = (under_test.store(), Fixed::default());
             let batch = uploaded(&*store, 1, &[("e", "a", "u", 5)]).await;
             let service =
                 |store| JobService::new(store, Arc::new(clock.clone()), Arc::new(Nowhere));
-            let cliff = Cliff::after(steps);
-            let dying = service(ground.behind(&cliff));
-            let first = until_it_dies(&cliff, dying.process_once(key(), batch, true)).await;
+            let crash_point = CrashPoint::after(steps);
+            let dying = service(under_test.crashing_at(&crash_point));
+            let first = run_until_crash(&crash_point, dying.process_once(key(), batch, true)).await;
             done += usize::from(first.is_some());
             let service = service(store.clone());
             let key_there = store.idempotency_entry(key()).await.expect("reads");

@@ -1,15 +1,15 @@
 //! Random histories of the processing protocol, driven through the real engine and the real embedded store.
 //!
-//! Every store verb is a point where another actor may step, a worker may crash, or its lease may lapse while
-//! it goes on or stands still to wake among newer runs. After quiescence the figures must equal a plain oracle
+//! At every store verb another actor may step, a worker may crash, or its lease may lapse while it runs or is frozen
+//! until newer runs exist. Once nothing is left to do, the figures must equal a plain oracle
 //! over the live published batches. `TALLYMILL_SEEDS=N` runs N seeds, `TALLYMILL_SEED=S` replays one;
-//! `tests/long` runs ten thousand, and looks for the seeds of the mutants.
+//! `tests/long` runs ten thousand, and searches the seeds of the mutants.
 
-mod file;
-mod ground;
+mod backend;
+mod generated_file;
 mod mutants;
 mod oracle;
-mod turnstile;
+mod step_gate;
 mod world;
 
 use std::{
@@ -21,39 +21,39 @@ use std::{
     },
 };
 
-use crate::helpers::{gate::Seen, mutant::Mutant};
-use ground::Ground;
-use world::World;
+use crate::helpers::{interceptor::Observation, mutant::Mutant};
+use backend::SimulatedBackend;
+use world::SimulationWorld;
 
 /// Seeds of an ordinary run: some seconds.
 const SEEDS: u64 = 300;
 /// Seeds over MongoDB, which answers over a socket: some seconds too.
 const MONGO_SEEDS: u64 = 20;
 
-/// How often something happened, over all histories.
+/// The number of each observation over all histories.
 #[derive(Default)]
-pub(crate) struct Census([AtomicU64; Seen::ALL.len()]);
+pub(crate) struct ObservationCounts([AtomicU64; Observation::ALL.len()]);
 
-impl Census {
-    fn count(&self, seen: Seen) {
+impl ObservationCounts {
+    fn count(&self, seen: Observation) {
         self.0[seen as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn of(&self, seen: Seen) -> u64 {
+    fn of(&self, seen: Observation) -> u64 {
         self.0[seen as usize].load(Ordering::Relaxed)
     }
 }
 
-/// What one seed comes to over the embedded store: none if every invariant holds.
-fn simulate(seed: u64, mutant: Option<Mutant>, census: &Arc<Census>) -> Option<String> {
-    simulate_on(&Ground::embedded, seed, mutant, census)
+/// Runs one seed over the embedded store; returns the broken invariant, if any.
+fn simulate(seed: u64, mutant: Option<Mutant>, counts: &Arc<ObservationCounts>) -> Option<String> {
+    simulate_on(&SimulatedBackend::embedded, seed, mutant, counts)
 }
 
 fn simulate_on(
-    ground: &dyn Fn(&Path) -> Ground,
+    backend: &dyn Fn(&Path) -> SimulatedBackend,
     seed: u64,
     mutant: Option<Mutant>,
-    census: &Arc<Census>,
+    counts: &Arc<ObservationCounts>,
 ) -> Option<String> {
     let root = if Path::new("/dev/shm").is_dir() {
         Path::new("/dev/shm").into()
@@ -62,8 +62,8 @@ fn simulate_on(
     };
     let dir = tempfile::tempdir_in(root).expect("temporary directory");
     std::panic::catch_unwind(AssertUnwindSafe(|| {
-        let ground = ground(dir.path());
-        World::new(seed, dir.path(), ground, mutant, Arc::clone(census))
+        let backend = backend(dir.path());
+        SimulationWorld::new(seed, dir.path(), backend, mutant, Arc::clone(counts))
             .run()
             .err()
     }))
@@ -80,7 +80,7 @@ fn number(name: &str) -> Option<u64> {
     text(name).map(|value| value.parse().expect("a number"))
 }
 
-/// Runs `work` on all cores until the numbers are used up or it has found something.
+/// Runs `work` for each number on all cores, until one returns a value.
 fn on_all_cores<T: Send>(
     numbers: std::ops::Range<u64>,
     work: impl Fn(u64) -> Option<T> + Sync,
@@ -107,35 +107,35 @@ fn on_all_cores<T: Send>(
 fn first_broken(
     seeds: std::ops::Range<u64>,
     mutant: Option<Mutant>,
-    census: &Arc<Census>,
+    counts: &Arc<ObservationCounts>,
 ) -> Option<(u64, String)> {
     on_all_cores(seeds, |seed| {
-        simulate(seed, mutant, census).map(|why| (seed, why))
+        simulate(seed, mutant, counts).map(|why| (seed, why))
     })
 }
 
 #[test]
-fn no_history_loses_doubles_or_strands_an_event() {
+fn every_history_counts_each_event_once() {
     let one = number("TALLYMILL_SEED");
     let seeds = match one {
         Some(seed) => seed..seed + 1,
         None => 0..number("TALLYMILL_SEEDS").unwrap_or(SEEDS),
     };
-    let census = Arc::default();
-    if let Some((seed, why)) = first_broken(seeds.clone(), None, &census) {
+    let counts = Arc::default();
+    if let Some((seed, why)) = first_broken(seeds.clone(), None, &counts) {
         panic!("seed {seed}: {why}; replay with TALLYMILL_SEED={seed}");
     }
-    for seen in Seen::ALL {
-        println!("{seen:?}: {} in {seeds:?}", census.of(seen));
+    for seen in Observation::ALL {
+        println!("{seen:?}: {} in {seeds:?}", counts.of(seen));
         assert!(
-            one.is_some() || census.of(seen) > 0,
+            one.is_some() || counts.of(seen) > 0,
             "{seen:?} never happened: these histories prove nothing about it"
         );
     }
 }
 
 #[test]
-fn nor_does_one_over_mongodb_where_a_crash_may_come_between_any_two_documents() {
+fn every_history_over_mongodb_counts_each_event_once() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -145,15 +145,15 @@ fn nor_does_one_over_mongodb_where_a_crash_may_come_between_any_two_documents() 
         Some(seed) => seed..seed + 1,
         None => 0..number("TALLYMILL_MONGO_SEEDS").unwrap_or(MONGO_SEEDS),
     };
-    let census = Arc::default();
-    let ground = |_: &Path| Ground::mongo(&runtime);
+    let counts = Arc::default();
+    let backend = |_: &Path| SimulatedBackend::mongo(&runtime);
     let broken = on_all_cores(seeds.clone(), |seed| {
-        simulate_on(&ground, seed, None, &census).map(|why| (seed, why))
+        simulate_on(&backend, seed, None, &counts).map(|why| (seed, why))
     });
     if let Some((seed, why)) = broken {
         panic!("seed {seed}: {why}; begin with TALLYMILL_MONGO_SEED={seed}");
     }
-    for seen in Seen::ALL {
-        println!("{seen:?}: {} in {seeds:?}", census.of(seen));
+    for seen in Observation::ALL {
+        println!("{seen:?}: {} in {seeds:?}", counts.of(seen));
     }
 }

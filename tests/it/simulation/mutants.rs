@@ -1,4 +1,4 @@
-//! Each rule of the protocol taken out once, and a history that breaks without it.
+//! Each rule of the protocol removed once, with a history that breaks without it.
 
 use std::sync::{Arc, Mutex};
 
@@ -121,7 +121,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
 ];
 
 #[test]
-fn each_rule_of_the_protocol_is_needed() {
+fn every_mutant_is_caught_by_its_seed() {
     let survivors = Mutex::new(Vec::new());
     on_all_cores::<()>(0..CAUGHT.len() as u64, |row| {
         let (mutant, seed, breaks) = CAUGHT[row as usize];
@@ -142,15 +142,14 @@ fn each_rule_of_the_protocol_is_needed() {
 }
 
 #[test]
-fn every_mutant_has_its_seed() {
+fn every_mutant_has_a_seed() {
     let listed = CAUGHT.map(|(mutant, ..)| mutant);
     assert_eq!(listed, Mutant::ALL);
 }
 
-/// Looks for the first seeds that catch each mutant: minutes, so only `tests/long` asks for it.
-/// `TALLYMILL_MUTANT` narrows it to one.
+/// Searches the first seed that catches each mutant, which takes minutes. `TALLYMILL_MUTANT` selects one.
 #[test]
-fn seeds_that_catch_each_missing_rule_are_searched_by_tests_long() {
+fn seeds_of_all_mutants_are_searched_by_tests_long() {
     let Some(seeds) = number("TALLYMILL_SEARCH") else {
         println!(
             "the search runs in tests/long (TALLYMILL_SEARCH=N tries N seeds for each mutant)"

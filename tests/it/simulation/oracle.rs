@@ -1,4 +1,4 @@
-//! What must hold of a world at rest, worked out from nothing but which batches are live and published.
+//! The invariants of a simulation at rest, computed only from which batches are live and published.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +8,15 @@ use tallymill::{
 };
 
 use super::{
-    file::{DAY, PLAIN, Row, rows, seed_of},
-    world::World,
+    generated_file::{DAY, PLAIN, Row, rows, seed_of},
+    world::SimulationWorld,
 };
 
 type Verdict = std::result::Result<(), String>;
 
-/// Each identity counts once, on a day on which a live batch has it; rows without identity count each; sums
-/// add up; nothing is left of what is gone.
-pub(super) fn judge(world: &World) -> Verdict {
+/// Checks that each identity counts once, on a day on which a live batch has it; each row without identity counts; sums
+/// add up; nothing is left of deleted batches.
+pub(super) fn judge(world: &SimulationWorld) -> Verdict {
     let batches: Vec<Batch> = world
         .batches
         .iter()
@@ -47,7 +47,7 @@ fn sums(batch: &Batch) -> Verdict {
     }
 }
 
-fn nothing_left(world: &World, batch: &Batch) -> Verdict {
+fn nothing_left(world: &SimulationWorld, batch: &Batch) -> Verdict {
     let id = batch.id;
     let edges = world
         .now(world.inner.overlaps_of_loser(id, None, 1))
@@ -76,7 +76,7 @@ fn nothing_left(world: &World, batch: &Batch) -> Verdict {
     ))
 }
 
-fn no_stale_partials(world: &World, batch: &Batch) -> Verdict {
+fn no_stale_partials(world: &SimulationWorld, batch: &Batch) -> Verdict {
     let published = batch.published.as_ref().map(|p| p.token);
     let stale = tokens(world, batch)
         .filter(|t| Some(*t) != published)
@@ -92,14 +92,14 @@ fn no_stale_partials(world: &World, batch: &Batch) -> Verdict {
     }
 }
 
-fn tokens(world: &World, batch: &Batch) -> std::ops::RangeInclusive<i64> {
+fn tokens(world: &SimulationWorld, batch: &Batch) -> std::ops::RangeInclusive<i64> {
     let job = world
         .now(world.inner.job(JobId::Process(batch.id)))
         .expect("reads");
     1..=job.map_or(0, |j| j.token)
 }
 
-fn figures(world: &World, batches: &[Batch]) -> Verdict {
+fn figures(world: &SimulationWorld, batches: &[Batch]) -> Verdict {
     let mut identities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut possible: BTreeMap<(String, i64), BTreeSet<String>> = BTreeMap::new();
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();

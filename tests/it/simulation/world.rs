@@ -1,4 +1,4 @@
-//! One history: a store, workers, clients and a sweep, stepped one store verb at a time by seeded dice.
+//! One history: a store, workers, clients and a reconciler, stepped one store verb at a time by a seeded generator.
 
 use std::{
     future::Future,
@@ -21,19 +21,21 @@ use tallymill::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Census,
-    file::{Dice, upload},
-    ground::Ground,
+    ObservationCounts,
+    backend::SimulatedBackend,
+    generated_file::{Random, upload},
     oracle::judge,
-    turnstile::{Nudges, Shared, Turnstile},
+    step_gate::{Nudges, SharedSteps, StepGate},
 };
-use crate::helpers::{gate::Seen, mutant::Mutant, staged::Staged};
+use crate::helpers::{
+    intercepted_store::InterceptedStore, interceptor::Observation, mutant::Mutant,
+};
 
-/// Steps of disorder, then steps in which everything is left to come to rest.
-const CHAOS: u64 = 700;
-const REST: u64 = 30_000;
-/// Steps that an actor may be frozen for: long enough for others to do several runs.
-const FROZEN: u64 = 300;
+/// Steps with faults, and the most steps without faults until nothing is left to do.
+const CHAOS_STEPS: u64 = 700;
+const REST_STEPS: u64 = 30_000;
+/// Longest freeze of an actor in steps: long enough for several runs of others.
+const FREEZE_STEPS: u64 = 300;
 
 #[derive(Clone, PartialEq)]
 enum Role {
@@ -46,18 +48,18 @@ struct Actor {
     future: Pin<Box<dyn Future<Output = ()>>>,
     role: Role,
     stop: CancellationToken,
-    /// The step before which it does nothing.
+    /// The step at which it continues.
     wakes: u64,
 }
 
-pub(super) struct World {
+pub(super) struct SimulationWorld {
     pub(super) inner: Arc<dyn Store>,
-    ground: Ground,
+    backend: SimulatedBackend,
     pub(super) batches: Vec<BatchId>,
-    dice: Dice,
+    random: Random,
     clock: Fixed,
     nudges: Arc<Nudges>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedSteps>,
     mutant: Option<Mutant>,
     limits: JobLimits,
     actors: Vec<Actor>,
@@ -85,30 +87,34 @@ fn limits(dir: &Path) -> JobLimits {
     }
 }
 
-impl World {
+impl SimulationWorld {
     pub(super) fn new(
         seed: u64,
         dir: &Path,
-        ground: Ground,
+        backend: SimulatedBackend,
         mutant: Option<Mutant>,
-        census: Arc<Census>,
+        counts: Arc<ObservationCounts>,
     ) -> Self {
-        let inner = ground.store();
-        let shared = Arc::new(Shared {
+        let inner = backend.store();
+        let shared = Arc::new(SharedSteps {
             chaos: AtomicBool::new(true),
             faults: AtomicU64::new(seed << 20),
-            census,
+            counts,
             turn: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
         });
         let (clock, nudges) = (Fixed::default(), Arc::new(Nudges::default()));
         let limits = limits(dir);
-        let gate = Turnstile {
+        let gate = StepGate {
             shared: Arc::clone(&shared),
             faulty: true,
         };
         let sweep = Reconciler::new(
-            Arc::new(Staged::new(ground.behind(&gate), Arc::new(gate), mutant)),
+            Arc::new(InterceptedStore::new(
+                backend.behind(&gate),
+                Arc::new(gate),
+                mutant,
+            )),
             Arc::new(clock.clone()),
             nudges.clone(),
             limits.clone(),
@@ -116,9 +122,9 @@ impl World {
         );
         Self {
             inner,
-            ground,
+            backend,
             batches: vec![],
-            dice: Dice(seed),
+            random: Random(seed),
             clock,
             nudges,
             shared,
@@ -132,9 +138,9 @@ impl World {
         }
     }
 
-    /// Disorder, rest, a night's cleanup and check, and then the oracle.
+    /// Runs the chaos phase, the rest, cleanup and verification, and then the oracle.
     pub(super) fn run(&mut self) -> std::result::Result<(), String> {
-        while self.steps < CHAOS {
+        while self.steps < CHAOS_STEPS {
             self.step(true);
         }
         self.rest()?;
@@ -146,17 +152,17 @@ impl World {
     }
 
     fn store(&self, faulty: bool) -> Arc<dyn Store> {
-        let gate = Turnstile {
+        let gate = StepGate {
             shared: Arc::clone(&self.shared),
             faulty,
         };
-        let inner = self.ground.behind(&gate);
-        Arc::new(Staged::new(inner, Arc::new(gate), self.mutant))
+        let inner = self.backend.behind(&gate);
+        Arc::new(InterceptedStore::new(inner, Arc::new(gate), self.mutant))
     }
 
-    /// What a future comes to that no turnstile holds up.
+    /// Runs a future that no gate stops.
     pub(super) fn now<T>(&self, future: impl Future<Output = T>) -> T {
-        self.ground.now(future)
+        self.backend.now(future)
     }
 
     fn service(&self) -> JobService {
@@ -217,11 +223,11 @@ impl World {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&(self.batches.len() as u64).to_be_bytes());
         let id = BatchId::from_bytes(bytes);
-        let again = self.batches.len() > 1 && self.dice.chance(15);
+        let again = self.batches.len() > 1 && self.random.chance(15);
         let seed = if again {
-            self.dice.below(self.batches.len() as u64)
+            self.random.below(self.batches.len() as u64)
         } else {
-            1_000 + self.dice.next()
+            1_000 + self.random.next()
         };
         self.batches.push(id);
         let (store, at) = (self.store(false), self.clock.now());
@@ -238,11 +244,11 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        let pick = self.dice.below(100);
+        let pick = self.random.below(100);
         if self.batches.is_empty() || (pick < 25 && self.live() < 4) {
             return self.upload();
         }
-        let id = self.batches[self.dice.below(self.batches.len() as u64) as usize];
+        let id = self.batches[self.random.below(self.batches.len() as u64) as usize];
         let slot = Slot(self.clock.now().timestamp() + pick as i64 % 4);
         let (service, jobs) = (self.service(), self.jobs());
         match pick {
@@ -252,7 +258,9 @@ impl World {
             75..79 => self.client(async move { drop(service.retry(JobId::Process(id)).await) }),
             79..83 => self.client(async move { drop(jobs.arm_once(JobId::Cleanup(slot)).await) }),
             83..87 => self.client(async move { drop(jobs.arm_once(JobId::Reprocess(slot)).await) }),
-            87..92 => self.clock.advance(Duration::from_secs(self.dice.below(40))),
+            87..92 => self
+                .clock
+                .advance(Duration::from_secs(self.random.below(40))),
             92..94 => {
                 if let Some(actor) = self.pick_actor() {
                     self.actors[actor].stop.cancel();
@@ -262,8 +270,8 @@ impl World {
         }
     }
 
-    /// An observer takes a worker for lost that may be alive, and mostly is: it may go on at once, or
-    /// stand still at this very verb and wake among newer runs.
+    /// Lets the lease of a worker lapse that may still be alive: it continues at once, or is frozen at its present verb and
+    /// wakes after newer runs.
     fn lapse(&mut self) {
         let running = self
             .now(self.inner.jobs_in(JobState::Running, None, 100))
@@ -271,19 +279,19 @@ impl World {
         if running.is_empty() {
             return;
         }
-        let found = &running[self.dice.below(running.len() as u64) as usize];
+        let found = &running[self.random.below(running.len() as u64) as usize];
         let lapse = JobChange::Lapse {
             token: found.token,
             renewals: found.lease.as_ref().map_or(0, |l| l.renewals),
             run_at: self.clock.now(),
         };
-        self.shared.census.count(Seen::Lapse);
+        self.shared.counts.count(Observation::Lapse);
         drop(
             self.now(self.inner.change_job(found.id, &lapse, self.clock.now()))
                 .expect("lapses"),
         );
-        if self.dice.chance(70) {
-            let wakes = self.steps + self.dice.below(FROZEN);
+        if self.random.chance(70) {
+            let wakes = self.steps + self.random.below(FREEZE_STEPS);
             for actor in &mut self.actors {
                 if actor.role == Role::Worker(found.id) && actor.wakes == 0 {
                     actor.wakes = wakes;
@@ -292,7 +300,7 @@ impl World {
         }
     }
 
-    /// Some actor that is awake.
+    /// Picks an actor that is not frozen.
     fn pick_actor(&mut self) -> Option<usize> {
         let awake: Vec<usize> = (0..self.actors.len())
             .filter(|at| self.actors[*at].wakes <= self.steps)
@@ -300,7 +308,7 @@ impl World {
         if awake.is_empty() {
             return None;
         }
-        Some(awake[self.dice.below(awake.len() as u64) as usize])
+        Some(awake[self.random.below(awake.len() as u64) as usize])
     }
 
     fn deliver(&mut self, chaos: bool) {
@@ -308,40 +316,40 @@ impl World {
         if nudges.is_empty() {
             return;
         }
-        let at = self.dice.below(nudges.len() as u64) as usize;
-        let doubled = chaos && self.dice.chance(10);
+        let at = self.random.below(nudges.len() as u64) as usize;
+        let doubled = chaos && self.random.chance(10);
         let job = if doubled {
             nudges[at]
         } else {
             nudges.swap_remove(at)
         };
         drop(nudges);
-        if !chaos || self.dice.chance(90) {
+        if !chaos || self.random.chance(90) {
             self.work(job);
         }
     }
 
     fn step(&mut self, chaos: bool) {
         self.steps += 1;
-        if chaos && self.dice.chance(20) {
+        if chaos && self.random.chance(20) {
             self.disturb();
         }
-        if self.dice.chance(40) {
+        if self.random.chance(40) {
             self.deliver(chaos);
         }
-        if chaos && self.dice.chance(3) {
+        if chaos && self.random.chance(3) {
             self.lapse();
         }
         let Some(at) = self.pick_actor() else {
             return;
         };
-        let crashes = chaos && self.dice.chance(2);
-        if crashes || self.ground.step(&mut self.actors[at].future, &self.shared) {
+        let crashes = chaos && self.random.chance(2);
+        if crashes || self.backend.step(&mut self.actors[at].future, &self.shared) {
             drop(self.actors.swap_remove(at));
         }
     }
 
-    /// Whether nobody does anything or is about to.
+    /// Returns whether no actor runs and no nudge waits.
     fn idle(&self) -> bool {
         let none = |state| self.now(self.inner.count_jobs(state)).expect("counts") == 0;
         self.actors.is_empty() && none(JobState::Queued) && none(JobState::Running)
@@ -370,10 +378,10 @@ impl World {
         found.into_iter().map(|b| (b.id, b.status)).collect()
     }
 
-    /// Lets everything come to rest: no faults, no crashes; an admin retries what died.
+    /// Runs without faults and crashes until nothing is left to do; an admin retries dead jobs.
     fn rest(&mut self) -> std::result::Result<(), String> {
         self.shared.chaos.store(false, Ordering::Relaxed);
-        for step in 0..REST {
+        for step in 0..REST_STEPS {
             if self.idle() {
                 let dead = self
                     .now(self.inner.jobs_in(JobState::Dead, None, 100))
@@ -396,7 +404,7 @@ impl World {
         Err(format!("not at rest: {unfinished:?}, {actors} actors"))
     }
 
-    /// The cleanup takes what late writers left; the check finds nothing to mend.
+    /// Runs cleanup, which removes rows of late writers, and verification, which must find no difference.
     fn night(&mut self) -> std::result::Result<(), String> {
         self.clock.advance(Duration::from_secs(7_200));
         let slot = Slot(self.clock.now().timestamp());

@@ -8,7 +8,7 @@ use tallymill::{
     store::{BatchFilter, Changed, Projection, Sealed, Store, StoreError},
 };
 
-use crate::helpers::stock::{
+use crate::helpers::store_fixtures::{
     at, begin, block, change, columns, group, id, publish, receipt, receiving, uploaded,
 };
 

@@ -7,7 +7,7 @@ use tallymill::{
     store::{Claim, ForeignClaim, Loss, Overlap, Store},
 };
 
-use crate::helpers::stock::{id, receiving};
+use crate::helpers::store_fixtures::{id, receiving};
 
 fn claim(key: u8, row: u32) -> Claim {
     Claim {

@@ -16,7 +16,9 @@ use tallymill::{
 
 use crate::helpers::{
     sample::Random,
-    stock::{Home, at, begin, block, columns, group, id, publish, receiving, sealed, uploaded},
+    store_fixtures::{
+        TestStore, at, begin, block, columns, group, id, publish, receiving, sealed, uploaded,
+    },
 };
 
 const ALL: Projection = Projection::IDS;
@@ -25,7 +27,7 @@ async fn open(dir: &Path, zone: Tz) -> tallymill::store::Result<EmbeddedStore> {
     EmbeddedStore::open(dir, zone, Mode::Durable).await
 }
 
-fn event_file_path(home: &Home, n: u64) -> std::path::PathBuf {
+fn event_file_path(home: &TestStore, n: u64) -> std::path::PathBuf {
     let name = format!("{}.parquet", id(n));
     home.dir.path().join("batches").join(name)
 }
@@ -40,7 +42,7 @@ async fn refusal(dir: &Path, zone: Tz) -> String {
 
 #[tokio::test]
 async fn documents_and_events_survive_a_reopen() {
-    let home = Home::open(Mode::Durable).await;
+    let home = TestStore::open(Mode::Durable).await;
     let batch = uploaded(&*home.store, 1, &[("e", "a", "u", 5)]).await;
     begin(&*home.store, batch, 1).await;
     let groups = [group(Day(0), "a", 1)];
@@ -56,7 +58,7 @@ async fn documents_and_events_survive_a_reopen() {
     let job = JobId::Process(batch);
     let armed = home.store.arm(job, at(1)).await.expect("arms");
     let before = home.store.batch(batch).await.expect("reads");
-    let Home { store, dir } = home;
+    let TestStore { store, dir } = home;
     drop(store);
 
     let store = open(dir.path(), Tz::UTC).await.expect("opens");
@@ -74,7 +76,7 @@ async fn documents_and_events_survive_a_reopen() {
 
 #[tokio::test]
 async fn second_owners_are_refused_with_the_process_id_of_the_first() {
-    let home = Home::open(Mode::Durable).await;
+    let home = TestStore::open(Mode::Durable).await;
     let why = refusal(home.dir.path(), Tz::UTC).await;
     assert!(
         why.contains(&format!("process {}", std::process::id())),
@@ -82,7 +84,7 @@ async fn second_owners_are_refused_with_the_process_id_of_the_first() {
     );
     let holder = EmbeddedStore::holder(home.dir.path()).expect("has an owner");
     assert_eq!((holder.pid, holder.url), (std::process::id(), None));
-    let Home { store, dir } = home;
+    let TestStore { store, dir } = home;
     drop(store);
     assert_eq!(EmbeddedStore::holder(dir.path()), None);
     assert!(open(dir.path(), Tz::UTC).await.is_ok());
@@ -90,7 +92,7 @@ async fn second_owners_are_refused_with_the_process_id_of_the_first() {
 
 #[tokio::test]
 async fn other_time_zones_are_refused_with_a_remedy() {
-    let Home { store, dir } = Home::open(Mode::Durable).await;
+    let TestStore { store, dir } = TestStore::open(Mode::Durable).await;
     drop(store);
     let why = refusal(dir.path(), Tz::Asia__Kolkata).await;
     for part in ["UTC", "Asia/Kolkata", "set TIME_ZONE=UTC", "empty DATA_DIR"] {
@@ -101,7 +103,7 @@ async fn other_time_zones_are_refused_with_a_remedy() {
 
 #[tokio::test]
 async fn migrations_are_recorded_and_newer_schemas_refused() {
-    let Home { store, dir } = Home::open(Mode::Durable).await;
+    let TestStore { store, dir } = TestStore::open(Mode::Durable).await;
     drop(store);
     let db = rusqlite::Connection::open(dir.path().join("tallymill.db")).expect("opens");
     let first: String = db
@@ -138,7 +140,7 @@ async fn each_start_has_its_own_lease_owner_prefix() {
 
 #[tokio::test]
 async fn files_of_unfinished_uploads_are_deleted_at_the_next_start() {
-    let Home { store, dir } = Home::open(Mode::Durable).await;
+    let TestStore { store, dir } = TestStore::open(Mode::Durable).await;
     drop(store);
     let unfinished = dir.path().join("tmp").join("half.parquet");
     std::fs::write(&unfinished, b"PAR1").expect("writes");
@@ -148,7 +150,7 @@ async fn files_of_unfinished_uploads_are_deleted_at_the_next_start() {
 
 #[tokio::test]
 async fn orphaned_parts_are_deleted_and_transfers_truncated_at_gaps() {
-    let Home { store, dir } = Home::open(Mode::Durable).await;
+    let TestStore { store, dir } = TestStore::open(Mode::Durable).await;
     let file = Transfer {
         id: TransferId::at(at(1)),
         length: 9,
@@ -202,7 +204,7 @@ async fn orphaned_parts_are_deleted_and_transfers_truncated_at_gaps() {
 #[tokio::test]
 async fn missing_event_files_are_missing_and_damaged_ones_corrupt() {
     for mode in [Mode::Durable, Mode::Simulated] {
-        let home = Home::open(mode).await;
+        let home = TestStore::open(mode).await;
         let events: Vec<_> = (0..5_000).map(|n| ("", "a", "u", n)).collect();
         let id = uploaded(&*home.store, 1, &events).await;
         let file = event_file_path(&home, 1);
@@ -220,7 +222,7 @@ async fn missing_event_files_are_missing_and_damaged_ones_corrupt() {
     }
 }
 
-async fn failure(home: &Home, id: tallymill::model::BatchId) -> StoreError {
+async fn failure(home: &TestStore, id: tallymill::model::BatchId) -> StoreError {
     let mut scan = match home.store.scan_events(id, ALL).await {
         Ok(scan) => scan,
         Err(why) => return why,
@@ -236,7 +238,7 @@ async fn failure(home: &Home, id: tallymill::model::BatchId) -> StoreError {
 
 #[tokio::test]
 async fn event_files_name_their_schema_and_keep_the_column_order() {
-    let home = Home::open(Mode::Durable).await;
+    let home = TestStore::open(Mode::Durable).await;
     let id = receiving(&*home.store, 1).await;
     let columns = columns(&["city", "Timestamp", "row"]);
     let mut writer = home.store.write_events(id, &columns).await.expect("opens");
@@ -273,7 +275,7 @@ async fn event_files_name_their_schema_and_keep_the_column_order() {
 #[tokio::test]
 async fn newest_events_are_found_in_every_row_group() {
     const ROWS: u32 = 300_000;
-    let home = Home::open(Mode::Durable).await;
+    let home = TestStore::open(Mode::Durable).await;
     let mut events = tallymill::model::EventBlock::default();
     let mut random = Random(5);
     for row in 1..=ROWS {

@@ -18,7 +18,7 @@ use tallymill::{
 
 use crate::helpers::{
     sample::Random,
-    stock::{at, block, change, columns, id, receiving, sealed, uploaded},
+    store_fixtures::{at, block, change, columns, id, receiving, sealed, uploaded},
 };
 
 const ALL: EventFilter = EventFilter {

@@ -8,7 +8,7 @@ use tallymill::{
 };
 use tokio::task::JoinSet;
 
-use crate::helpers::stock::{at, id};
+use crate::helpers::store_fixtures::{at, id};
 
 const KEY: RequestKey = RequestKey([7; 32]);
 

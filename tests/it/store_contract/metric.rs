@@ -7,7 +7,7 @@ use tallymill::{
     store::{DayState, Store},
 };
 
-use crate::helpers::stock::{at, begin, group, publish, publish_days, uploaded};
+use crate::helpers::store_fixtures::{at, begin, group, publish, publish_days, uploaded};
 
 const TODAY: Day = Day(20_000);
 

@@ -20,7 +20,7 @@ macro_rules! contract {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    let home = crate::helpers::stock::Home::open(Mode::Durable).await;
+                    let home = crate::helpers::store_fixtures::TestStore::open(Mode::Durable).await;
                     super::$subject::$case(home.store.clone()).await;
                 }
             )+)+
@@ -30,7 +30,7 @@ macro_rules! contract {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    let home = crate::helpers::stock::Home::open(Mode::Simulated).await;
+                    let home = crate::helpers::store_fixtures::TestStore::open(Mode::Simulated).await;
                     super::$subject::$case(home.store.clone()).await;
                 }
             )+)+
@@ -39,7 +39,7 @@ macro_rules! contract {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    let home = crate::helpers::stock::Home::mongo().await;
+                    let home = crate::helpers::store_fixtures::TestStore::mongo().await;
                     super::$subject::$case(home.store.clone()).await;
                 }
             )+)+

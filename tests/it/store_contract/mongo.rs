@@ -19,7 +19,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::helpers::{
     mongo::Mongo,
-    stock::{
+    store_fixtures::{
         DAY, at, begin, block, change, columns, group, id, publish, receipt, receiving, uploaded,
     },
 };
@@ -227,7 +227,7 @@ async fn hanging_servers_are_unavailable_within_the_timeout() {
         "{hung:?}"
     );
     assert!(started.elapsed() < Duration::from_secs(25));
-    server.go_on();
+    server.resume();
     let found = store.batch(batch).await.expect("reads");
     assert!(found.is_some_and(|b| b.id == batch));
 }

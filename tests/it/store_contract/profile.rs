@@ -7,7 +7,7 @@ use tallymill::{
     store::{PutProfileOutcome, Store},
 };
 
-use crate::helpers::stock::at;
+use crate::helpers::store_fixtures::at;
 
 fn name(n: u64) -> ProfileName {
     format!("p{n:02}").parse().expect("a name")

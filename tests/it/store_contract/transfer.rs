@@ -12,7 +12,7 @@ use tallymill::{
 };
 use tokio::task::JoinSet;
 
-use crate::helpers::stock::{at, id};
+use crate::helpers::store_fixtures::{at, id};
 
 const LIMITS: TransferLimits = TransferLimits {
     transfers: 3,

@@ -12,7 +12,9 @@ use tallymill::{
     transfer::{Piece, TransferError, Transfers},
 };
 
-use crate::helpers::cliff::{Cliff, Ground, all, give_up_what_died, ingest, until_it_dies};
+use crate::helpers::crash_point::{
+    CrashPoint, StoreUnderTest, abandon_crashed_uploads, all, ingest, run_until_crash,
+};
 
 const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
 /// More steps than any request takes.
@@ -37,19 +39,19 @@ async fn last_request(transfers: &Transfers, id: TransferId) -> Option<TransferO
     transfers.conclude(&whole).await.ok()
 }
 
-async fn dies_everywhere(ground: impl AsyncFn() -> Ground) -> usize {
+async fn dies_everywhere(under_test: impl AsyncFn() -> StoreUnderTest) -> usize {
     for steps in 0..STEPS {
-        let ground = ground().await;
-        let store = ground.store();
+        let under_test = under_test().await;
+        let store = under_test.store();
         let alive = transfers(store.clone());
         let begun = alive.open(CSV.len() as u64, Vec::new(), None).await;
         let id = begun.expect("opens").transfer.id;
         let body = stream::iter([Ok::<_, IngestError>(Bytes::from(&CSV[..20]))]);
         alive.append(id, from(0), body).await.expect("appends");
-        let cliff = Cliff::after(steps);
-        let dying = transfers(ground.behind(&cliff));
-        let done = until_it_dies(&cliff, last_request(&dying, id)).await;
-        give_up_what_died(&*store).await;
+        let crash_point = CrashPoint::after(steps);
+        let dying = transfers(under_test.crashing_at(&crash_point));
+        let done = run_until_crash(&crash_point, last_request(&dying, id)).await;
+        abandon_crashed_uploads(&*store).await;
         let mut now = alive.progress(id).await.expect("is there");
         if !now.is_whole() {
             assert_eq!(now.end, 20, "step {steps}");
@@ -71,8 +73,11 @@ async fn dies_everywhere(ground: impl AsyncFn() -> Ground) -> usize {
 
 #[tokio::test]
 async fn what_arrived_of_a_body_that_breaks_off_is_kept_unless_it_has_a_checksum() {
-    for ground in [Ground::embedded().await, Ground::mongo().await] {
-        let transfers = transfers(ground.store());
+    for under_test in [
+        StoreUnderTest::embedded().await,
+        StoreUnderTest::mongo().await,
+    ] {
+        let transfers = transfers(under_test.store());
         let begun = transfers.open(CSV.len() as u64, Vec::new(), None).await;
         let id = begun.expect("opens").transfer.id;
         let broken = || {
@@ -100,12 +105,12 @@ async fn what_arrived_of_a_body_that_breaks_off_is_kept_unless_it_has_a_checksum
 
 #[tokio::test]
 async fn a_file_whose_last_request_dies_at_any_step_comes_to_one_batch() {
-    let steps = dies_everywhere(Ground::embedded).await;
+    let steps = dies_everywhere(StoreUnderTest::embedded).await;
     assert!(steps > 8, "{steps} verbs");
 }
 
 #[tokio::test]
 async fn so_does_one_over_mongodb_whichever_command_was_the_last() {
-    let steps = dies_everywhere(Ground::mongo).await;
+    let steps = dies_everywhere(StoreUnderTest::mongo).await;
     assert!(steps > 12, "{steps} commands");
 }

@@ -1,4 +1,4 @@
-//! The files that histories upload: a seed stands for a handful of rows, so the oracle can tell what is in a batch.
+//! The files that histories upload. A seed stands for a few rows, so the oracle knows the content of a batch.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,18 +7,18 @@ use tallymill::{
     store::{BatchFilter, Result, Sealed, Store},
 };
 
-use crate::helpers::stock;
+use crate::helpers::store_fixtures;
 
 pub(super) const DAY: i64 = 86_400_000_000;
-/// Different identities: few, so that batches meet.
+/// Distinct identities: few, so that batches overlap.
 const KEYS: u64 = 4;
 /// The type of events without identity.
 pub(super) const PLAIN: &str = "plain";
 
 /// `SplitMix64` (Steele, Lea, Flood 2014): small, seeded, good enough to choose with.
-pub(super) struct Dice(pub(super) u64);
+pub(super) struct Random(pub(super) u64);
 
-impl Dice {
+impl Random {
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -43,19 +43,19 @@ pub(super) struct Row {
     user_id: String,
 }
 
-/// A few of a handful of identities, now and then in another version (on another day), and some without identity.
+/// Returns some of few identities, sometimes with other content (another day), and rows without identity.
 pub(super) fn rows(seed: u64) -> Vec<Row> {
-    let mut dice = Dice(seed);
-    (0..=dice.below(4))
+    let mut random = Random(seed);
+    (0..=random.below(4))
         .map(|_| {
-            let key = dice.below(KEYS + 1);
-            let version = i64::from(dice.chance(15));
+            let key = random.below(KEYS + 1);
+            let version = i64::from(random.chance(15));
             if key == KEYS {
                 return Row {
                     event_id: String::new(),
                     event_type: PLAIN.into(),
                     user_id: "u".into(),
-                    at: dice.below(3) as i64 * DAY,
+                    at: random.below(3) as i64 * DAY,
                 };
             }
             Row {
@@ -70,12 +70,12 @@ pub(super) fn rows(seed: u64) -> Vec<Row> {
         .collect()
 }
 
-/// The seed of a sealed batch's rows.
+/// Returns the seed of a sealed batch.
 pub(super) fn seed_of(batch: &Batch) -> u64 {
     batch.receipt.as_ref().map_or(0, |r| r.bytes)
 }
 
-/// Uploads the file of a seed; an answer that no client should get goes to `complaints`.
+/// Uploads the file of a seed. A result that no client may get is added to `complaints`.
 pub(super) async fn upload(
     store: Arc<dyn Store>,
     unstaged: Arc<dyn Store>,
@@ -147,6 +147,6 @@ fn receipt(seed: u64, inserted: u64, columns: Columns) -> Receipt {
         sha256: format!("{seed:x}"),
         columns,
         event_time: (0, 4 * DAY),
-        ..stock::receipt(inserted)
+        ..store_fixtures::receipt(inserted)
     }
 }

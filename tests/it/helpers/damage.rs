@@ -1,4 +1,4 @@
-//! What a service keeps of batches' events, whichever its store is: to look at, to damage and to mend.
+//! Damages and repairs the stored events of a batch, in either store.
 
 use std::path::PathBuf;
 
@@ -9,14 +9,14 @@ use mongodb::{
 
 use super::app::TestApp;
 
-/// What puts a damaged batch right again.
+/// Repairs a damaged batch.
 pub(crate) enum Remedy {
     File(Vec<u8>),
     Event(Document),
 }
 
 impl TestApp {
-    /// Makes a dead letter: a batch whose events have been damaged, and what mends it.
+    /// Makes a dead letter by damaging the events of a batch; returns the batch and its remedy.
     pub(crate) async fn dead_letter(&self, source: &str, csv: &'static str) -> (String, Remedy) {
         let batch = self.uploaded(&format!("?source={source}"), csv).await;
         let remedy = self.damage(&batch).await;
@@ -28,7 +28,7 @@ impl TestApp {
         (batch, remedy)
     }
 
-    /// How many batches have events.
+    /// Returns the number of batches with events.
     pub(crate) async fn batches_with_events(&self) -> usize {
         match self.events().await {
             Some(events) => events
@@ -43,7 +43,7 @@ impl TestApp {
         }
     }
 
-    /// Damages the events of a batch beyond reading.
+    /// Makes the events of a batch unreadable.
     async fn damage(&self, batch: &str) -> Remedy {
         match self.events().await {
             Some(events) => {
@@ -58,8 +58,8 @@ impl TestApp {
         }
     }
 
-    /// Puts it right.
-    pub(crate) async fn mend(&self, batch: &str, remedy: Remedy) {
+    /// Repairs a damaged batch.
+    pub(crate) async fn repair(&self, batch: &str, remedy: Remedy) {
         match remedy {
             Remedy::File(whole) => std::fs::write(self.file(batch), whole).expect("writes"),
             Remedy::Event(event) => {

@@ -1,4 +1,4 @@
-//! A store in front of a store: asks a gate before each verb, and can break one rule of the protocol.
+//! A store that calls an interceptor before each verb of the store behind it, and can break one rule of the protocol.
 
 mod requests;
 
@@ -20,20 +20,24 @@ use tallymill::{
 };
 
 use super::{
-    gate::{Gate, Seen},
+    interceptor::{Observation, VerbInterceptor},
     mutant::{Memory, Mutant},
 };
 
-/// One actor's way to the store.
-pub(crate) struct Staged {
+/// The store as one actor sees it.
+pub(crate) struct InterceptedStore {
     pub(super) inner: Arc<dyn Store>,
-    pub(super) gate: Arc<dyn Gate>,
+    pub(super) gate: Arc<dyn VerbInterceptor>,
     pub(super) mutant: Option<Mutant>,
     pub(super) memory: Memory,
 }
 
-impl Staged {
-    pub(crate) fn new(inner: Arc<dyn Store>, gate: Arc<dyn Gate>, mutant: Option<Mutant>) -> Self {
+impl InterceptedStore {
+    pub(crate) fn new(
+        inner: Arc<dyn Store>,
+        gate: Arc<dyn VerbInterceptor>,
+        mutant: Option<Mutant>,
+    ) -> Self {
         Self {
             inner,
             gate,
@@ -50,17 +54,19 @@ impl Staged {
         let processing = before.is_some_and(|b| b.status == BatchStatus::Processing);
         match (change, now) {
             (BatchChange::Undo, Changed::Done(_)) if processing => {
-                self.gate.saw(Seen::UndoWhileProcessing);
+                self.gate.observed(Observation::UndoWhileProcessing);
             }
-            (BatchChange::Publish(_), Changed::Refused(_)) => self.gate.saw(Seen::PublishRefused),
-            (BatchChange::Recount, Changed::Done(_)) => self.gate.saw(Seen::Recount),
+            (BatchChange::Publish(_), Changed::Refused(_)) => {
+                self.gate.observed(Observation::PublishRefused)
+            }
+            (BatchChange::Recount, Changed::Done(_)) => self.gate.observed(Observation::Recount),
             (BatchChange::Begin { .. }, Changed::Done(batch))
                 if batch
                     .published
                     .as_ref()
                     .is_some_and(|p| p.computed == batch.wanted) =>
             {
-                self.gate.saw(Seen::Resumed);
+                self.gate.observed(Observation::Resumed);
             }
             _ => {}
         }
@@ -68,12 +74,12 @@ impl Staged {
 
     fn saw_job(&self, change: &JobChange, now: &Changed<Job>) {
         let seen = match (change, now) {
-            (JobChange::Settle { .. }, Changed::Refused(_)) => Seen::SettleRefused,
-            (JobChange::Lapse { .. }, Changed::Done(_)) => Seen::Lapse,
+            (JobChange::Settle { .. }, Changed::Refused(_)) => Observation::SettleRefused,
+            (JobChange::Lapse { .. }, Changed::Done(_)) => Observation::Lapse,
             (JobChange::Settle { outcome, .. }, Changed::Done(_)) => match outcome {
-                RunOutcome::Retry { .. } => Seen::Retry,
-                RunOutcome::Dead { .. } => Seen::Dead,
-                RunOutcome::Released => Seen::HandedBack,
+                RunOutcome::Retry { .. } => Observation::Retry,
+                RunOutcome::Dead { .. } => Observation::Dead,
+                RunOutcome::Released => Observation::HandedBack,
                 RunOutcome::Completed
                 | RunOutcome::MoreRequested
                 | RunOutcome::Delay { .. }
@@ -81,19 +87,19 @@ impl Staged {
             },
             _ => return,
         };
-        self.gate.saw(seen);
+        self.gate.observed(seen);
     }
 }
 
 #[async_trait]
-impl BatchStore for Staged {
+impl BatchStore for InterceptedStore {
     async fn create_batch(&self, batch: &Batch) -> Result<()> {
-        self.gate.pass("create_batch").await?;
+        self.gate.before_verb("create_batch").await?;
         self.inner.create_batch(batch).await
     }
 
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>> {
-        self.gate.pass("batch").await?;
+        self.gate.before_verb("batch").await?;
         let mut found = self.inner.batch(id).await?;
         if let Some(batch) = &mut found {
             self.mislead(batch).await?;
@@ -102,7 +108,7 @@ impl BatchStore for Staged {
     }
 
     async fn change_batch(&self, id: BatchId, change: &BatchChange) -> Result<Changed<Batch>> {
-        self.gate.pass("change_batch").await?;
+        self.gate.before_verb("change_batch").await?;
         let before = match change {
             BatchChange::Undo => self.inner.batch(id).await?,
             _ => None,
@@ -113,16 +119,16 @@ impl BatchStore for Staged {
     }
 
     async fn seal(&self, id: BatchId, receipt: Receipt, content: [u8; 32]) -> Result<Sealed> {
-        self.gate.pass("seal").await?;
+        self.gate.before_verb("seal").await?;
         let sealed = self.seal_broken(id, receipt, content).await?;
         if matches!(sealed, Sealed::DuplicateOf(_)) {
-            self.gate.saw(Seen::Reupload);
+            self.gate.observed(Observation::Reupload);
         }
         Ok(sealed)
     }
 
     async fn list_batches(&self, filter: &BatchFilter, limit: usize) -> Result<Vec<Batch>> {
-        self.gate.pass("list_batches").await?;
+        self.gate.before_verb("list_batches").await?;
         if self.hides(filter) {
             return Ok(Vec::new());
         }
@@ -134,30 +140,30 @@ impl BatchStore for Staged {
         filter: &EventTimeFilter,
         limit: usize,
     ) -> Result<Vec<(i64, BatchId)>> {
-        self.gate.pass("batches_by_event_time").await?;
+        self.gate.before_verb("batches_by_event_time").await?;
         self.inner.batches_by_event_time(filter, limit).await
     }
 
     async fn unchecked_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>> {
-        self.gate.pass("unchecked_batches").await?;
+        self.gate.before_verb("unchecked_batches").await?;
         self.inner.unchecked_batches(before, limit).await
     }
 
     async fn unpurged_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>> {
-        self.gate.pass("unpurged_batches").await?;
+        self.gate.before_verb("unpurged_batches").await?;
         self.inner.unpurged_batches(before, limit).await
     }
 }
 
 #[async_trait]
-impl EventStore for Staged {
+impl EventStore for InterceptedStore {
     async fn write_events(&self, id: BatchId, columns: &Columns) -> Result<Box<dyn EventWriter>> {
-        self.gate.pass("write_events").await?;
+        self.gate.before_verb("write_events").await?;
         self.inner.write_events(id, columns).await
     }
 
     async fn scan_events(&self, id: BatchId, projection: Projection) -> Result<Box<dyn EventScan>> {
-        self.gate.pass("scan_events").await?;
+        self.gate.before_verb("scan_events").await?;
         self.begin_pass().await?;
         self.inner.scan_events(id, projection).await
     }
@@ -169,49 +175,49 @@ impl EventStore for Staged {
         after: Option<EventPosition>,
         limit: usize,
     ) -> Result<EventPage> {
-        self.gate.pass("find_events").await?;
+        self.gate.before_verb("find_events").await?;
         self.inner.find_events(id, filter, after, limit).await
     }
 
     async fn event_file(&self, id: BatchId) -> Result<EventFile> {
-        self.gate.pass("event_file").await?;
+        self.gate.before_verb("event_file").await?;
         self.inner.event_file(id).await
     }
 
     async fn drop_events(&self, id: BatchId) -> Result<()> {
-        self.gate.pass("drop_events").await?;
+        self.gate.before_verb("drop_events").await?;
         self.inner.drop_events(id).await
     }
 }
 
 #[async_trait]
-impl RejectionStore for Staged {
+impl RejectionStore for InterceptedStore {
     async fn append_rejections(&self, id: BatchId, rejections: &[Rejection]) -> Result<()> {
-        self.gate.pass("append_rejections").await?;
+        self.gate.before_verb("append_rejections").await?;
         self.inner.append_rejections(id, rejections).await
     }
 
     async fn rejections(&self, id: BatchId, after: u32, limit: usize) -> Result<Vec<Rejection>> {
-        self.gate.pass("rejections").await?;
+        self.gate.before_verb("rejections").await?;
         self.inner.rejections(id, after, limit).await
     }
 
     async fn drop_rejections(&self, id: BatchId) -> Result<bool> {
-        self.gate.pass("drop_rejections").await?;
+        self.gate.before_verb("drop_rejections").await?;
         self.inner.drop_rejections(id).await
     }
 }
 
 #[async_trait]
-impl ClaimStore for Staged {
+impl ClaimStore for InterceptedStore {
     async fn claim(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<ForeignClaim>> {
         // One key at a time, so that others may step in between.
         let mut held = Vec::new();
         for (index, claim) in claims.iter().enumerate() {
-            self.gate.pass("claim").await?;
+            self.gate.before_verb("claim").await?;
             let of_one = self.inner.claim(id, &[*claim]).await?;
             if of_one.iter().any(|h| h.owner != id) {
-                self.gate.saw(Seen::LostClaim);
+                self.gate.observed(Observation::LostClaim);
             }
             held.extend(of_one.into_iter().map(|h| ForeignClaim { index, ..h }));
         }
@@ -224,24 +230,24 @@ impl ClaimStore for Staged {
         from: BatchId,
         claims: &[Claim],
     ) -> Result<Vec<ForeignClaim>> {
-        self.gate.pass("take_over").await?;
+        self.gate.before_verb("take_over").await?;
         let held = self.inner.take_over(id, from, claims).await?;
         if held.len() < claims.len() {
-            self.gate.saw(Seen::TakeOver);
+            self.gate.observed(Observation::TakeOver);
         }
         Ok(held)
     }
 
     async fn release(&self, id: BatchId, keys: &[IdentityKey]) -> Result<()> {
         for key in keys {
-            self.gate.pass("release").await?;
+            self.gate.before_verb("release").await?;
             self.inner.release(id, &[*key]).await?;
         }
         Ok(())
     }
 
     async fn put_overlaps(&self, overlaps: &[Overlap]) -> Result<()> {
-        self.gate.pass("put_overlaps").await?;
+        self.gate.before_verb("put_overlaps").await?;
         self.put_overlaps_broken(overlaps).await
     }
 
@@ -251,7 +257,7 @@ impl ClaimStore for Staged {
         after: Option<BatchId>,
         limit: usize,
     ) -> Result<Vec<Overlap>> {
-        self.gate.pass("overlaps_of_loser").await?;
+        self.gate.before_verb("overlaps_of_loser").await?;
         self.inner.overlaps_of_loser(loser, after, limit).await
     }
 
@@ -261,38 +267,38 @@ impl ClaimStore for Staged {
         after: Option<BatchId>,
         limit: usize,
     ) -> Result<Vec<Overlap>> {
-        self.gate.pass("overlaps_of_owner").await?;
+        self.gate.before_verb("overlaps_of_owner").await?;
         self.inner.overlaps_of_owner(owner, after, limit).await
     }
 
     async fn unowned_claims(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<usize>> {
-        self.gate.pass("unowned_claims").await?;
+        self.gate.before_verb("unowned_claims").await?;
         self.inner.unowned_claims(id, claims).await
     }
 
     async fn drop_overlaps(&self, id: BatchId) -> Result<()> {
-        self.gate.pass("drop_overlaps").await?;
+        self.gate.before_verb("drop_overlaps").await?;
         self.inner.drop_overlaps(id).await
     }
 }
 
 #[async_trait]
-impl MetricStore for Staged {
+impl MetricStore for InterceptedStore {
     async fn put_partials(&self, id: BatchId, token: i64, groups: &[Group]) -> Result<()> {
         for group in groups {
-            self.gate.pass("put_partials").await?;
+            self.gate.before_verb("put_partials").await?;
             self.put_partial_broken(id, token, group).await?;
         }
         Ok(())
     }
 
     async fn partials(&self, id: BatchId, token: i64) -> Result<Vec<Group>> {
-        self.gate.pass("partials").await?;
+        self.gate.before_verb("partials").await?;
         self.inner.partials(id, token).await
     }
 
     async fn drop_stale_partials(&self, id: BatchId) -> Result<bool> {
-        self.gate.pass("drop_stale_partials").await?;
+        self.gate.before_verb("drop_stale_partials").await?;
         self.sweep_partials_broken(id).await
     }
 
@@ -301,19 +307,19 @@ impl MetricStore for Staged {
             return Ok(());
         }
         for day in days {
-            self.gate.pass("mark_days").await?;
+            self.gate.before_verb("mark_days").await?;
             self.inner.mark_days(&[*day]).await?;
         }
         Ok(())
     }
 
     async fn day(&self, day: Day) -> Result<DayState> {
-        self.gate.pass("day").await?;
+        self.gate.before_verb("day").await?;
         self.inner.day(day).await
     }
 
     async fn fold_day(&self, day: Day) -> Result<DayFigures> {
-        self.gate.pass("fold_day").await?;
+        self.gate.before_verb("fold_day").await?;
         self.inner.fold_day(day).await
     }
 
@@ -324,7 +330,7 @@ impl MetricStore for Staged {
         at: Instant,
         figures: &DayFigures,
     ) -> Result<bool> {
-        self.gate.pass("replace_day").await?;
+        self.gate.before_verb("replace_day").await?;
         let computed = self.answered(day, computed).await?;
         self.inner.replace_day(day, computed, at, figures).await
     }
@@ -336,12 +342,12 @@ impl MetricStore for Staged {
         event_type: Option<&str>,
         limit: usize,
     ) -> Result<Vec<StoredDay>> {
-        self.gate.pass("days").await?;
+        self.gate.before_verb("days").await?;
         self.inner.days(from, to, event_type, limit).await
     }
 
     async fn stale_days(&self, after: Option<Day>, limit: usize) -> Result<Vec<Day>> {
-        self.gate.pass("stale_days").await?;
+        self.gate.before_verb("stale_days").await?;
         if self.hides_days() {
             return Ok(Vec::new());
         }
@@ -350,19 +356,19 @@ impl MetricStore for Staged {
 }
 
 #[async_trait]
-impl JobStore for Staged {
+impl JobStore for InterceptedStore {
     async fn add_job(&self, id: JobId, now: Instant) -> Result<()> {
-        self.gate.pass("add_job").await?;
+        self.gate.before_verb("add_job").await?;
         self.inner.add_job(id, now).await
     }
 
     async fn arm(&self, id: JobId, now: Instant) -> Result<Job> {
-        self.gate.pass("arm").await?;
+        self.gate.before_verb("arm").await?;
         self.inner.arm(id, now).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>> {
-        self.gate.pass("job").await?;
+        self.gate.before_verb("job").await?;
         self.inner.job(id).await
     }
 
@@ -372,7 +378,7 @@ impl JobStore for Staged {
         change: &JobChange,
         now: Instant,
     ) -> Result<Changed<Job>> {
-        self.gate.pass("change_job").await?;
+        self.gate.before_verb("change_job").await?;
         let changed = self.inner.change_job(id, change, now).await?;
         self.remember(id, change);
         self.saw_job(change, &changed);
@@ -380,7 +386,7 @@ impl JobStore for Staged {
     }
 
     async fn due_jobs(&self, now: Instant, limit: usize) -> Result<Vec<JobId>> {
-        self.gate.pass("due_jobs").await?;
+        self.gate.before_verb("due_jobs").await?;
         self.inner.due_jobs(now, limit).await
     }
 
@@ -390,7 +396,7 @@ impl JobStore for Staged {
         after: Option<(Instant, JobId)>,
         limit: usize,
     ) -> Result<Vec<Job>> {
-        self.gate.pass("jobs_in").await?;
+        self.gate.before_verb("jobs_in").await?;
         if self.hides_jobs(state) {
             return Ok(Vec::new());
         }
@@ -398,20 +404,20 @@ impl JobStore for Staged {
     }
 
     async fn count_jobs(&self, state: JobState) -> Result<u64> {
-        self.gate.pass("count_jobs").await?;
+        self.gate.before_verb("count_jobs").await?;
         self.inner.count_jobs(state).await
     }
 
     async fn prune_jobs(&self, before: Instant) -> Result<bool> {
-        self.gate.pass("prune_jobs").await?;
+        self.gate.before_verb("prune_jobs").await?;
         self.inner.prune_jobs(before).await
     }
 }
 
 #[async_trait]
-impl AuditStore for Staged {
+impl AuditStore for InterceptedStore {
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()> {
-        self.gate.pass("record_audit").await?;
+        self.gate.before_verb("record_audit").await?;
         self.inner.record_audit(entry).await
     }
 }

@@ -1,4 +1,4 @@
-//! What a history stands on: the store, and how futures that use it are driven.
+//! The store of a history, and how futures that use it are polled.
 
 use std::{
     future::{Future, poll_fn},
@@ -16,18 +16,18 @@ use tallymill::store::{
 };
 use tokio::runtime::Runtime;
 
-use super::turnstile::{Shared, Turnstile};
+use super::step_gate::{SharedSteps, StepGate};
 use crate::helpers::{mongo::Mongo, now};
 
-/// A store, and what it takes to wait for it.
-pub(super) enum Ground {
-    /// Answers on the spot, each verb as a whole.
+/// A store, and the runtime that waits for it.
+pub(super) enum SimulatedBackend {
+    /// Answers at once; a verb is one step.
     Embedded(Arc<EmbeddedStore>),
-    /// A server: every command is a point where another actor may step, and bulks are of one document.
+    /// A server: a command is one step, and bulks have one document.
     Mongo(MongoStore, Arc<Runtime>),
 }
 
-impl Ground {
+impl SimulatedBackend {
     pub(super) fn embedded(dir: &Path) -> Self {
         let store = now(EmbeddedStore::open(dir, Tz::UTC, Mode::Simulated));
         Self::Embedded(Arc::new(store.expect("opens")))
@@ -46,8 +46,8 @@ impl Ground {
         }
     }
 
-    /// The store as one actor has it, behind its turnstile.
-    pub(super) fn behind(&self, gate: &Turnstile) -> Arc<dyn Store> {
+    /// Returns the store of one actor, behind its gate.
+    pub(super) fn behind(&self, gate: &StepGate) -> Arc<dyn Store> {
         match self {
             Self::Embedded(store) => store.clone(),
             Self::Mongo(store, _) => Arc::new(store.with_options(MongoOptions {
@@ -65,12 +65,11 @@ impl Ground {
         }
     }
 
-    /// Lets an actor go on to its next turnstile, or until it waits for something else than the store; true if it is
-    /// done.
+    /// Runs an actor to its next gate, or until it waits for something else than the store; returns whether it ended.
     pub(super) fn step(
         &self,
         actor: &mut Pin<Box<dyn Future<Output = ()>>>,
-        shared: &Shared,
+        shared: &SharedSteps,
     ) -> bool {
         shared.turn.fetch_add(1, Ordering::Relaxed);
         let runtime = match self {

@@ -1,4 +1,4 @@
-//! What stands between the actors of a history and the store and the queue.
+//! The gates between the actors of a history and the store, and the queue of the history.
 
 use std::{
     sync::{
@@ -15,49 +15,48 @@ use tallymill::{
     store::{Result, StoreError, mongo::CommandHook},
 };
 
-use super::{Census, file::Dice};
-use crate::helpers::gate::{Gate, Seen};
+use super::{ObservationCounts, generated_file::Random};
+use crate::helpers::interceptor::{Observation, VerbInterceptor};
 
-/// Stops each actor once before each verb (and, where a verb takes several, before each command), and makes some fail
-/// while there is disorder.
+/// Stops an actor before each verb, and over MongoDB before each command. Makes some verbs fail during the chaos phase.
 #[derive(Clone)]
-pub(super) struct Turnstile {
-    pub(super) shared: Arc<Shared>,
+pub(super) struct StepGate {
+    pub(super) shared: Arc<SharedSteps>,
     pub(super) faulty: bool,
 }
 
-/// What all actors of a history see.
-pub(super) struct Shared {
+/// The state shared by all actors of a history.
+pub(super) struct SharedSteps {
     pub(super) chaos: AtomicBool,
     pub(super) faults: AtomicU64,
-    pub(super) census: Arc<Census>,
-    /// Steps so far: who comes to a turnstile passes it at a later one.
+    pub(super) counts: Arc<ObservationCounts>,
+    /// Steps so far. An actor passes its gate at a later step.
     pub(super) turn: AtomicU64,
-    /// Commands that a server is at: none between two steps.
+    /// Commands that a server is executing; 0 between two steps.
     pub(super) under_way: AtomicU64,
 }
 
-/// Held while a server is at a command.
-struct UnderWay(Arc<Shared>);
+/// Counts a command while a server executes it.
+struct CommandInFlight(Arc<SharedSteps>);
 
-impl Drop for UnderWay {
+impl Drop for CommandInFlight {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[async_trait]
-impl CommandHook for Turnstile {
+impl CommandHook for StepGate {
     async fn before_command(&self, command: &'static str) -> Result<Box<dyn Send>> {
-        Gate::pass(self, command).await?;
+        VerbInterceptor::before_verb(self, command).await?;
         self.shared.under_way.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(UnderWay(Arc::clone(&self.shared))))
+        Ok(Box::new(CommandInFlight(Arc::clone(&self.shared))))
     }
 }
 
 #[async_trait]
-impl Gate for Turnstile {
-    async fn pass(&self, verb: &'static str) -> Result<()> {
+impl VerbInterceptor for StepGate {
+    async fn before_verb(&self, verb: &'static str) -> Result<()> {
         let mut came = None;
         std::future::poll_fn(|cx| {
             let turn = self.shared.turn.load(Ordering::Relaxed);
@@ -70,10 +69,10 @@ impl Gate for Turnstile {
         })
         .await;
         if self.faulty && self.shared.chaos.load(Ordering::Relaxed) {
-            let dice = Dice(self.shared.faults.fetch_add(1, Ordering::Relaxed)).next();
-            if dice % 100 < 2 {
+            let random = Random(self.shared.faults.fetch_add(1, Ordering::Relaxed)).next();
+            if random % 100 < 2 {
                 let source = "planned".into();
-                return Err(if dice & 1024 == 0 {
+                return Err(if random & 1024 == 0 {
                     StoreError::Failed { what: verb, source }
                 } else {
                     StoreError::Unavailable { what: verb, source }
@@ -83,12 +82,12 @@ impl Gate for Turnstile {
         Ok(())
     }
 
-    fn saw(&self, seen: Seen) {
-        self.shared.census.count(seen);
+    fn observed(&self, seen: Observation) {
+        self.shared.counts.count(seen);
     }
 }
 
-/// A queue that keeps nudges until the scheduler delivers, doubles or loses them.
+/// A queue whose nudges the simulation delivers, repeats or loses.
 #[derive(Default)]
 pub(super) struct Nudges(pub(super) Mutex<Vec<JobId>>);
 

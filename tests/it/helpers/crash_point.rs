@@ -1,4 +1,4 @@
-//! Work that dies after a number of steps, over either store, and what is done about what it leaves.
+//! Work that crashes after a number of steps, over either store, and the recovery afterwards.
 
 use std::{
     sync::{
@@ -22,15 +22,18 @@ use tallymill::{
 };
 use tokio::sync::Notify;
 
-use super::{gate::Gate, mongo::Mongo, staged::Staged, stock::Home};
+use super::{
+    intercepted_store::InterceptedStore, interceptor::VerbInterceptor, mongo::Mongo,
+    store_fixtures::TestStore,
+};
 
-/// Lets so many steps pass, and holds up the next for ever.
-pub(crate) struct Cliff {
+/// Lets a number of steps pass, and blocks the next one for ever.
+pub(crate) struct CrashPoint {
     left: AtomicUsize,
     reached: Notify,
 }
 
-impl Cliff {
+impl CrashPoint {
     pub(crate) fn after(steps: usize) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicUsize::new(steps),
@@ -52,15 +55,15 @@ impl Cliff {
 }
 
 #[async_trait]
-impl Gate for Cliff {
-    async fn pass(&self, _: &'static str) -> Result<()> {
+impl VerbInterceptor for CrashPoint {
+    async fn before_verb(&self, _: &'static str) -> Result<()> {
         self.step().await;
         Ok(())
     }
 }
 
-/// The same before every command.
-pub(crate) struct Commands(Arc<Cliff>);
+/// The same, before every MongoDB command instead of every verb.
+pub(crate) struct Commands(Arc<CrashPoint>);
 
 #[async_trait]
 impl CommandHook for Commands {
@@ -70,15 +73,15 @@ impl CommandHook for Commands {
     }
 }
 
-/// A store, and the same for somebody who dies after so many steps.
-pub(crate) enum Ground {
-    Embedded(Home),
+/// A store, with a second handle for work that crashes.
+pub(crate) enum StoreUnderTest {
+    Embedded(TestStore),
     Mongo(MongoStore),
 }
 
-impl Ground {
+impl StoreUnderTest {
     pub(crate) async fn embedded() -> Self {
-        Self::Embedded(Home::open(Mode::Durable).await)
+        Self::Embedded(TestStore::open(Mode::Durable).await)
     }
 
     pub(crate) async fn mongo() -> Self {
@@ -93,22 +96,29 @@ impl Ground {
         }
     }
 
-    pub(crate) fn behind(&self, cliff: &Arc<Cliff>) -> Arc<dyn Store> {
+    pub(crate) fn crashing_at(&self, crash_point: &Arc<CrashPoint>) -> Arc<dyn Store> {
         match self {
-            Self::Embedded(home) => Arc::new(Staged::new(home.store.clone(), cliff.clone(), None)),
+            Self::Embedded(home) => Arc::new(InterceptedStore::new(
+                home.store.clone(),
+                crash_point.clone(),
+                None,
+            )),
             Self::Mongo(store) => Arc::new(store.with_options(MongoOptions {
-                command_hook: Some(Arc::new(Commands(Arc::clone(cliff)))),
+                command_hook: Some(Arc::new(Commands(Arc::clone(crash_point)))),
                 ..MongoOptions::default()
             })),
         }
     }
 }
 
-/// Runs until it is done or falls off the cliff, where it ends.
-pub(crate) async fn until_it_dies<T>(cliff: &Cliff, work: impl Future<Output = T>) -> Option<T> {
+/// Runs work to its end, or drops it at the crash point and returns none.
+pub(crate) async fn run_until_crash<T>(
+    crash_point: &CrashPoint,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     tokio::select! {
         done = work => Some(done),
-        () = cliff.reached.notified() => None,
+        () = crash_point.reached.notified() => None,
     }
 }
 
@@ -135,8 +145,8 @@ pub(crate) async fn all(store: &dyn Store, status: BatchStatus) -> Vec<BatchId> 
     all.into_iter().map(|batch| batch.id).collect()
 }
 
-/// What the sweep does to uploads whose lease stands still.
-pub(crate) async fn give_up_what_died(store: &dyn Store) {
+/// Abandons receiving batches, as the reconciler does once their leases lapse.
+pub(crate) async fn abandon_crashed_uploads(store: &dyn Store) {
     for id in all(store, BatchStatus::Receiving).await {
         let abandon = BatchChange::Abandon {
             at: Fixed::epoch(),

@@ -1,4 +1,4 @@
-//! A store, a ledger, a clock that a test moves, and workers that it runs, stops and freezes.
+//! The harness of engine tests: a store, a ledger, a clock that tests advance, and workers that they run, stop and freeze.
 
 use std::{
     collections::HashMap,
@@ -23,14 +23,14 @@ use tallymill::{
 use tokio_util::sync::CancellationToken;
 
 use crate::helpers::{
-    gate::Gate,
+    intercepted_store::InterceptedStore,
+    interceptor::VerbInterceptor,
     mutant::Mutant,
     now,
-    staged::Staged,
-    stock::{Event, Home, uploaded},
+    store_fixtures::{Event, TestStore, uploaded},
 };
 
-/// What happens to verbs by name.
+/// Faults and blocks of verbs by name.
 #[derive(Default)]
 pub(super) struct Script {
     failing: Mutex<HashMap<&'static str, Fault>>,
@@ -65,8 +65,8 @@ impl Script {
 }
 
 #[async_trait]
-impl Gate for Script {
-    async fn pass(&self, verb: &'static str) -> Result<()> {
+impl VerbInterceptor for Script {
+    async fn before_verb(&self, verb: &'static str) -> Result<()> {
         let frozen = || *self.frozen.lock().expect("one thread") == Some(verb);
         poll_fn(|_| {
             if frozen() {
@@ -91,7 +91,7 @@ impl Gate for Script {
     }
 }
 
-/// A queue that only remembers.
+/// A queue that records nudges.
 #[derive(Default)]
 struct Nudges(Mutex<Vec<JobId>>);
 
@@ -103,15 +103,15 @@ impl Dispatch for Nudges {
     }
 }
 
-/// A worker at a job, as far as it has come.
-pub(super) struct AtWork {
+/// A run of a worker, polled by hand.
+pub(super) struct PausedRun {
     run: Pin<Box<dyn Future<Output = NudgeResult>>>,
     pub(super) stop: CancellationToken,
 }
 
-impl AtWork {
-    /// Goes on as far as it can.
-    pub(super) fn go_on(&mut self) -> Option<NudgeResult> {
+impl PausedRun {
+    /// Polls the run once; returns its result if it ended.
+    pub(super) fn resume(&mut self) -> Option<NudgeResult> {
         let mut context = Context::from_waker(Waker::noop());
         match self.run.as_mut().poll(&mut context) {
             Poll::Ready(ran) => Some(ran),
@@ -120,8 +120,8 @@ impl AtWork {
     }
 }
 
-pub(super) struct Yard {
-    home: Home,
+pub(super) struct Harness {
+    home: TestStore,
     pub(super) clock: Fixed,
     pub(super) script: Arc<Script>,
     nudges: Arc<Nudges>,
@@ -129,9 +129,9 @@ pub(super) struct Yard {
     mutant: Option<Mutant>,
 }
 
-impl Yard {
+impl Harness {
     pub(super) fn new() -> Self {
-        let home = now(Home::open(Mode::Simulated));
+        let home = now(TestStore::open(Mode::Simulated));
         let (clock, nudges) = (Fixed::default(), Arc::new(Nudges::default()));
         let limits = limits(&home);
         let sweep = sweep(&home, &clock, &nudges, limits, None);
@@ -145,13 +145,13 @@ impl Yard {
         }
     }
 
-    /// The same yard without one rule.
+    /// Returns the harness without one rule of the protocol.
     pub(super) fn without(self, mutant: Mutant) -> Self {
         let mutant = Some(mutant);
         Self { mutant, ..self }
     }
 
-    /// The same yard after a restart.
+    /// Returns the harness after a restart of the process.
     pub(super) fn restarted(self, prefix: &str) -> Self {
         let prefix = Some(prefix.to_owned());
         let limits = limits(&self.home);
@@ -178,16 +178,17 @@ impl Yard {
         now(uploaded(self.store(), n, events))
     }
 
-    /// Uploads the nth batch and asks for its figures.
+    /// Uploads the nth batch and requests its figures.
     pub(super) fn ask(&self, n: u64, events: &[Event<'_>]) -> (BatchId, JobId) {
         let id = self.upload(n, events);
         let asked = now(self.service().process(id, false)).expect("the ledger is here");
         (id, asked.done().expect("is uploaded"))
     }
 
-    /// A worker that has begun and came as far as it could; its clock is its own if it is a frozen process.
-    pub(super) fn begin(&self, job: JobId, owner: &str, clock: Fixed) -> AtWork {
-        let store = Staged::new(self.home.store.clone(), self.script.clone(), self.mutant);
+    /// Starts a run that blocks at a frozen verb. A frozen process has its own clock.
+    pub(super) fn begin(&self, job: JobId, owner: &str, clock: Fixed) -> PausedRun {
+        let store =
+            InterceptedStore::new(self.home.store.clone(), self.script.clone(), self.mutant);
         let stop = CancellationToken::new();
         let runner = Runner::new(
             Arc::new(store),
@@ -199,14 +200,15 @@ impl Yard {
             stop.clone(),
         );
         let run = Box::pin(async move { runner.run(job).await });
-        let mut work = AtWork { run, stop };
-        assert_eq!(work.go_on(), None, "it should wait for the script");
+        let mut work = PausedRun { run, stop };
+        assert_eq!(work.resume(), None, "it should wait for the script");
         work
     }
 
     /// Runs a job to its end.
     pub(super) fn run(&self, job: JobId) -> NudgeResult {
-        let store = Staged::new(self.home.store.clone(), self.script.clone(), self.mutant);
+        let store =
+            InterceptedStore::new(self.home.store.clone(), self.script.clone(), self.mutant);
         let runner = Runner::new(
             Arc::new(store),
             Arc::new(self.clock.clone()),
@@ -219,7 +221,7 @@ impl Yard {
         now(runner.run(job))
     }
 
-    /// Runs what was nudged, in order, until nothing is.
+    /// Runs nudged jobs in order until none is left.
     pub(super) fn drain(&self) {
         loop {
             let next = std::mem::take(&mut *self.nudges.0.lock().expect("one thread"));
@@ -240,14 +242,14 @@ impl Yard {
         now(self.sweep.pass()).expect("the store is here");
     }
 
-    /// Lets every lease that stands still run out.
+    /// Lets every lease lapse that is not renewed.
     pub(super) fn lapse(&mut self) {
         self.pass();
         self.clock.advance(Duration::from_secs(30));
         self.pass();
     }
 
-    /// Moves the clock to when the job is due.
+    /// Advances the clock to the time at which the job is due.
     pub(super) fn wait_for(&self, job: JobId) -> Duration {
         let wait = self.job(job).run_at - self.clock.now();
         let wait = wait.to_std().unwrap_or_default();
@@ -271,7 +273,7 @@ impl Yard {
         self.batch(id).status
     }
 
-    /// Day, type, events, users: all there is to see.
+    /// Returns all figures as (day, type, events, users).
     pub(super) fn figures(&self) -> Vec<(i32, String, u64, u64)> {
         let days = now(self.home.store.days(Day(0), Day(99_999), None, 1_000)).expect("reads");
         let of_day = |day: StoredDay| {
@@ -283,7 +285,7 @@ impl Yard {
 }
 
 fn sweep(
-    home: &Home,
+    home: &TestStore,
     clock: &Fixed,
     nudges: &Arc<Nudges>,
     limits: JobLimits,
@@ -293,7 +295,7 @@ fn sweep(
     Reconciler::new(store, clock, nudges.clone(), limits, prefix)
 }
 
-fn limits(home: &Home) -> JobLimits {
+fn limits(home: &TestStore) -> JobLimits {
     JobLimits {
         attempts: 4,
         crashes: 5,

@@ -1,4 +1,4 @@
-//! Batches to test with, made through the store's own verbs.
+//! Batches for tests, made by the verbs of a store.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,13 +25,13 @@ pub(crate) const DAY: i64 = 86_400_000_000;
 /// Event id (empty: none), type, user, instant.
 pub(crate) type Event<'a> = (&'a str, &'a str, &'a str, i64);
 
-/// A store in a directory of its own, which goes away with it.
-pub(crate) struct Home {
+/// A store with its directory, which is removed when dropped.
+pub(crate) struct TestStore {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) dir: tempfile::TempDir,
 }
 
-impl Home {
+impl TestStore {
     pub(crate) async fn open(mode: Mode) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = EmbeddedStore::open(dir.path(), Tz::UTC, mode).await;
@@ -41,7 +41,7 @@ impl Home {
         }
     }
 
-    /// At a MongoDB, in a database of its own.
+    /// Opens a MongoDB store in its own database.
     pub(crate) async fn mongo() -> Self {
         let store = MongoStore::open(&Mongo::shared().database(), Tz::UTC).await;
         Self {
@@ -51,19 +51,19 @@ impl Home {
     }
 }
 
-/// The nth batch: a greater one is a newer one.
+/// Returns the id of the nth batch; a greater one is newer.
 pub(crate) fn id(n: u64) -> BatchId {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&n.to_be_bytes());
     BatchId::from_bytes(bytes)
 }
 
-/// Seconds after the fixed clock's start.
+/// Returns the instant `n` seconds after the start of the fixed clock.
 pub(crate) fn at(seconds: u64) -> Instant {
     Fixed::epoch() + Duration::from_secs(seconds)
 }
 
-/// The columns that every file has, and these attributes.
+/// Returns the known columns and these attributes.
 pub(crate) fn columns(attributes: &[&str]) -> Columns {
     let mut columns = Columns {
         labels: ["event_id", "user_id", "event_type", "timestamp"]
@@ -84,7 +84,7 @@ pub(crate) fn columns(attributes: &[&str]) -> Columns {
     columns
 }
 
-/// These events as rows from 1 on.
+/// Returns events as rows from 1 on.
 pub(crate) fn block(events: &[Event<'_>]) -> EventBlock {
     let mut block = EventBlock::default();
     for (row, (event_id, event_type, user, at)) in (1..).zip(events) {
@@ -136,14 +136,14 @@ pub(crate) fn receipt(inserted: u64) -> Receipt {
     }
 }
 
-/// The nth batch, still without rows.
+/// Creates the nth batch without rows.
 pub(crate) async fn receiving(store: &dyn Store, n: u64) -> BatchId {
     let batch = Batch::receiving(id(n), String::new(), true, "boot-1/up".into(), at(0));
     store.create_batch(&batch).await.expect("creates");
     id(n)
 }
 
-/// The nth batch with these events, as an upload leaves it.
+/// Uploads the nth batch with these events.
 pub(crate) async fn uploaded(store: &dyn Store, n: u64, events: &[Event<'_>]) -> BatchId {
     let id = receiving(store, n).await;
     let mut writer = store.write_events(id, &columns(&[])).await.expect("opens");
@@ -156,7 +156,7 @@ pub(crate) async fn uploaded(store: &dyn Store, n: u64, events: &[Event<'_>]) ->
     id
 }
 
-/// The nth batch with these columns and events, as an upload leaves it.
+/// Uploads the nth batch with these columns and events.
 pub(crate) async fn sealed(
     store: &dyn Store,
     n: u64,
@@ -181,7 +181,7 @@ pub(crate) async fn sealed(
     id
 }
 
-/// Changes a batch that allows it.
+/// Changes a batch; panics if it refuses.
 pub(crate) async fn change(store: &dyn Store, id: BatchId, change: BatchChange) -> Batch {
     match store.change_batch(id, &change).await.expect("changes") {
         Changed::Done(batch) => batch,
@@ -195,7 +195,7 @@ pub(crate) async fn begin(store: &dyn Store, id: BatchId, token: i64) {
     change(store, id, BatchChange::Begin { token }).await;
 }
 
-/// Lets the batch point to the partials of a run.
+/// Publishes the partials of a run.
 pub(crate) async fn publish(store: &dyn Store, id: BatchId, token: i64, day: Day) {
     publish_days(store, id, token, vec![day]).await;
 }
@@ -213,7 +213,7 @@ pub(crate) async fn publish_days(store: &dyn Store, id: BatchId, token: i64, day
     change(store, id, BatchChange::Publish(published)).await;
 }
 
-/// So many events of one type on a day, each of another user.
+/// Returns a group of `count` events of one type on a day, each of another user.
 pub(crate) fn group(day: Day, event_type: &str, count: u64) -> Group {
     let mut partial = Partial::default();
     for user in 0..count {

@@ -13,17 +13,17 @@ use tallymill::{
     },
 };
 
-use super::Staged;
+use super::InterceptedStore;
 
 #[async_trait]
-impl IdempotencyStore for Staged {
+impl IdempotencyStore for InterceptedStore {
     async fn idempotency_entry(&self, key: RequestKey) -> Result<Option<KeyEntry>> {
-        self.gate.pass("idempotency_entry").await?;
+        self.gate.before_verb("idempotency_entry").await?;
         self.inner.idempotency_entry(key).await
     }
 
     async fn add_idempotency_entry(&self, key: RequestKey, entry: &KeyEntry) -> Result<bool> {
-        self.gate.pass("add_idempotency_entry").await?;
+        self.gate.before_verb("add_idempotency_entry").await?;
         self.inner.add_idempotency_entry(key, entry).await
     }
 
@@ -33,14 +33,14 @@ impl IdempotencyStore for Staged {
         batch: BatchId,
         entry: &KeyEntry,
     ) -> Result<bool> {
-        self.gate.pass("replace_idempotency_entry").await?;
+        self.gate.before_verb("replace_idempotency_entry").await?;
         self.inner
             .replace_idempotency_entry(key, batch, entry)
             .await
     }
 
     async fn release_idempotency_key(&self, key: RequestKey, batch: BatchId) -> Result<()> {
-        self.gate.pass("release_idempotency_key").await?;
+        self.gate.before_verb("release_idempotency_key").await?;
         self.inner.release_idempotency_key(key, batch).await
     }
 
@@ -51,41 +51,41 @@ impl IdempotencyStore for Staged {
 }
 
 #[async_trait]
-impl ProfileStore for Staged {
+impl ProfileStore for InterceptedStore {
     async fn put_profile(&self, profile: &Profile, most: u64) -> Result<PutProfileOutcome> {
-        self.gate.pass("put_profile").await?;
+        self.gate.before_verb("put_profile").await?;
         self.inner.put_profile(profile, most).await
     }
 
     async fn profile(&self, name: &ProfileName) -> Result<Option<Profile>> {
-        self.gate.pass("profile").await?;
+        self.gate.before_verb("profile").await?;
         self.inner.profile(name).await
     }
 
     async fn profiles(&self, after: Option<&ProfileName>, limit: usize) -> Result<Vec<Profile>> {
-        self.gate.pass("profiles").await?;
+        self.gate.before_verb("profiles").await?;
         self.inner.profiles(after, limit).await
     }
 
     async fn drop_profile(&self, name: &ProfileName) -> Result<bool> {
-        self.gate.pass("drop_profile").await?;
+        self.gate.before_verb("drop_profile").await?;
         self.inner.drop_profile(name).await
     }
 }
 
 #[async_trait]
-impl TransferStore for Staged {
+impl TransferStore for InterceptedStore {
     async fn open_transfer(
         &self,
         transfer: &Transfer,
         room: TransferLimits,
     ) -> Result<OpenTransferOutcome> {
-        self.gate.pass("open_transfer").await?;
+        self.gate.before_verb("open_transfer").await?;
         self.inner.open_transfer(transfer, room).await
     }
 
     async fn transfer(&self, id: TransferId) -> Result<Option<(Transfer, u64)>> {
-        self.gate.pass("transfer").await?;
+        self.gate.before_verb("transfer").await?;
         self.inner.transfer(id).await
     }
 
@@ -95,22 +95,22 @@ impl TransferStore for Staged {
         part: TransferPart,
         room: TransferLimits,
     ) -> Result<AppendPartOutcome> {
-        self.gate.pass("append_part").await?;
+        self.gate.before_verb("append_part").await?;
         self.inner.append_part(id, part, room).await
     }
 
     async fn part(&self, id: TransferId, start: u64) -> Result<Option<Bytes>> {
-        self.gate.pass("part").await?;
+        self.gate.before_verb("part").await?;
         self.inner.part(id, start).await
     }
 
     async fn settle_transfer(&self, id: TransferId, outcome: &TransferOutcome) -> Result<bool> {
-        self.gate.pass("settle_transfer").await?;
+        self.gate.before_verb("settle_transfer").await?;
         self.inner.settle_transfer(id, outcome).await
     }
 
     async fn drop_parts(&self, id: TransferId) -> Result<()> {
-        self.gate.pass("drop_parts").await?;
+        self.gate.before_verb("drop_parts").await?;
         self.inner.drop_parts(id).await
     }
 
