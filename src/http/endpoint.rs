@@ -1,10 +1,13 @@
 //! A path with a handler for each of its methods. Any other method is answered with 405 and the `Allow` header.
 
 use actix_web::{
-    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route,
+    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, ResponseError, Route,
     dev::{AppService, HttpServiceFactory},
     guard,
-    http::Method,
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
     web,
 };
 
@@ -58,18 +61,21 @@ impl HttpServiceFactory for Endpoint {
         let methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
         let allow = methods.join(", ");
         let fallback = web::to(move |request: HttpRequest| {
-            let problem = method_not_allowed(&request, &allow);
-            async move { Err::<HttpResponse, _>(problem) }
+            let reply = method_not_allowed(&request, &allow);
+            async move { reply }
         });
         self.resource.default_service(fallback).register(config);
     }
 }
 
-fn method_not_allowed(request: &HttpRequest, allow: &str) -> Problem {
+fn method_not_allowed(request: &HttpRequest, allow: &str) -> HttpResponse {
     let path: String = request.path().chars().take(200).collect();
     let why = format!(
         "`{}` is not a method of `{path}`: use {allow}",
         request.method()
     );
-    Problem::new(Code::MethodNotAllowed, why).allow(allow)
+    let mut reply = Problem::new(Code::MethodNotAllowed, why).error_response();
+    let allow = HeaderValue::from_str(allow).expect("method names are ASCII");
+    reply.headers_mut().insert(header::ALLOW, allow);
+    reply
 }

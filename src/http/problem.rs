@@ -26,7 +26,6 @@ pub struct Problem {
     code: Code,
     detail: String,
     retry_after: Option<u64>,
-    allow: Option<String>,
     extra: Map<String, Value>,
 }
 
@@ -38,7 +37,6 @@ impl Problem {
             code,
             detail: detail.into(),
             retry_after,
-            allow: None,
             extra: Map::new(),
         }
     }
@@ -71,12 +69,6 @@ impl Problem {
         self
     }
 
-    /// Sets the `Allow` header.
-    pub(super) fn allow(mut self, methods: &str) -> Self {
-        self.allow = Some(methods.to_owned());
-        self
-    }
-
     /// A limit that was passed: its value, and the setting that moves it.
     pub(super) fn limit(self, limit: impl Serialize, setting: &str) -> Self {
         self.with("limit", limit).with("setting", setting)
@@ -89,7 +81,6 @@ impl Problem {
             code,
             detail,
             retry_after,
-            allow: _,
             extra,
         } = self;
         let body = ProblemBody {
@@ -155,9 +146,6 @@ impl ResponseError for Problem {
         reply.content_type("application/problem+json");
         if let Some(seconds) = self.retry_after {
             reply.insert_header((header::RETRY_AFTER, seconds.to_string()));
-        }
-        if let Some(methods) = &self.allow {
-            reply.insert_header((header::ALLOW, methods.as_str()));
         }
         if self.code == Code::Unauthorized {
             reply.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
