@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use futures_util::stream;
 use tallymill::{
     clock::System,
-    ingest::{self, Accepted, Ingest, IngestError, UploadOptions},
+    ingest::{self, BodyError, Ingest, UploadOptions, UploadOutcome},
     job::{Dispatch, DispatchError, JobLimits, JobService, Runner, work::Bodies},
     model::{BatchId, JobId},
     parse::{self, Parser},
@@ -95,14 +95,9 @@ async fn store(file: &Path, dir: &Path, dedupe: &str) -> (Arc<EmbeddedStore>, Ba
     );
     let options = UploadOptions::from_pairs([("dedupe", dedupe)]).expect("an option");
     let started = now();
-    let accepted = ingest
-        .upload(
-            options,
-            stream::iter(chunks(file).map(Ok::<_, IngestError>)),
-        )
-        .await
-        .expect("stored");
-    let Accepted::New(batch) = accepted else {
+    let body = stream::iter(chunks(file).map(Ok::<_, BodyError>));
+    let outcome = ingest.upload(&options, None, body).await;
+    let UploadOutcome::Stored { batch, .. } = outcome.expect("stored") else {
         panic!("the directory was empty")
     };
     let rows = batch.receipt.as_ref().expect("sealed").rows.received;

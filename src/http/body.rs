@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::problem::{Code, Problem};
-use crate::ingest::IngestError;
+use crate::ingest::BodyError;
 
 /// Parts of a form: the file and a few options.
 const PARTS: usize = 16;
@@ -23,72 +23,44 @@ const SLOWEST: u64 = 16 << 10;
 /// Time before slowness counts.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Why a body ended badly, on its way through the pipeline and out again.
-#[derive(Debug)]
-pub(super) enum BodyFault {
-    /// A problem of the form, or a body that is too slow.
-    Form(Problem),
-    /// It broke off.
-    Broken(String),
-}
-
-impl From<BodyFault> for IngestError {
-    fn from(fault: BodyFault) -> Self {
-        match fault {
-            BodyFault::Form(problem) => Self::Body(problem.to_string()),
-            BodyFault::Broken(why) => Self::Body(why),
-        }
-    }
-}
-
-fn broken(why: &dyn std::fmt::Display) -> BodyFault {
-    BodyFault::Broken(format!(
-        "the body broke off before its end ({why}); nothing was stored"
-    ))
+fn broken(why: &dyn std::fmt::Display) -> BodyError {
+    let cause = why.to_string();
+    BodyError::Broken { cause }
 }
 
 /// A raw body.
 pub(super) fn raw(
     payload: Payload,
     idle: Duration,
-) -> impl Stream<Item = Result<Bytes, BodyFault>> {
+) -> impl Stream<Item = Result<Bytes, BodyError>> {
     patient(payload.map_err(|why: PayloadError| broken(&why)), idle)
 }
 
 /// Ends a stream that is silent for too long, or slower than [`SLOWEST`] all in all.
-fn patient<S>(body: S, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyFault>>
+fn patient<S>(body: S, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyError>>
 where
-    S: Stream<Item = Result<Bytes, BodyFault>> + Unpin,
+    S: Stream<Item = Result<Bytes, BodyError>> + Unpin,
 {
     let begun = Instant::now();
     stream::unfold(Some((body, 0)), move |state| async move {
         let (mut body, seen) = state?;
         let next = match tokio::time::timeout(idle, body.next()).await {
             Ok(next) => next?,
-            Err(_) => Err(slow(format!(
-                "nothing arrived for {} seconds",
-                idle.as_secs()
-            ))),
+            Err(_) => Err(BodyError::Idle {
+                seconds: idle.as_secs(),
+            }),
         };
         let seen = seen + next.as_ref().map_or(0, |chunk| chunk.len() as u64);
         let late = begun.elapsed() > GRACE + Duration::from_secs(seen / SLOWEST);
         let next = match next {
-            Ok(_) if late => Err(slow(format!(
-                "it came slower than {SLOWEST} bytes a second"
-            ))),
+            Ok(_) if late => Err(BodyError::TooSlow {
+                bytes_per_second: SLOWEST,
+            }),
             next => next,
         };
         let go_on = next.is_ok().then_some((body, seen));
         Some((next, go_on))
     })
-}
-
-fn slow(why: String) -> BodyFault {
-    let problem = Problem::new(
-        Code::BodyTimeout,
-        format!("the upload was given up: {why}; nothing was stored"),
-    );
-    BodyFault::Form(problem)
 }
 
 /// A form read as far as its file.
@@ -165,7 +137,7 @@ impl Form {
     }
 
     /// The file's bytes; ends with a fault if anything but the form's end follows them.
-    pub(super) fn into_file(self, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyFault>> {
+    pub(super) fn into_file(self, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyError>> {
         let Self { file, rest, .. } = self;
         let bytes = patient(file.map_err(|why| broken(&why)), idle);
         bytes.chain(
@@ -174,12 +146,11 @@ impl Form {
     }
 }
 
-async fn nothing_more(mut rest: Multipart, idle: Duration) -> Option<BodyFault> {
+async fn nothing_more(mut rest: Multipart, idle: Duration) -> Option<BodyError> {
     let Ok(next) = tokio::time::timeout(idle, rest.next()).await else {
-        return Some(slow(format!(
-            "the form did not end within {} seconds",
-            idle.as_secs()
-        )));
+        return Some(BodyError::FormNotEnded {
+            seconds: idle.as_secs(),
+        });
     };
     match next {
         None => None,
@@ -189,23 +160,17 @@ async fn nothing_more(mut rest: Multipart, idle: Duration) -> Option<BodyFault> 
                 .content_disposition()
                 .is_some_and(|d| d.get_filename().is_some()) =>
         {
-            Some(BodyFault::Form(Problem::new(
-                Code::SeveralFiles,
-                "the form has more than one file: send one file per upload",
-            )))
+            Some(BodyError::SeveralFiles)
         }
         Some(Ok(part)) => {
-            let name = part.name().unwrap_or_default();
-            let why = format!(
-                "the option `{name}` stands after the file, which is read as it arrives: put the options before it"
-            );
-            Some(BodyFault::Form(Problem::new(Code::LateOption, why)))
+            let name = part.name().unwrap_or_default().to_owned();
+            Some(BodyError::LateOption { name })
         }
     }
 }
 
 /// Reads on for a while, so that the reply is not lost in a connection reset.
-pub(super) async fn drain<S: Stream<Item = Result<Bytes, BodyFault>>>(body: S) {
+pub(super) async fn drain<S: Stream<Item = Result<Bytes, BodyError>>>(body: S) {
     let mut body = std::pin::pin!(body);
     let read = async {
         let mut seen = 0;

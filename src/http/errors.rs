@@ -94,7 +94,8 @@ fn csv_chunks(
     receipt: &Receipt,
 ) -> impl Stream<Item = Result<Bytes, QueryError>> + use<> {
     let labels = &receipt.columns.labels;
-    let delimiter = Some(receipt.delimiter).filter(|d| DETECTABLE_DELIMITERS.contains(d));
+    let delimiter = receipt.origin.file().map(|file| file.delimiter);
+    let delimiter = delimiter.filter(|d| DETECTABLE_DELIMITERS.contains(d));
     let csv = ErrorsCsv::new(labels, delimiter.unwrap_or(','));
     let header = Bytes::from(csv.header(labels));
     // The state is the cursor of the next page; none after the last page.

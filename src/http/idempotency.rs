@@ -9,7 +9,7 @@ use super::{
     auth::Caller,
     problem::{Code, Problem},
 };
-use crate::{ingest::KEY_BUSY, model::RequestKey};
+use crate::{ingest::KEY_BUSY_SECONDS, model::IdempotencyKey};
 
 const NAME: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -21,7 +21,7 @@ pub(super) fn key(
     request: &HttpRequest,
     caller: &Caller,
     route: &str,
-) -> Result<Option<RequestKey>, Problem> {
+) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = request.headers().get_all(NAME);
     let Some(first) = values.next() else {
         return Ok(None);
@@ -34,7 +34,7 @@ pub(super) fn key(
         );
         Problem::new(Code::BadKey, why)
     })?;
-    Ok(Some(RequestKey::new(&caller.id, route, &chosen)))
+    Ok(Some(IdempotencyKey::new(&caller.id, route, &chosen)))
 }
 
 /// Parses a key, bare or as the string of a structured field (RFC 8941, section 3.3.3).
@@ -69,9 +69,9 @@ pub(super) fn replayed(mut reply: HttpResponse) -> HttpResponse {
 
 pub(super) fn busy() -> Problem {
     let why = format!(
-        "a request with this Idempotency-Key is still under way: send it again in {KEY_BUSY} seconds"
+        "a request with this Idempotency-Key is still under way: send it again in {KEY_BUSY_SECONDS} seconds"
     );
-    Problem::new(Code::KeyBusy, why).after(KEY_BUSY)
+    Problem::new(Code::KeyBusy, why).after(KEY_BUSY_SECONDS)
 }
 
 pub(super) fn reused() -> Problem {

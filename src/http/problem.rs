@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 pub(super) use super::code::Code;
 use super::reply::{ProposalReply, RejectionReply};
 use crate::{
-    ingest::{BadRows, IngestError, KEY_BUSY, OptionFault},
+    ingest::{BadRows, BodyError, IngestError, KEY_BUSY_SECONDS, OptionFault},
     parse::ParseError,
     query::{EventFault, MetricFault, QueryError},
     receive::ReceiveError,
     store::StoreError,
-    transfer::{CHECKED_BYTES, TransferError},
+    transfer::{MAX_CHECKED_BYTES, TransferError},
 };
 
 /// Seconds after which a client may try again when the store is away.
@@ -240,15 +240,30 @@ impl From<IngestError> for Problem {
             IngestError::TooManyDays { limit, line, .. } => Self::new(Code::TooManyDays, detail)
                 .limit(limit, "DAYS_LIMIT")
                 .with("line", line),
-            IngestError::Body(_) => Self::new(Code::BodyCut, detail),
+            IngestError::Body(why) => why.into(),
             IngestError::Store(why) => why.into(),
             IngestError::OutcomeUnknown { id, source } => {
                 tracing::error!(batch.id = %id, error = %source, "sealing batch {id} failed");
                 Self::new(Code::OutcomeUnknown, detail).with("batch_id", id.to_string())
             }
-            IngestError::GivenUp => Self::new(Code::BodyTimeout, detail),
-            IngestError::KeyBusy => Self::new(Code::KeyBusy, detail).after(KEY_BUSY),
+            IngestError::Abandoned => Self::new(Code::BodyTimeout, detail),
+            IngestError::KeyBusy => Self::new(Code::KeyBusy, detail).after(KEY_BUSY_SECONDS),
             IngestError::KeyReused => Self::new(Code::KeyReused, detail),
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(why: BodyError) -> Self {
+        let detail = why.to_string();
+        match why {
+            BodyError::Broken { .. } | BodyError::EndedEarly => Self::new(Code::BodyCut, detail),
+            BodyError::Idle { .. } | BodyError::TooSlow { .. } | BodyError::FormNotEnded { .. } => {
+                Self::new(Code::BodyTimeout, detail)
+            }
+            BodyError::SeveralFiles => Self::new(Code::SeveralFiles, detail),
+            BodyError::LateOption { .. } => Self::new(Code::LateOption, detail),
+            BodyError::Store(why) => why.into(),
         }
     }
 }
@@ -258,19 +273,20 @@ impl From<TransferError> for Problem {
         let detail = why.to_string();
         match why {
             TransferError::Missing(_) => Self::new(Code::UploadMissing, detail),
-            TransferError::Elsewhere { end, .. } => {
+            TransferError::OffsetMismatch { end, .. } => {
                 Self::new(Code::OffsetMismatch, detail).with("offset", end)
             }
             TransferError::TooLong { .. } => Self::new(Code::BadUpload, detail),
+            TransferError::Interrupted(_) => Self::new(Code::BodyCut, detail),
             TransferError::DryRun => Self::new(Code::BadOption, detail),
             TransferError::CheckedTooLong => {
-                Self::new(Code::TooLarge, detail).with("limit", CHECKED_BYTES)
+                Self::new(Code::TooLarge, detail).with("limit", MAX_CHECKED_BYTES)
             }
-            TransferError::WrongChecksum => Self::new(Code::ChecksumMismatch, detail),
+            TransferError::ChecksumMismatch => Self::new(Code::ChecksumMismatch, detail),
             TransferError::TooManyParts { limit } => {
                 Self::new(Code::TooLarge, detail).with("limit", limit)
             }
-            TransferError::Whole => Self::new(Code::UploadComplete, detail),
+            TransferError::Complete => Self::new(Code::UploadComplete, detail),
             TransferError::Full { seconds } => Self::new(Code::Unavailable, detail).after(seconds),
             TransferError::SenderFull { seconds } => {
                 Self::new(Code::RateLimited, detail).after(seconds)

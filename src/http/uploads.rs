@@ -1,4 +1,4 @@
-//! Uploads: a form with one file, or the raw body.
+//! Uploads: a form with one file, or the file as the body.
 
 use actix_multipart::Multipart;
 use actix_web::{
@@ -7,26 +7,26 @@ use actix_web::{
     web::{Bytes, Data, Payload, Query},
 };
 use futures_util::{Stream, StreamExt};
-use std::{cell::RefCell, rc::Rc};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Context,
     auth::Caller,
     batches,
-    body::{self, BodyFault, Form},
+    body::{self, Form},
     idempotency,
+    params::no_batch,
     problem::{Code, Problem},
     reply::{BatchWithErrors, DryRunReply, UploadReply},
 };
 use crate::{
-    ingest::{Accepted, DryRun, Kept, UploadOptions},
-    model::{BatchId, RequestKey},
+    ingest::{BodyError, UploadOptions, UploadOutcome},
+    model::{Batch, BatchId, IdempotencyKey},
     query,
     receive::Packing,
 };
 
-/// Types of a raw body that may be CSV.
+/// Media types of a body that may be a file.
 const RAW_TYPES: [&str; 11] = [
     "text/csv",
     "text/tab-separated-values",
@@ -41,7 +41,7 @@ const RAW_TYPES: [&str; 11] = [
     "application/x-zip-compressed",
 ];
 
-/// Uploads received at once; each has two threads and some tens of megabytes.
+/// Uploads that are received at once. Each needs two threads and some tens of megabytes.
 const MAX_UPLOADS: usize = 16;
 
 /// Returns the permits of all uploads in progress.
@@ -50,22 +50,29 @@ pub fn upload_permits() -> Semaphore {
     Semaphore::new(MAX_UPLOADS)
 }
 
+/// `POST /uploads`: stores a file as a batch, and returns its receipt.
 pub(super) async fn create(
-    at: Data<Context>,
+    context: Data<Context>,
     request: HttpRequest,
     caller: Caller,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let options = query_options(&request)?;
-    check_rate(&at, &caller).await?;
+    check_rate(&context, &caller).await?;
     let key = idempotency::key(&request, &caller, "POST /uploads")?;
-    check_head(&at, &request)?;
-    let coding = coding(&request)?;
-    let _permit = permit(&at)?;
+    check_head(&context, &request)?;
+    let coding = parse_coding(&request)?;
+    let _permit = permit(&context)?;
     if content_type(&request) != "multipart/form-data" {
-        let mut options = at.ingest.options(options).await?;
+        let mut options = context.ingest.options(options).await?;
         options.receive.coding = coding;
-        return store(&at, key, options, body::raw(payload, at.limits.body_idle)).await;
+        return store(
+            &context,
+            key,
+            options,
+            body::raw(payload, context.limits.body_idle),
+        )
+        .await;
     }
     if coding.is_some() {
         let why = "a form in a Content-Encoding is not taken: pack the file in it (events.csv.gz), not the form";
@@ -74,20 +81,26 @@ pub(super) async fn create(
     let form = Multipart::from_request(&request, &mut payload.into_inner()).await;
     let form = Form::open(
         form.map_err(|why| Problem::new(Code::BadMultipart, why.to_string()))?,
-        at.limits.body_idle,
+        context.limits.body_idle,
     )
     .await?;
-    let stated = options.into_iter().chain(form.options.iter().cloned());
-    let mut options = at.ingest.options(stated.collect()).await?;
+    let all = options.into_iter().chain(form.options.iter().cloned());
+    let mut options = context.ingest.options(all.collect()).await?;
     options.file_name = options
         .file_name
-        .or_else(|| UploadOptions::clean_name(form.file_name.as_deref()?));
-    store(&at, key, options, form.into_file(at.limits.body_idle)).await
+        .or_else(|| UploadOptions::clean_file_name(form.file_name.as_deref()?));
+    store(
+        &context,
+        key,
+        options,
+        form.into_file(context.limits.body_idle),
+    )
+    .await
 }
 
 /// Acquires the permit of an upload.
-pub(super) fn permit(at: &Context) -> Result<SemaphorePermit<'_>, Problem> {
-    at.upload_permits.try_acquire().map_err(|_| {
+pub(super) fn permit(context: &Context) -> Result<SemaphorePermit<'_>, Problem> {
+    context.upload_permits.try_acquire().map_err(|_| {
         Problem::new(
             Code::Unavailable,
             format!(
@@ -98,101 +111,80 @@ pub(super) fn permit(at: &Context) -> Result<SemaphorePermit<'_>, Problem> {
 }
 
 async fn store<S>(
-    at: &Context,
-    key: Option<RequestKey>,
+    context: &Context,
+    key: Option<IdempotencyKey>,
     options: UploadOptions,
     body: S,
 ) -> Result<HttpResponse, Problem>
 where
-    S: Stream<Item = Result<Bytes, BodyFault>>,
+    S: Stream<Item = Result<Bytes, BodyError>>,
 {
-    // What is left after a fault is read and thrown away, also if there is nothing left.
+    // After an error the rest of the body is read and discarded, even if nothing is left.
     let mut body = std::pin::pin!(body.fuse());
-    // A fault of the form is found behind the file, within the pipeline, which knows no problems.
-    let form_fault = Rc::new(RefCell::new(None));
-    let noted = Rc::clone(&form_fault);
-    let watched = body.as_mut().map(move |chunk| {
-        chunk.map_err(|fault| match fault {
-            BodyFault::Form(problem) => {
-                let told = BodyFault::Broken(problem.to_string());
-                *noted.borrow_mut() = Some(problem);
-                told
-            }
-            broken @ BodyFault::Broken(_) => broken,
-        })
-    });
-    let parent = options.parent;
-    let outcome = match key {
-        _ if options.dry_run => {
-            let seen = at.ingest.dry_run(&options, watched).await;
-            seen.map(|run| Outcome::Seen(Box::new(run)))
-        }
-        Some(key) => {
-            let kept = at.ingest.upload_once(key, options, watched).await;
-            kept.map(Outcome::Kept)
-        }
-        None => {
-            let accepted = at.ingest.upload(options, watched).await;
-            accepted.map(|accepted| Outcome::Kept(Kept::Now(accepted)))
-        }
-    };
-    match outcome {
-        Ok(Outcome::Seen(run)) => Ok(HttpResponse::Ok().json(DryRunReply::from(&*run))),
-        Ok(Outcome::Kept(Kept::Now(accepted))) => reply(at, accepted, parent).await,
-        Ok(Outcome::Kept(Kept::Before(accepted))) => {
-            reply(at, accepted, parent).await.map(idempotency::replayed)
-        }
-        Err(why) => {
-            let problem = form_fault.borrow_mut().take().unwrap_or_else(|| why.into());
+    match context.ingest.upload(&options, key, body.as_mut()).await {
+        Ok(outcome) => reply(context, outcome, options.parent).await,
+        Err(error) => {
             body::drain(body).await;
-            Err(problem)
+            Err(error.into())
         }
     }
-}
-
-/// What became of a file.
-enum Outcome {
-    /// It is stored.
-    Kept(Kept),
-    /// It was looked at.
-    Seen(Box<DryRun>),
 }
 
 async fn reply(
-    at: &Context,
-    accepted: Accepted,
+    context: &Context,
+    outcome: UploadOutcome,
     parent: Option<BatchId>,
 ) -> Result<HttpResponse, Problem> {
-    match accepted {
-        Accepted::New(batch) => {
-            let errors = batches::receipt_errors(at, &batch).await?;
-            let location = (header::LOCATION, format!("/batches/{}", batch.id));
-            Ok(HttpResponse::Created()
-                .insert_header(location)
-                .json(UploadReply {
-                    batch: BatchWithErrors::new(&batch, &errors),
-                    duplicate_of: None,
-                    note: None,
-                }))
+    let (response, replayed) = match outcome {
+        UploadOutcome::Stored { batch, replayed } => (stored(context, &batch).await?, replayed),
+        UploadOutcome::Duplicate { first, replayed } => {
+            (duplicate(context, first, parent).await?, replayed)
         }
-        Accepted::DuplicateOf(id) => {
-            let first = query::visible(at.store.as_ref(), id)
-                .await?
-                .ok_or_else(|| super::params::no_batch(id))?;
-            let errors = batches::receipt_errors(at, &first).await?;
-            let known = first.receipt.as_ref().and_then(|receipt| receipt.parent);
-            let note = parent.filter(|parent| Some(*parent) != known).map(|parent| {
-                format!(
-                    "this very file was uploaded before, and not as mended rows of {parent}: nothing was changed; undo that batch and upload the file again to link them"
-                )
-            });
-            Ok(HttpResponse::Ok().json(UploadReply {
-                batch: BatchWithErrors::new(&first, &errors),
-                duplicate_of: Some(id),
-                note,
-            }))
+        UploadOutcome::DryRun(run) => {
+            let reply = DryRunReply::from(&*run);
+            (HttpResponse::Ok().json(reply), false)
         }
-    }
+    };
+    Ok(if replayed {
+        idempotency::replayed(response)
+    } else {
+        response
+    })
+}
+
+async fn stored(context: &Context, batch: &Batch) -> Result<HttpResponse, Problem> {
+    let errors = batches::receipt_errors(context, batch).await?;
+    let location = (header::LOCATION, format!("/batches/{}", batch.id));
+    Ok(HttpResponse::Created()
+        .insert_header(location)
+        .json(UploadReply {
+            batch: BatchWithErrors::new(batch, &errors),
+            duplicate_of: None,
+            note: None,
+        }))
+}
+
+async fn duplicate(
+    context: &Context,
+    first: BatchId,
+    parent: Option<BatchId>,
+) -> Result<HttpResponse, Problem> {
+    let batch = query::visible(context.store.as_ref(), first)
+        .await?
+        .ok_or_else(|| no_batch(first))?;
+    let errors = batches::receipt_errors(context, &batch).await?;
+    let stored_parent = batch.receipt.as_ref().and_then(|receipt| receipt.parent);
+    let other_parent = parent.filter(|parent| Some(*parent) != stored_parent);
+    let note = other_parent.map(|parent| {
+        format!(
+            "this very file was uploaded before, and not as mended rows of {parent}: nothing was changed; undo that batch and upload the file again to link them"
+        )
+    });
+    Ok(HttpResponse::Ok().json(UploadReply {
+        batch: BatchWithErrors::new(&batch, &errors),
+        duplicate_of: Some(first),
+        note,
+    }))
 }
 
 fn query_options(request: &HttpRequest) -> Result<Vec<(String, String)>, Problem> {
@@ -216,8 +208,8 @@ fn content_type(request: &HttpRequest) -> String {
         .to_ascii_lowercase()
 }
 
-/// How the body is packed for the way.
-fn coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
+/// Returns the compression in `Content-Encoding`, if there is one.
+fn parse_coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
     let coding = request
         .headers()
         .get(header::CONTENT_ENCODING)
@@ -235,12 +227,12 @@ fn coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
     })
 }
 
-/// Counts an upload of this client, whatever comes of it.
-pub(super) async fn check_rate(at: &Context, caller: &Caller) -> Result<(), Problem> {
+/// Counts an upload of the caller, even if it is refused later.
+pub(super) async fn check_rate(context: &Context, caller: &Caller) -> Result<(), Problem> {
     let Some(address) = caller.address else {
         return Ok(());
     };
-    let Err(wait) = at.upload_rate_limit.check(address).await else {
+    let Err(wait) = context.upload_rate_limit.check(address).await else {
         return Ok(());
     };
     let seconds = wait.0.as_secs().max(1);
@@ -252,8 +244,8 @@ pub(super) async fn check_rate(at: &Context, caller: &Caller) -> Result<(), Prob
         .with("setting", "UPLOAD_LIMIT"))
 }
 
-/// What can be refused before a byte of the body is read.
-fn check_head(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
+/// Checks type and length before the body is read.
+fn check_head(context: &Context, request: &HttpRequest) -> Result<(), Problem> {
     let kind = content_type(request);
     if !kind.is_empty() && kind != "multipart/form-data" && !RAW_TYPES.contains(&kind.as_str()) {
         let types = RAW_TYPES.join(", ");
@@ -267,12 +259,14 @@ fn check_head(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
         .get(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     // The boundary and the options of a form are few bytes, so the same bound holds.
-    if let Some(length) = length.filter(|length| *length > at.limits.body) {
+    if let Some(length) = length.filter(|length| *length > context.limits.body) {
         let why = format!(
             "the body has {length} bytes, the limit is {}: split the file, or raise BODY_LIMIT_BYTES",
-            at.limits.body
+            context.limits.body
         );
-        return Err(Problem::new(Code::TooLarge, why).limit(at.limits.body, "BODY_LIMIT_BYTES"));
+        return Err(
+            Problem::new(Code::TooLarge, why).limit(context.limits.body, "BODY_LIMIT_BYTES")
+        );
     }
     Ok(())
 }

@@ -1,80 +1,99 @@
-//! A look at what a file would come to, with nothing stored.
+//! Dry runs: the receipt that a file would get, with a sample of its rows. Nothing is stored.
 
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::{Dedupe, Ingest, IngestError, UploadOptions, taken::Sink};
+use super::{
+    BodyError, Dedupe, Ingest, IngestError, UploadOptions, event_sink::EventSink,
+    rejection_tally::RejectionTally,
+};
 use crate::{
     model::{Columns, EventBlock, Receipt, Rejection},
     store::StoreError,
 };
 
-/// Rows shown as they would be stored.
-const ROWS: usize = 20;
+/// Maximum events in the sample.
+const SAMPLE_ROWS: usize = 20;
 
-/// What a file would come to.
-#[derive(Debug)]
+/// The result of a dry run.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DryRun {
-    /// The namespace of its identities.
+    /// The namespace of the event ids.
     pub source: String,
-    /// Whether events would be told apart at all.
+    /// Whether the identities of the events would be claimed.
     pub dedupe: bool,
-    /// Its receipt, but for the time it would expire.
+    /// The receipt, without a time of expiry.
     pub receipt: Receipt,
-    /// Its first events, with all their columns.
+    /// The first events, with all columns.
     pub sample: EventBlock,
-    /// Its first rejected rows.
-    pub first: Vec<Rejection>,
+    /// The first rejected rows.
+    pub first_rejections: Vec<Rejection>,
 }
 
 impl Ingest {
-    /// Reads one file as [`Ingest::upload`] does, and stores nothing of it.
+    /// Reads a file as an upload does, and stores nothing.
     ///
     /// # Errors
-    /// [`IngestError`] as an upload of the file would be refused.
-    pub async fn dry_run<S, E>(
+    /// [`IngestError`] if an upload of the file would be refused.
+    pub(super) async fn dry_run<S>(
         &self,
         options: &UploadOptions,
         body: S,
     ) -> Result<DryRun, IngestError>
     where
-        S: Stream<Item = Result<Bytes, E>>,
-        E: Into<IngestError>,
+        S: Stream<Item = Result<Bytes, BodyError>>,
     {
-        let mut sample = Sample::default();
-        let mut taken = self.read(options, body, &mut sample).await?;
-        let first = std::mem::take(&mut taken.first);
-        let (receipt, _) = taken.receipt(options, None)?;
+        let mut sink = SampleSink {
+            max_rejections: self.limits.rejections,
+            sample: EventBlock::default(),
+            rejections: RejectionTally::default(),
+        };
+        let file = self.read_file(options, body, &mut sink).await?;
+        let SampleSink {
+            sample, rejections, ..
+        } = sink;
+        let origin = file.origin(options);
+        let receipt = file
+            .summary(options)
+            .into_receipt(origin, &rejections, None);
         Ok(DryRun {
             source: options.source.clone(),
             dedupe: options.dedupe != Dedupe::None,
             receipt,
-            sample: sample.0,
-            first,
+            sample,
+            first_rejections: rejections.first,
         })
     }
 }
 
-/// The first rows; the others are let go.
-#[derive(Default)]
-struct Sample(EventBlock);
+/// Retains the first events, and counts rejections as an upload does.
+struct SampleSink {
+    max_rejections: u64,
+    sample: EventBlock,
+    rejections: RejectionTally,
+}
 
-impl Sink for Sample {
+impl EventSink for SampleSink {
     async fn open(&mut self, _: &Columns) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn events(&mut self, block: EventBlock) -> Result<(), StoreError> {
-        let room = ROWS.saturating_sub(self.0.len()).min(block.len());
-        (0..room).for_each(|at| self.0.push_from(&block, at));
+    async fn append(&mut self, events: EventBlock) -> Result<(), StoreError> {
+        let missing = SAMPLE_ROWS.saturating_sub(self.sample.len());
+        (0..missing.min(events.len())).for_each(|row| self.sample.push_from(&events, row));
         Ok(())
     }
 
-    async fn rejections(&mut self, _: Vec<Rejection>) -> Result<(), StoreError> {
+    async fn reject(&mut self, rejections: Vec<Rejection>) -> Result<(), StoreError> {
+        self.rejections.add(rejections, self.max_rejections);
         Ok(())
     }
 
-    async fn close(&mut self) -> Result<(), StoreError> {
+    async fn finish(&mut self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn rejections(&mut self) -> &mut RejectionTally {
+        &mut self.rejections
     }
 }

@@ -1,89 +1,78 @@
-//! Options of an upload: names and values as a client sends them, checked once.
+//! The options of an upload: parses names and values as a client sends them. This is the only place that does.
 
-use std::collections::{BTreeMap, HashSet};
+mod name;
+mod value;
 
-use super::Strictness;
+use std::collections::BTreeMap;
+
+use super::ErrorTolerance;
 use crate::{
     model::{BatchId, ProfileName},
-    parse::{self, Escape, EventField, ParseOptionError, Parser},
-    receive::{self, Encoding},
+    parse::{self, ParseOptionError, Parser},
+    receive,
 };
+pub use name::{OptionName, OptionScope};
+use value::Stated;
+pub(super) use value::clip;
 
-/// Longest text of one option.
-const VALUE_BYTES: usize = 4_096;
-/// Longest source and file name.
-const NAME_BYTES: usize = 255;
-/// The options there are, for the reply to one that isn't.
-const KNOWN: &str = "source, key, dedupe, encoding, delimiter, quote, escape, timestamp_format, time_zone, columns, on_error, max_errors, max_error_ratio, name, profile, parent, dry_run";
-
-/// Options that say what the rows of a file mean.
-const MEANING: [&str; 6] = [
-    "source",
-    "key",
-    "dedupe",
-    "timestamp_format",
-    "time_zone",
-    "columns",
-];
-
-/// An option that is not taken.
+/// Why an option is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionFault {
-    /// No such option.
-    #[error("there is no option `{0}`: the options are {KNOWN}")]
+    /// The option does not exist.
+    #[error("there is no option `{0}`: the options are {list}", list = OptionName::list())]
     Unknown(String),
-    /// Bytes that are not text.
+    /// The value is not UTF-8.
     #[error("the option `{0}` is not UTF-8 text")]
     NotText(String),
-    /// An option of one file, in a profile.
+    /// A profile has an option of one upload.
     #[error(
         "the option `{0}` is of one file, so it can't be in a profile: send it with each upload"
     )]
-    OfOneFile(&'static str),
-    /// A profile that is not there.
+    OfOneFile(OptionName),
+    /// The profile does not exist.
     #[error("there is no profile `{name}`{}", if .there.is_empty() { ": put one with PUT /profiles/<name>".into() } else { format!(": there are {}", .there.join(", ")) })]
     NoProfile {
-        /// What was asked for, clipped.
+        /// The name as sent, clipped.
         name: String,
-        /// Some that are there.
+        /// Some profiles that exist.
         there: Vec<String>,
     },
-    /// A parent that is not there.
+    /// The parent does not exist.
     #[error("`parent` can't be `{0}`: there is no such batch, or it was deleted")]
     NoParent(String),
-    /// Given twice.
+    /// The option is stated twice.
     #[error("the option `{0}` is given twice")]
-    Twice(&'static str),
-    /// A value that makes no sense.
+    Twice(OptionName),
+    /// The value is invalid.
     #[error("the option `{name}` can't be `{value}`: {expected}")]
     Value {
         /// The option.
-        name: &'static str,
-        /// What was given, clipped.
+        name: OptionName,
+        /// The value as sent, clipped.
         value: String,
-        /// What would be taken.
+        /// The values that are valid.
         expected: String,
     },
-    /// Two ways to tell events apart.
+    /// Both a key and `dedupe` are stated.
     #[error(
         "`key` and `dedupe={0}` contradict each other: with a key its columns tell events apart, so leave one of them out"
     )]
     KeyAndDedupe(&'static str),
-    /// Two labels of a key for one column.
+    /// The key has a column twice.
     #[error("`key` names the column `{0}` twice: name it once")]
     KeyTwice(String),
-    /// What the parser says to its options.
+    /// The parser refuses its options.
     #[error(transparent)]
     Parse(#[from] ParseOptionError),
 }
 
-/// What tells events apart, where no key does.
+/// What identifies an event, unless a key does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Dedupe {
-    /// Their ids, as far as they have any.
+    /// The event id, if the event has one.
     #[default]
     Auto,
-    /// The whole row.
+    /// All cells of the row.
     Row,
     /// Nothing: every row counts.
     None,
@@ -99,38 +88,38 @@ impl Dedupe {
     }
 }
 
-/// How a file is to be taken.
+/// The options of an upload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UploadOptions {
-    /// Namespace of the event ids.
+    /// The namespace of the event ids.
     pub source: String,
-    /// The columns that tell events apart, by their labels in the file; none if it is not by a key.
+    /// The labels of the columns that identify an event; empty if none are stated.
     pub key: Vec<String>,
-    /// What tells events apart where it is not a key.
+    /// What identifies an event, unless `key` does.
     pub dedupe: Dedupe,
-    /// Where its defaults come from, if from a profile.
+    /// The profile that supplied options, if any.
     pub profile: Option<ProfileName>,
-    /// Name of the file, for people.
+    /// The name of the file, to show to people.
     pub file_name: Option<String>,
-    /// How it is packed and encoded.
+    /// The packing and the encoding of the file.
     pub receive: receive::Options,
-    /// How it is read.
+    /// How the file is parsed.
     pub parse: parse::Options,
-    /// How many bad rows it may have.
-    pub strictness: Strictness,
-    /// The batch whose rejected rows these are, mended.
+    /// How many rejected rows the file may have.
+    pub tolerance: ErrorTolerance,
+    /// The batch whose rejected rows were corrected in this file, if any.
     pub parent: Option<BatchId>,
-    /// Whether it is only looked at, and nothing stored.
+    /// Whether nothing is stored.
     pub dry_run: bool,
-    /// The options, as they are stated, that say what rows mean: they hold for rows that are mended, too.
+    /// The options of [`OptionScope::Meaning`], as stated. Corrected rows of the file inherit them.
     pub meaning: BTreeMap<String, String>,
 }
 
 impl UploadOptions {
-    /// Reads options in any order.
+    /// Parses names and values, in any order.
     ///
     /// # Errors
-    /// [`OptionFault`] names the option and what it takes.
+    /// [`OptionFault`] names the option and its valid values.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, OptionFault> {
@@ -138,222 +127,71 @@ impl UploadOptions {
         let mut seen = Vec::new();
         for (name, value) in pairs {
             let value = value.as_ref();
-            let name = options.set(name.as_ref(), value)?;
-            if seen.contains(&name) {
-                return Err(OptionFault::Twice(name));
+            let option = options.set(name.as_ref(), value)?;
+            if seen.contains(&option) {
+                return Err(OptionFault::Twice(option));
             }
-            seen.push(name);
-            if MEANING.contains(&name) && !value.is_empty() {
-                options.meaning.insert(name.into(), value.into());
+            seen.push(option);
+            if option.scope() == OptionScope::Meaning && !value.is_empty() {
+                let meaning = &mut options.meaning;
+                meaning.insert(option.as_str().into(), value.into());
             }
         }
         if !options.key.is_empty() && options.dedupe != Dedupe::Auto {
             return Err(OptionFault::KeyAndDedupe(options.dedupe.as_str()));
         }
-        // The parser knows which formats and mappings make sense.
+        // Only the parser can check formats and mappings.
         Parser::new(options.parse.clone(), parse::Limits::default())?;
         Ok(options)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<&'static str, OptionFault> {
-        let bad = |name, expected: String| OptionFault::Value {
-            name,
-            value: value.chars().take(80).collect(),
-            expected,
-        };
-        let too_long = |name, limit: usize| bad(name, format!("at most {limit} bytes are taken"));
-        // How a decoder marks bytes that are not text: stored, they would change what the option says.
+    fn set(&mut self, name: &str, value: &str) -> Result<OptionName, OptionFault> {
+        // A decoder writes this character in place of bytes that are not UTF-8.
         if value.contains(char::REPLACEMENT_CHARACTER) {
-            let shown = name.chars().take(80).collect();
-            return Err(OptionFault::NotText(shown));
+            return Err(OptionFault::NotText(clip(name)));
         }
-        match name {
-            "source" if value.len() > NAME_BYTES => return Err(too_long("source", NAME_BYTES)),
-            "timestamp_format" if value.len() > VALUE_BYTES => {
-                return Err(too_long("timestamp_format", VALUE_BYTES));
+        let unknown = || OptionFault::Unknown(clip(name));
+        let option = OptionName::of(name).ok_or_else(unknown)?;
+        let stated = Stated { option, value };
+        match option {
+            OptionName::Source => self.source = stated.source()?,
+            OptionName::Key => self.key = stated.key()?,
+            OptionName::Dedupe => self.dedupe = stated.dedupe()?,
+            OptionName::Encoding => self.receive.encoding = Some(stated.encoding()?),
+            OptionName::Delimiter => self.parse.dialect.delimiter = Some(stated.delimiter()?),
+            OptionName::Quote => self.parse.dialect.quote = Some(stated.quote()?),
+            OptionName::Escape => self.parse.dialect.escape = Some(stated.escape()?),
+            OptionName::TimestampFormat => {
+                self.parse.timestamp_format = stated.timestamp_format()?;
             }
-            "columns" if value.len() > VALUE_BYTES => return Err(too_long("columns", VALUE_BYTES)),
-            "key" if value.len() > VALUE_BYTES => return Err(too_long("key", VALUE_BYTES)),
-            "key" => {
-                let expected = "it is a list of columns such as `order_id,event_type`";
-                self.key = labels(value)?.ok_or_else(|| bad("key", expected.into()))?;
-            }
-            "source" => value.trim().clone_into(&mut self.source),
-            "on_error" => {
-                self.strictness.abort = match value.trim() {
-                    "abort" => true,
-                    "skip" => false,
-                    _ => return Err(bad("on_error", "it is `skip` or `abort`".into())),
-                };
-            }
-            "max_errors" => {
-                let most = value
-                    .trim()
-                    .parse()
-                    .map_err(|_| bad("max_errors", "it is a whole number of rows".into()))?;
-                self.strictness.errors = Some(most);
-            }
-            "max_error_ratio" => {
-                let ratio = value
-                    .trim()
-                    .parse()
-                    .ok()
-                    .filter(|r| (0.0..=1.0).contains(r));
-                let ratio: f64 = ratio.ok_or_else(|| {
-                    bad(
-                        "max_error_ratio",
-                        "it is a part of the rows from 0 to 1, such as 0.01".into(),
-                    )
-                })?;
-                self.strictness.per_million = Some((ratio * 1e6).round() as u32);
-            }
-            "delimiter" => {
-                let expected = "it is one ASCII character, or comma, semicolon, tab, pipe or space";
-                let one = character(value).ok_or_else(|| bad("delimiter", expected.into()))?;
-                self.parse.dialect.delimiter = Some(one);
-            }
-            "quote" => {
-                let expected = "it is one ASCII character, such as \" or '";
-                let one = character(value).ok_or_else(|| bad("quote", expected.into()))?;
-                self.parse.dialect.quote = Some(one);
-            }
-            "escape" => {
-                let expected = "it is `doubled` or `backslash`";
-                let escape = Escape::of_name(value.trim());
-                self.parse.dialect.escape =
-                    Some(escape.ok_or_else(|| bad("escape", expected.into()))?);
-            }
-            "encoding" => {
-                let encoding = Encoding::of_label(value.trim()).ok_or_else(|| {
-                    let expected = "it is a label of the Encoding Standard, such as utf-8, utf-16le, windows-1252 or shift_jis";
-                    bad("encoding", expected.into())
-                })?;
-                self.receive.encoding = Some(encoding);
-            }
-            "dedupe" => {
-                self.dedupe = match value {
-                    "auto" | "" => Dedupe::Auto,
-                    "row" => Dedupe::Row,
-                    "none" => Dedupe::None,
-                    _ => return Err(bad("dedupe", "it is `auto`, `row` or `none`".into())),
+            OptionName::TimeZone => {
+                if let Some(zone) = stated.time_zone()? {
+                    self.parse.time_zone = zone;
                 }
             }
-            "timestamp_format" => {
-                self.parse.timestamp_format =
-                    Some(value).filter(|v| !v.is_empty()).map(str::to_owned)
+            OptionName::Columns => self.parse.columns = stated.columns()?,
+            OptionName::OnError => self.tolerance.abort = stated.on_error()?,
+            OptionName::MaxErrors => self.tolerance.max_errors = Some(stated.max_errors()?),
+            OptionName::MaxErrorRatio => {
+                self.tolerance.max_per_million = Some(stated.max_per_million()?);
             }
-            "time_zone" if value.is_empty() => {}
-            "time_zone" => {
-                self.parse.time_zone = value.parse().map_err(|_| {
-                    bad(
-                        "time_zone",
-                        "it is an IANA name such as `Europe/Berlin`".into(),
-                    )
-                })?;
-            }
-            "columns" => {
-                self.parse.columns = mapping(value).ok_or_else(|| bad("columns", columns_form()))?
-            }
-            "parent" => {
-                let parent = value.trim().parse();
-                let clipped = || OptionFault::NoParent(value.chars().take(80).collect());
-                self.parent = Some(parent.map_err(|_| clipped())?);
+            OptionName::Name => self.file_name = Self::clean_file_name(value),
+            // `Ingest::resolve_options` has replaced it by the options of the profile.
+            OptionName::Profile => return Err(unknown()),
+            OptionName::Parent => {
+                self.parent = Some(stated.parent()?);
                 self.parse.from_errors_csv = true;
             }
-            "dry_run" => {
-                let flag = value.trim().parse();
-                self.dry_run =
-                    flag.map_err(|_| bad("dry_run", "it is `true` or `false`".into()))?;
-            }
-            "name" => self.file_name = Self::clean_name(value),
-            _ => return Err(OptionFault::Unknown(name.chars().take(80).collect())),
+            OptionName::DryRun => self.dry_run = stated.dry_run()?,
         }
-        Ok([
-            "source",
-            "key",
-            "dedupe",
-            "encoding",
-            "delimiter",
-            "quote",
-            "escape",
-            "timestamp_format",
-            "time_zone",
-            "columns",
-            "on_error",
-            "max_errors",
-            "max_error_ratio",
-            "parent",
-            "dry_run",
-            "name",
-        ]
-        .into_iter()
-        .find(|known| *known == name)
-        .expect("matched above"))
+        Ok(option)
     }
 
-    /// A name for people: no folders, no control characters, bounded; none if nothing is left.
+    /// Returns a file name to show to people; `None` if it has no visible character.
     #[must_use]
-    pub fn clean_name(given: &str) -> Option<String> {
-        let base = given.rsplit(['/', '\\']).next().unwrap_or_default();
-        let clean: String = base.chars().filter(|c| !c.is_control()).collect();
-        let mut end = clean.len().min(NAME_BYTES);
-        while !clean.is_char_boundary(end) {
-            end -= 1;
-        }
-        Some(clean[..end].trim().to_owned()).filter(|name| !name.is_empty())
+    pub fn clean_file_name(name: &str) -> Option<String> {
+        value::clean_file_name(name)
     }
-}
-
-/// A character by itself or by its name.
-fn character(value: &str) -> Option<u8> {
-    match value {
-        "comma" => Some(b','),
-        "semicolon" => Some(b';'),
-        "tab" | "\\t" => Some(b'\t'),
-        "pipe" => Some(b'|'),
-        "space" => Some(b' '),
-        _ => match value.as_bytes() {
-            [one] if one.is_ascii() => Some(*one),
-            _ => None,
-        },
-    }
-}
-
-/// Labels by commas, each once; none if one is blank.
-fn labels(value: &str) -> Result<Option<Vec<String>>, OptionFault> {
-    let labels: Vec<_> = value
-        .split(',')
-        .map(|label| label.trim().to_owned())
-        .collect();
-    let mut seen = HashSet::new();
-    match labels
-        .iter()
-        .find(|label| !seen.insert(parse::normalize_label(label)))
-    {
-        Some(twice) if !twice.is_empty() => Err(OptionFault::KeyTwice(twice.clone())),
-        Some(_) | None => Ok((!seen.contains("")).then_some(labels)),
-    }
-}
-
-fn mapping(value: &str) -> Option<Vec<(EventField, String)>> {
-    let parts = value.split(',').filter(|part| !part.trim().is_empty());
-    parts
-        .map(|part| {
-            let (to, label) = part.split_once(':')?;
-            let to = EventField::ALL
-                .into_iter()
-                .find(|required| required.name() == to.trim())?;
-            Some((to, label.trim().to_owned())).filter(|(_, label)| !label.is_empty())
-        })
-        .collect()
-}
-
-fn columns_form() -> String {
-    let names: Vec<_> = EventField::ALL.iter().map(|r| r.name()).collect();
-    format!(
-        "it is a list such as `user_id:candidate_id,event_type:action`, of {}",
-        names.join(", ")
-    )
 }
 
 #[cfg(test)]

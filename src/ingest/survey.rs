@@ -1,4 +1,4 @@
-//! What is seen of all events while they pass: the span of time, how many types and days.
+//! Statistics of the events of a file, gathered block by block, with the limits on event types and days.
 
 use std::collections::HashSet;
 
@@ -9,16 +9,29 @@ use crate::model::{
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
 
-/// A limit that was passed.
+/// Which limit is exceeded, and the line that exceeds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TooMany {
-    /// Event types; the line that passed it.
-    Types(u32),
-    /// Days; the line that passed it.
-    Days(u32),
+pub(super) enum LimitExceeded {
+    EventTypes { line: u32 },
+    Days { line: u32 },
 }
 
-/// Looks at blocks as they pass.
+/// Statistics of the events of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventStatistics {
+    /// The first and the last instant, in microseconds since 1970 (UTC); both 0 without events.
+    pub event_time: (i64, i64),
+    /// Different event types.
+    pub event_types: u32,
+    /// Different days (UTC).
+    pub days: u32,
+    /// Whether any event has an identity.
+    pub has_identities: bool,
+    /// Warnings about stored values.
+    pub warnings: Vec<Warning>,
+}
+
+/// The statistics so far.
 #[derive(Debug)]
 pub(super) struct Survey {
     types: HashSet<Box<[u8]>>,
@@ -26,24 +39,23 @@ pub(super) struct Survey {
     max_types: usize,
     max_days: usize,
     last_day: i64,
-    first: i64,
-    last: i64,
+    first_instant: i64,
+    last_instant: i64,
     identity: Option<Identity>,
-    with_identity: bool,
-    /// Ids that a spreadsheet has made numbers of: of users, and of events.
-    rounded: [Option<Rounded>; 2],
+    has_identities: bool,
+    /// User ids and event ids in scientific notation.
+    scientific_ids: [Option<ScientificIds>; 2],
 }
 
-/// Ids that a spreadsheet has made numbers of.
+/// The ids of one column that are in scientific notation, as a spreadsheet writes long numbers after rounding them.
 #[derive(Debug)]
-struct Rounded {
+struct ScientificIds {
     rows: u64,
-    line: u32,
-    value: String,
+    first_line: u32,
+    first_value: String,
 }
 
 impl Survey {
-    /// With these limits.
     pub(super) fn new(max_types: usize, max_days: usize) -> Self {
         Self {
             types: HashSet::new(),
@@ -51,133 +63,127 @@ impl Survey {
             max_types,
             max_days,
             last_day: i64::MIN,
-            first: i64::MAX,
-            last: i64::MIN,
+            first_instant: i64::MAX,
+            last_instant: i64::MIN,
             identity: None,
-            with_identity: false,
-            rounded: [None, None],
+            has_identities: false,
+            scientific_ids: [None, None],
         }
     }
 
-    /// Looks out for events with this identity from now on.
-    pub(super) fn look_for(&mut self, identity: Option<Identity>) {
+    /// Sets the identity to search for in the blocks that follow.
+    pub(super) fn set_identity(&mut self, identity: Option<Identity>) {
         self.identity = identity;
     }
 
-    /// Looks at a block.
+    /// Adds a block.
     ///
     /// # Errors
-    /// [`TooMany`] with the line that passed a limit.
-    pub(super) fn add(&mut self, block: &EventBlock) -> Result<(), TooMany> {
-        if let (Some(identity), false) = (&mut self.identity, self.with_identity) {
-            self.with_identity = identity.any(block);
+    /// [`LimitExceeded`] at the first line that exceeds a limit.
+    pub(super) fn add(&mut self, block: &EventBlock) -> Result<(), LimitExceeded> {
+        if let (Some(identity), false) = (&mut self.identity, self.has_identities) {
+            self.has_identities = identity.any(block);
         }
-        for (seen, column) in self
-            .rounded
-            .iter_mut()
-            .zip([&block.user_id, &block.event_id])
-        {
-            look_for_rounded(seen, column, &block.lines);
+        let columns = [&block.user_id, &block.event_id];
+        for (ids, column) in self.scientific_ids.iter_mut().zip(columns) {
+            count_scientific_ids(ids, column, &block.lines);
         }
         for (at, &instant) in block.timestamp.iter().enumerate() {
-            self.first = self.first.min(instant);
-            self.last = self.last.max(instant);
+            let line = block.lines[at];
+            self.first_instant = self.first_instant.min(instant);
+            self.last_instant = self.last_instant.max(instant);
             let day = instant.div_euclid(DAY);
             if day != self.last_day {
                 self.last_day = day;
                 if self.days.insert(day) && self.days.len() > self.max_days {
-                    return Err(TooMany::Days(block.lines[at]));
+                    return Err(LimitExceeded::Days { line });
                 }
             }
-            let kind = block.event_type.get(at);
-            if !self.types.contains(kind) {
-                self.types.insert(kind.into());
+            let event_type = block.event_type.get(at);
+            if !self.types.contains(event_type) {
+                self.types.insert(event_type.into());
                 if self.types.len() > self.max_types {
-                    return Err(TooMany::Types(block.lines[at]));
+                    return Err(LimitExceeded::EventTypes { line });
                 }
             }
         }
         Ok(())
     }
 
-    /// First and last instant; both 0 before any event.
-    pub(super) fn span(&self) -> (i64, i64) {
-        if self.first > self.last {
-            (0, 0)
-        } else {
-            (self.first, self.last)
+    /// Returns the statistics of all blocks.
+    pub(super) fn statistics(&self, columns: &Columns) -> EventStatistics {
+        let is_empty = self.first_instant > self.last_instant;
+        EventStatistics {
+            event_time: if is_empty {
+                (0, 0)
+            } else {
+                (self.first_instant, self.last_instant)
+            },
+            event_types: u32::try_from(self.types.len()).unwrap_or(u32::MAX),
+            days: u32::try_from(self.days.len()).unwrap_or(u32::MAX),
+            has_identities: self.has_identities,
+            warnings: self.warnings(columns),
         }
     }
 
-    /// Different event types.
-    pub(super) fn types(&self) -> u32 {
-        u32::try_from(self.types.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Different days (UTC).
-    pub(super) fn days(&self) -> u32 {
-        u32::try_from(self.days.len()).unwrap_or(u32::MAX)
-    }
-
-    /// What looks damaged.
-    pub(super) fn warnings(&self, columns: &Columns) -> Vec<Warning> {
+    fn warnings(&self, columns: &Columns) -> Vec<Warning> {
         let roles = [ColumnRole::UserId, ColumnRole::EventId];
-        let seen = self.rounded.iter().zip(roles);
-        seen.filter_map(|(seen, role)| {
-            let Rounded { rows, line, value } = seen.as_ref()?;
-            let at = columns.roles.iter().position(|other| *other == role)?;
-            let column = &columns.labels[at];
-            Some(Warning {
-                code: "id-in-scientific-notation".into(),
-                column: column.clone(),
-                rows: *rows,
-                line: *line,
-                value: value.clone(),
-                message: format!(
-                    "`{column}` has ids such as `{value}`, as a spreadsheet writes long numbers when it has rounded them: \
-                     different ids may have become one; format the column as text and export it again"
-                ),
+        let by_role = self.scientific_ids.iter().zip(roles);
+        by_role
+            .filter_map(|(ids, role)| {
+                let ScientificIds {
+                    rows,
+                    first_line,
+                    first_value: value,
+                } = ids.as_ref()?;
+                let at = columns.roles.iter().position(|other| *other == role)?;
+                let column = &columns.labels[at];
+                Some(Warning {
+                    code: "id-in-scientific-notation".into(),
+                    column: column.clone(),
+                    rows: *rows,
+                    line: *first_line,
+                    value: value.clone(),
+                    message: format!(
+                        "`{column}` has ids such as `{value}`, as a spreadsheet writes long numbers when it has rounded them: \
+                         different ids may have become one; format the column as text and export it again"
+                    ),
+                })
             })
-        })
-        .collect()
-    }
-
-    /// Whether any event has the identity that was looked for.
-    pub(super) fn with_identity(&self) -> bool {
-        self.with_identity
+            .collect()
     }
 }
 
-fn look_for_rounded(seen: &mut Option<Rounded>, column: &TextColumn, lines: &[u32]) {
-    // Most blocks have none, which one look at all their text tells.
+fn count_scientific_ids(ids: &mut Option<ScientificIds>, column: &TextColumn, lines: &[u32]) {
+    // Most blocks have none, and one search of their text shows it.
     if memchr::memmem::find(&column.bytes, b"E+").is_none() {
         return;
     }
     for (at, line) in lines.iter().enumerate() {
         let value = column.get(at);
         if is_scientific(value) {
-            let first = || Rounded {
+            let first = || ScientificIds {
                 rows: 0,
-                line: *line,
-                value: Fault::clip(value),
+                first_line: *line,
+                first_value: Fault::clip(value),
             };
-            seen.get_or_insert_with(first).rows += 1;
+            ids.get_or_insert_with(first).rows += 1;
         }
     }
 }
 
-/// A number such as `9.91E+15`.
+/// Returns whether a value is a number such as `9.91E+15`.
 fn is_scientific(value: &[u8]) -> bool {
     let Some(at) = memchr::memmem::find(value, b"E+") else {
         return false;
     };
     let (number, power) = (&value[..at], &value[at + 2..]);
-    let digits = |text: &[u8]| {
+    let is_decimal = |text: &[u8]| {
         text.iter()
             .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
     };
     number.first().is_some_and(u8::is_ascii_digit)
-        && digits(number)
+        && is_decimal(number)
         && (1..=3).contains(&power.len())
         && power.iter().all(u8::is_ascii_digit)
 }
@@ -187,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_a_spreadsheet_has_rounded_are_told_from_ids() {
+    fn only_numbers_with_an_exponent_are_scientific() {
         for (value, scientific) in [
             ("9.91E+15", true),
             ("1E+20", true),
@@ -203,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_passed_by_the_first_one_too_many() {
+    fn limits_are_exceeded_at_the_first_line_beyond_them() {
         let mut block = EventBlock::default();
         for row in 0..4u32 {
             block.rows.push(row + 1);
@@ -213,18 +219,22 @@ mod tests {
             block.event_type.push(&[b'a' + (row % 3) as u8]);
             block.timestamp.push(i64::from(row % 2) * DAY);
         }
-        assert_eq!(Survey::new(2, 9).add(&block), Err(TooMany::Types(4)));
-        assert_eq!(Survey::new(9, 1).add(&block), Err(TooMany::Days(3)));
+        assert_eq!(
+            Survey::new(2, 9).add(&block),
+            Err(LimitExceeded::EventTypes { line: 4 })
+        );
+        assert_eq!(
+            Survey::new(9, 1).add(&block),
+            Err(LimitExceeded::Days { line: 3 })
+        );
         let mut survey = Survey::new(3, 2);
         assert_eq!(survey.add(&block), Ok(()));
-        assert_eq!(
-            (
-                survey.types(),
-                survey.days(),
-                survey.span(),
-                survey.with_identity()
-            ),
-            (3, 2, (0, DAY), false)
-        );
+        let expected = EventStatistics {
+            event_time: (0, DAY),
+            event_types: 3,
+            days: 2,
+            ..EventStatistics::default()
+        };
+        assert_eq!(survey.statistics(&Columns::default()), expected);
     }
 }

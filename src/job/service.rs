@@ -10,8 +10,8 @@ use crate::{
     clock::Clock,
     job::Dispatch,
     model::{
-        BatchChange, BatchId, BatchStatus, Job, JobChange, JobId, JobState, KeyEntry, KeyOutcome,
-        Refused, RequestKey, key::wish_content,
+        BatchChange, BatchId, BatchStatus, IdempotencyEntry, IdempotencyKey, IdempotencyOutcome,
+        Job, JobChange, JobId, JobState, TransitionRefused, idempotency::process_request_digest,
     },
     store::{Changed, Result, Store},
 };
@@ -105,22 +105,24 @@ impl JobService {
     /// [`StoreError`](crate::store::StoreError) if the ledger is unavailable: the same request may be sent again.
     pub async fn process_once(
         &self,
-        key: RequestKey,
+        key: IdempotencyKey,
         id: BatchId,
         force: bool,
     ) -> Result<KeyedRequest> {
         let now = self.clock.now();
-        let content = Some(wish_content(id, force));
-        let mut entry = KeyEntry {
+        let request_digest = Some(process_request_digest(id, force));
+        let mut entry = IdempotencyEntry {
             batch: id,
-            content,
+            request_digest,
             outcome: None,
             opened_at: now,
         };
         let mut force = force;
         if !self.store.add_idempotency_entry(key, &entry).await? {
             match self.store.idempotency_entry(key).await? {
-                Some(before) if before.content != content => return Ok(KeyedRequest::KeyReused),
+                Some(before) if before.request_digest != request_digest => {
+                    return Ok(KeyedRequest::KeyReused);
+                }
                 Some(before) if before.outcome.is_some() => {
                     return Ok(KeyedRequest::Repeated(JobId::Process(id)));
                 }
@@ -134,7 +136,7 @@ impl JobService {
         }
         let result = self.process(id, force).await?;
         if let Changed::Done(_) = result {
-            entry.outcome = Some(KeyOutcome::Asked);
+            entry.outcome = Some(IdempotencyOutcome::Requested);
             self.store
                 .replace_idempotency_entry(key, id, &entry)
                 .await?;
@@ -156,7 +158,9 @@ impl JobService {
                 Ok(DeletionRequest::Queued(job))
             }
             Changed::Missing => Ok(DeletionRequest::Missing),
-            Changed::Refused(Refused { state, .. }) if state == BatchStatus::Receiving.as_str() => {
+            Changed::Refused(TransitionRefused { state, .. })
+                if state == BatchStatus::Receiving.as_str() =>
+            {
                 Ok(DeletionRequest::Missing)
             }
             Changed::Refused(_) => Ok(DeletionRequest::AlreadyDeleted),
@@ -192,7 +196,7 @@ impl JobService {
         if let JobId::Undo(_) | JobId::Rollup(_) = job {
             let state = "one that has to be done: retry it".to_owned();
             let subject = format!("job {job}");
-            return Ok(Changed::Refused(Refused {
+            return Ok(Changed::Refused(TransitionRefused {
                 change: "discard",
                 subject,
                 state,

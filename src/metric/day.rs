@@ -1,28 +1,28 @@
-//! A day's figures out of the partials of every batch that adds to it, and totals over several days.
+//! The figures of a day, merged from the partials of all batches, and totals of several days.
 
 use std::collections::BTreeMap;
 
 use super::{Partial, Sketch};
 
-/// What all published batches come to on one day.
+/// The figures of one day over all published batches.
 #[derive(Debug, Clone, Default)]
 pub struct DayFigures {
-    /// By event type.
+    /// The figures by event type.
     pub types: BTreeMap<String, Partial>,
 }
 
 impl DayFigures {
-    /// Adds what one batch adds.
+    /// Merges the partial of one batch.
     pub fn add(&mut self, event_type: &str, partial: &Partial) {
         match self.types.get_mut(event_type) {
-            Some(known) => known.merge(partial),
+            Some(merged) => merged.merge(partial),
             None => {
                 self.types.insert(event_type.into(), partial.clone());
             }
         }
     }
 
-    /// All types as one: what the day comes to.
+    /// Returns the figures of all types together, without hours.
     #[must_use]
     pub fn total(&self) -> Partial {
         let mut all = Partial::default();
@@ -41,19 +41,19 @@ impl DayFigures {
     }
 }
 
-/// Totals over days: users are those of any day, not the sum of the days.
+/// Totals of several days. A user of several days counts once.
 #[derive(Debug, Clone, Default)]
 pub struct RangeTotals {
-    /// Events.
+    /// The number of events.
     pub events: u64,
-    /// Users.
+    /// The users.
     pub users: Sketch,
-    /// The last instant, microseconds since 1970 (UTC).
+    /// The last instant, in microseconds since 1970 (UTC).
     pub last: Option<i64>,
 }
 
 impl RangeTotals {
-    /// Adds a day (or a part of one).
+    /// Adds the figures of a day, or of some of its types.
     pub fn add(&mut self, partial: &Partial) {
         if partial.count > 0 {
             self.events += partial.count;
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_of_two_types_or_two_days_is_one_user() {
+    fn users_of_several_types_or_days_count_once() {
         let mut login = Partial::default();
         login.add(10, b"ann");
         let mut logout = Partial::default();

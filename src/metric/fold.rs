@@ -8,27 +8,27 @@ use std::{
 use super::{DayZone, Partial};
 use crate::model::{Day, EventBlock};
 
-/// One day's events of one type, as they go into the store.
+/// The partial of one day and event type.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// The day, in the store's zone.
+    /// The day, in the time zone of the store.
     pub day: Day,
     /// The event type.
     pub event_type: String,
-    /// What they come to.
+    /// The partial.
     pub partial: Partial,
 }
 
-/// A fold under way, in bounded memory: when there are too many groups it lets the latest days go,
-/// and says where the next pass over the same events has to begin.
+/// A fold in bounded memory. If there are too many groups it drops the latest days, and returns the day at which another
+/// pass over the same events must start.
 #[derive(Debug)]
 pub struct Fold {
     zone: DayZone,
-    from: Day,
-    /// Days from here on are left to the next pass.
-    until: Option<Day>,
-    limit: usize,
-    held: usize,
+    first_day: Day,
+    /// The first day that is left to the next pass.
+    next_pass: Option<Day>,
+    max_groups: usize,
+    group_count: usize,
     types: HashMap<Box<[u8]>, usize>,
     last_type: usize,
     names: Vec<Box<[u8]>>,
@@ -36,15 +36,15 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// A fold of the days from `from` on, that holds about `limit` groups (and at least one day).
+    /// Creates a fold of the days from `first_day`, with at most `max_groups` groups, but at least one day.
     #[must_use]
-    pub fn new(zone: DayZone, from: Day, limit: usize) -> Self {
+    pub fn new(zone: DayZone, first_day: Day, max_groups: usize) -> Self {
         Self {
             zone,
-            from,
-            until: None,
-            limit,
-            held: 0,
+            first_day,
+            next_pass: None,
+            max_groups,
+            group_count: 0,
             types: HashMap::new(),
             last_type: 0,
             names: Vec::new(),
@@ -52,16 +52,16 @@ impl Fold {
         }
     }
 
-    /// Adds the events of a block whose row number `counts`.
+    /// Adds the events of a block in the rows for which `counts` returns true.
     pub fn add(&mut self, block: &EventBlock, counts: impl Fn(u32) -> bool) {
         let mut at = 0;
         while at < block.len() {
-            // Rows of one day come together in most files, so the day is looked up once for a stretch.
+            // Rows of one day are adjacent in most files, so the day is determined once per run of rows.
             let day = self.zone.day(block.timestamp[at]);
             let end = (at + 1..block.len())
                 .find(|next| self.zone.day(block.timestamp[*next]) != day)
                 .unwrap_or(block.len());
-            if day >= self.from && self.until.is_none_or(|until| day < until) {
+            if day >= self.first_day && self.next_pass.is_none_or(|next| day < next) {
                 self.add_day(day, block, at..end, &counts);
             }
             at = end;
@@ -75,28 +75,28 @@ impl Fold {
         rows: Range<usize>,
         counts: &impl Fn(u32) -> bool,
     ) {
-        let mut kinds = self.groups.remove(&day).unwrap_or_default();
+        let mut types = self.groups.remove(&day).unwrap_or_default();
         for at in rows {
             if !counts(block.rows[at]) {
                 continue;
             }
-            let kind = self.type_index(block.event_type.get(at));
-            if kinds.len() <= kind {
-                kinds.resize_with(kind + 1, || None);
+            let index = self.type_index(block.event_type.get(at));
+            if types.len() <= index {
+                types.resize_with(index + 1, || None);
             }
-            let group = kinds[kind].get_or_insert_with(|| {
-                self.held += 1;
+            let partial = types[index].get_or_insert_with(|| {
+                self.group_count += 1;
                 Box::default()
             });
-            group.add(block.timestamp[at], block.user_id.get(at));
+            partial.add(block.timestamp[at], block.user_id.get(at));
         }
-        if kinds.iter().any(Option::is_some) {
-            self.groups.insert(day, kinds);
+        if types.iter().any(Option::is_some) {
+            self.groups.insert(day, types);
         }
-        while self.held > self.limit && self.groups.len() > 1 {
-            if let Some((last, kinds)) = self.groups.pop_last() {
-                self.held -= kinds.iter().flatten().count();
-                self.until = Some(last);
+        while self.group_count > self.max_groups && self.groups.len() > 1 {
+            if let Some((last, types)) = self.groups.pop_last() {
+                self.group_count -= types.iter().flatten().count();
+                self.next_pass = Some(last);
             }
         }
     }
@@ -110,8 +110,8 @@ impl Fold {
         {
             return self.last_type;
         }
-        self.last_type = if let Some(known) = self.types.get(name) {
-            *known
+        self.last_type = if let Some(index) = self.types.get(name) {
+            *index
         } else {
             self.names.push(name.into());
             self.types.insert(name.into(), self.names.len() - 1);
@@ -120,31 +120,31 @@ impl Fold {
         self.last_type
     }
 
-    /// The groups, by day, then type, and the day at which another pass has to begin, if one has to.
+    /// Returns the groups by day and type, and the first day of another pass, if one is needed.
     #[must_use]
     pub fn finish(self) -> (Vec<Group>, Option<Day>) {
         let Self {
             names,
             groups,
-            until,
+            next_pass,
             ..
         } = self;
         let mut all: Vec<Group> = groups
             .into_iter()
-            .flat_map(|(day, kinds)| {
-                kinds
+            .flat_map(|(day, types)| {
+                types
                     .into_iter()
                     .enumerate()
-                    .filter_map(move |(kind, partial)| Some((day, kind, partial?)))
+                    .filter_map(move |(index, partial)| Some((day, index, partial?)))
             })
-            .map(|(day, kind, partial)| Group {
+            .map(|(day, index, partial)| Group {
                 day,
-                event_type: String::from_utf8_lossy(&names[kind]).into_owned(),
+                event_type: String::from_utf8_lossy(&names[index]).into_owned(),
                 partial: *partial,
             })
             .collect();
         all.sort_unstable_by(|a, b| (a.day, &a.event_type).cmp(&(b.day, &b.event_type)));
-        (all, until)
+        (all, next_pass)
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_grouped_by_local_day_and_type_and_only_those_that_count() {
+    fn counting_events_are_grouped_by_local_day_and_type() {
         let day = 86_400_000_000;
         let mut fold = Fold::new(DayZone::new(Tz::Asia__Kolkata), Day(0), 100);
         let late = day - 1;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_in_little_memory_give_what_one_pass_gives() {
+    fn several_passes_return_the_groups_of_one_pass() {
         let day = 86_400_000_000;
         let events: Vec<_> = (0..300u32)
             .map(|row| {

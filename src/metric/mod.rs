@@ -1,5 +1,5 @@
-//! Events to partials to days: pure, associative folds, so that any order of any grouping gives the same figures.
-//! Knows neither the store nor who counts an event; the caller says which rows are its own.
+//! Folds events into partials, and partials into the figures of days. The folds are pure, commutative and associative,
+//! so neither order nor grouping changes a figure. Knows neither the store nor claims: the caller selects the rows.
 
 mod day;
 mod fold;

@@ -1,22 +1,22 @@
-//! What one batch adds to one day for one event type, and its stored form.
+//! The contribution of one batch to the figures of one day and event type, and its stored form.
 
 use super::Sketch;
 
-/// The stored form is not one of ours.
+/// The bytes are not the stored form of a partial.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a stored partial is damaged or of another version")]
 pub struct BadPartial;
 
-/// What a set of events comes to.
+/// The figures of a set of events, which can be merged with those of others.
 #[derive(Debug, Clone, Default)]
 pub struct Partial {
-    /// How many events.
+    /// The number of events.
     pub count: u64,
-    /// The first instant, microseconds since 1970 (UTC).
+    /// The first instant, in microseconds since 1970 (UTC); 0 without events.
     pub first: i64,
-    /// The last instant.
+    /// The last instant; 0 without events.
     pub last: i64,
-    /// Events by UTC hour since 1970, ascending.
+    /// The number of events by UTC hour since 1970, in ascending order.
     pub hours: Vec<(i32, u64)>,
     /// The users.
     pub users: Sketch,
@@ -25,7 +25,7 @@ pub struct Partial {
 /// Microseconds in an hour.
 const HOUR: i64 = 3_600_000_000;
 
-/// First byte of the stored form.
+/// The first byte of the stored form.
 const VERSION: u8 = 1;
 
 impl Partial {
@@ -62,7 +62,7 @@ impl Partial {
 
     #[inline]
     fn add_hour(&mut self, hour: i32, count: u64) {
-        // Events mostly come in order of time, so the last hour is the likely one.
+        // Most files are in order of time, so the last hour is the likely one.
         if let Some((last, n)) = self.hours.last_mut()
             && *last == hour
         {
@@ -75,7 +75,7 @@ impl Partial {
         }
     }
 
-    /// Whether both say the same, whatever the inner order of their sketches.
+    /// Returns whether both have the same figures, even if their sketches differ in their internal order.
     #[must_use]
     pub fn same_figures(&self, other: &Self) -> bool {
         (
@@ -93,7 +93,7 @@ impl Partial {
         )
     }
 
-    /// The stored form: version, count, first, last, number of hours, (hour, count) pairs, sketch; little endian.
+    /// Returns the stored form: version, count, first, last, number of hours, (hour, count) pairs, sketch; little endian.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
@@ -113,20 +113,20 @@ impl Partial {
         out
     }
 
-    /// Reads the stored form.
+    /// Parses the stored form.
     ///
     /// # Errors
     /// [`BadPartial`] for bytes of another version or shape.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadPartial> {
         let mut rest = bytes.strip_prefix(&[VERSION]).ok_or(BadPartial)?;
-        let count = u64::from_le_bytes(take(&mut rest)?);
-        let first = i64::from_le_bytes(take(&mut rest)?);
-        let last = i64::from_le_bytes(take(&mut rest)?);
-        let hours = (0..u32::from_le_bytes(take(&mut rest)?))
+        let count = u64::from_le_bytes(read(&mut rest)?);
+        let first = i64::from_le_bytes(read(&mut rest)?);
+        let last = i64::from_le_bytes(read(&mut rest)?);
+        let hours = (0..u32::from_le_bytes(read(&mut rest)?))
             .map(|_| {
                 Ok((
-                    i32::from_le_bytes(take(&mut rest)?),
-                    u64::from_le_bytes(take(&mut rest)?),
+                    i32::from_le_bytes(read(&mut rest)?),
+                    u64::from_le_bytes(read(&mut rest)?),
                 ))
             })
             .collect::<Result<_, BadPartial>>()?;
@@ -140,13 +140,13 @@ impl Partial {
     }
 }
 
-/// The UTC hour of an instant, counted from 1970; years before 2200 fit.
+/// Returns the UTC hour of an instant, counted from 1970.
 #[inline]
 fn hour_of(at: i64) -> i32 {
     i32::try_from(at.div_euclid(HOUR)).unwrap_or(i32::MAX)
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], BadPartial> {
+fn read<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], BadPartial> {
     let (head, tail) = rest.split_first_chunk::<N>().ok_or(BadPartial)?;
     *rest = tail;
     Ok(*head)
@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn merging_parts_in_any_grouping_equals_folding_the_whole(
+        fn merged_partials_equal_a_fold_of_all_events(
             events in prop::collection::vec((0i64..400 * HOUR, any::<u8>()), 0..200), cut in 0usize..200, second in 0usize..200,
         ) {
             let cut = cut.min(events.len());
@@ -179,21 +179,21 @@ mod tests {
             let mut back = c;
             back.merge(&a);
             back.merge(&b);
-            let whole = of(&events);
-            prop_assert!(forth.same_figures(&whole));
-            prop_assert!(back.same_figures(&whole));
-            prop_assert!(Partial::from_bytes(&whole.to_bytes()).is_ok_and(|p| p.same_figures(&whole)));
+            let all = of(&events);
+            prop_assert!(forth.same_figures(&all));
+            prop_assert!(back.same_figures(&all));
+            prop_assert!(Partial::from_bytes(&all.to_bytes()).is_ok_and(|p| p.same_figures(&all)));
         }
 
         #[test]
-        fn damaged_forms_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn damaged_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = Partial::from_bytes(&bytes);
             prop_assert!(Partial::from_bytes(&of(&[(5, 1)]).to_bytes()[..20]).is_err());
         }
     }
 
     #[test]
-    fn the_version_byte_is_checked() {
+    fn other_versions_are_refused() {
         let mut bytes = of(&[(5, 1)]).to_bytes();
         bytes[0] = 2;
         assert_eq!(Partial::from_bytes(&bytes).err(), Some(BadPartial));

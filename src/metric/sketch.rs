@@ -1,16 +1,16 @@
-//! How many different users: Apache DataSketches HLL, lg k = 12 (± 1.6 %, exact when few).
-//! The estimate is always the composite one, which depends on the registers only and so not on the order of merging.
+//! An estimate of the number of different users: HLL of Apache DataSketches, lg k = 12 (± 1.6 %, exact for few users).
+//! Uses the composite estimate, which depends only on the registers, and so not on the order of merges.
 
 use datasketches::{
     hash::value::raw_bytes,
     hll::{Coupon, HllSketch, HllType, HllUnion},
 };
 
-/// Registers as a power of two; fixed, since stored sketches merge only at one size.
+/// The binary logarithm of the number of registers. Fixed, since only sketches of the same size can be merged.
 const LG_K: u8 = 12;
 
-/// A set of users, counted but not remembered. The byte form is that of Apache DataSketches
-/// (<https://datasketches.apache.org/docs/HLL/HLL.html>), which Java, C++ and Python read.
+/// A set of users that can be counted and merged, but not listed. The stored form is that of Apache DataSketches
+/// (<https://datasketches.apache.org/docs/HLL/HLL.html>), which its libraries for Java, C++ and Python read.
 #[derive(Debug, Clone)]
 pub struct Sketch(HllSketch);
 
@@ -28,7 +28,7 @@ impl Sketch {
             .update_with_coupon(Coupon::from_value(raw_bytes::from_slice(user)));
     }
 
-    /// The users of any of these sketches.
+    /// Returns the union of sketches.
     pub fn union<'a>(sketches: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut all = HllUnion::new(LG_K).expect("lg k 12 is within 4 to 21");
         for sketch in sketches {
@@ -42,20 +42,20 @@ impl Sketch {
         *self = Self::union([&*self, other]);
     }
 
-    /// How many users, rounded.
+    /// Returns the estimated number of users.
     #[must_use]
     pub fn estimate(&self) -> u64 {
-        // A count of rows bounds it, and rows fit 53 bits.
+        // At most the number of rows, which is less than 2^53.
         self.0.composite_estimate().round() as u64
     }
 
-    /// The stored form.
+    /// Returns the stored form.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.serialize()
     }
 
-    /// Reads the stored form; none if it is not a sketch of this size.
+    /// Parses the stored form; `None` if it is not a sketch of this size.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         HllSketch::deserialize(bytes)
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn few_users_are_counted_exactly_and_many_within_two_standard_errors() {
+    fn few_users_are_exact_and_many_are_within_two_standard_errors() {
         assert_eq!(of(0..0).estimate(), 0);
         assert_eq!(of(0..25).estimate(), 25);
         let many = of(0..100_000).estimate();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_merging_changes_nothing() {
+    fn estimates_do_not_depend_on_the_order_of_merges() {
         for size in [3, 40, 3_000] {
             let parts = [of(0..size), of(size / 2..2 * size), of(7..9)];
             let [a, b, c] = &parts;
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_are_not_a_sketch() {
+    fn invalid_bytes_are_refused() {
         assert!(Sketch::from_bytes(b"").is_none());
         assert!(Sketch::from_bytes(&[9; 40]).is_none());
     }

@@ -1,4 +1,4 @@
-//! Which calendar day an instant falls on, in one time zone, fast enough to ask for every event.
+//! The calendar day of an instant in one time zone, with a cache that makes it fast enough for every event.
 
 use std::collections::HashMap;
 
@@ -7,23 +7,25 @@ use chrono_tz::Tz;
 
 use crate::model::Day;
 
-/// Microseconds in a quarter of an hour: offsets change on its edges, but for a few in the early 1970s.
+/// Microseconds in a quarter of an hour. Offsets change at its limits, except for a few in the early 1970s.
 const SLOT: i64 = 900_000_000;
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
-/// Slots remembered; a year has 35,040.
+/// Maximum slots in the cache. A year has 35,040.
 const SLOTS: usize = 40_000;
 
-/// Tells days from instants.
+/// Determines the days of instants.
 #[derive(Debug, Clone)]
 pub struct DayZone {
     zone: Tz,
+    /// The slot of the last call, with its day.
     last: (i64, Day),
+    /// The day of each slot; `None` if the day changes within it.
     slots: HashMap<i64, Option<Day>>,
 }
 
 impl DayZone {
-    /// For one zone.
+    /// Creates an empty cache for a time zone.
     #[must_use]
     pub fn new(zone: Tz) -> Self {
         Self {
@@ -33,7 +35,7 @@ impl DayZone {
         }
     }
 
-    /// The day of an instant given in microseconds since 1970 (UTC).
+    /// Returns the day of an instant in microseconds since 1970 (UTC).
     #[inline]
     pub fn day(&mut self, at: i64) -> Day {
         if self.zone == Tz::UTC {
@@ -51,25 +53,25 @@ impl DayZone {
             self.slots.clear();
         }
         let zone = self.zone;
-        // A slot in which the day changes (an offset of 44 minutes, say) is asked event by event.
-        let known = *self.slots.entry(slot).or_insert_with(|| {
+        // With an offset such as 44 minutes, the day changes within a slot.
+        let day_of_slot = *self.slots.entry(slot).or_insert_with(|| {
             let (first, last) = (
                 local_day(zone, slot * SLOT),
                 local_day(zone, slot * SLOT + SLOT - 1),
             );
             (first == last).then_some(first)
         });
-        if let Some(day) = known {
+        if let Some(day) = day_of_slot {
             self.last = (slot, day);
         }
-        known.unwrap_or_else(|| local_day(zone, at))
+        day_of_slot.unwrap_or_else(|| local_day(zone, at))
     }
 
-    /// The first instant of a day, microseconds since 1970 (UTC).
+    /// Returns the first instant of a day, in microseconds since 1970 (UTC).
     #[must_use]
     pub fn start(zone: Tz, day: Day) -> i64 {
         let midnight = day.date().and_time(NaiveTime::MIN);
-        // Where clocks are put forward at midnight a day begins later, and some days were left out.
+        // A day starts later than midnight if the clock changes then, and some zones have skipped a day.
         let quarters = (0..2 * 96).map(|n| midnight + TimeDelta::minutes(15 * n));
         let first = quarters
             .filter_map(|at| at.and_local_timezone(zone).earliest())
@@ -77,7 +79,7 @@ impl DayZone {
         first.map_or(i64::MAX, |at| at.timestamp_micros())
     }
 
-    /// The day of an instant, without the memory.
+    /// Returns the day of an instant, without a cache.
     #[must_use]
     pub fn day_of(zone: Tz, at: DateTime<Utc>) -> Day {
         local_day(zone, at.timestamp_micros())
@@ -95,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_begin_where_the_day_before_ends() {
+    fn days_start_where_the_previous_day_ends() {
         for (zone, day, start) in [
             (Tz::UTC, "2025-11-10", "2025-11-10T00:00:00Z"),
             (Tz::Europe__Berlin, "2025-11-10", "2025-11-09T23:00:00Z"),
@@ -104,17 +106,17 @@ mod tests {
             (Tz::Pacific__Apia, "2011-12-31", "2011-12-30T10:00:00Z"),
         ] {
             let at = DateTime::parse_from_rfc3339(start).expect("an instant");
-            let found = DayZone::start(zone, day.parse().expect("a day"));
-            assert_eq!(found, at.timestamp_micros(), "{zone} {day}");
+            let actual = DayZone::start(zone, day.parse().expect("a day"));
+            assert_eq!(actual, at.timestamp_micros(), "{zone} {day}");
             assert!(
-                local_day(zone, found - 1) < local_day(zone, found),
+                local_day(zone, actual - 1) < local_day(zone, actual),
                 "{zone} {day}"
             );
         }
     }
 
     #[test]
-    fn every_minute_of_odd_zones_falls_on_the_day_that_chrono_says() {
+    fn days_of_unusual_zones_equal_those_of_chrono() {
         let from = DateTime::parse_from_rfc3339("2025-10-25T00:00:00Z")
             .expect("an instant")
             .timestamp_micros();

@@ -65,7 +65,7 @@ impl BatchStatus {
 
 /// The sums of a run: `inserted = counted + duplicate + conflict`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct RunCounts {
     /// Events read.
     pub inserted: u64,
     /// Events in the figures.
@@ -84,7 +84,7 @@ pub struct Published {
     /// The job token of the run, under which its partials are stored.
     pub token: i64,
     /// The sums of the run.
-    pub counts: Counts,
+    pub counts: RunCounts,
     /// Days on which the batch has counted events.
     pub days: Vec<Day>,
     /// Days of the run published before, until they are rolled up again.

@@ -1,12 +1,11 @@
-//! Events in columns.
-//! A block is what travels between the stages: a few thousand rows, column by column, nothing per row.
+//! Events in columns. The stages exchange blocks of a few thousand rows, with no allocation per row.
 
-/// Texts end to end in one buffer; text `i` lies between offsets `i` and `i + 1`.
+/// A column of texts in one buffer. Text `i` is between the offsets `i` and `i + 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextColumn {
-    /// Where each text starts; one more entry than there are texts, the first is 0.
+    /// The start of each text, and the end of the last. The first offset is 0.
     pub offsets: Vec<i32>,
-    /// All texts, UTF-8.
+    /// All texts, in UTF-8.
     pub bytes: Vec<u8>,
 }
 
@@ -20,15 +19,15 @@ impl Default for TextColumn {
 }
 
 impl TextColumn {
-    /// Appends one text; a block stays far below 2 GiB, so offsets fit.
+    /// Appends a text.
     #[inline]
     pub fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         self.offsets
-            .push(i32::try_from(self.bytes.len()).expect("a block is cut long before 2 GiB"));
+            .push(i32::try_from(self.bytes.len()).expect("a block ends long before 2 GiB"));
     }
 
-    /// The text of row `at`.
+    /// Returns the text of row `at`.
     #[inline]
     #[must_use]
     pub fn get(&self, at: usize) -> &[u8] {
@@ -37,40 +36,40 @@ impl TextColumn {
         &self.bytes[start..end]
     }
 
-    /// How many texts there are.
+    /// Returns the number of texts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.offsets.len() - 1
     }
 
-    /// Whether there is none.
+    /// Returns whether the column is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Consecutive events of one batch, in row order.
+/// Consecutive events of one batch, in the order of their rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventBlock {
-    /// Row number in the file, from 1, header excluded.
+    /// The number of each row, from 1, without the header.
     pub rows: Vec<u32>,
-    /// Physical line the row starts on, from 1, blanks included.
+    /// The physical line on which each row starts, from 1.
     pub lines: Vec<u32>,
-    /// Event id; empty where the event has none.
+    /// The event ids; empty for an event without one.
     pub event_id: TextColumn,
-    /// User id.
+    /// The user ids.
     pub user_id: TextColumn,
-    /// Event type.
+    /// The event types.
     pub event_type: TextColumn,
-    /// Instant, microseconds since 1970-01-01T00:00:00Z.
+    /// The instants, in microseconds since 1970 (UTC).
     pub timestamp: Vec<i64>,
-    /// The other columns, in header order.
+    /// The other columns, in the order of the header.
     pub attributes: Vec<TextColumn>,
 }
 
 impl EventBlock {
-    /// An empty block with room for `attributes` further columns.
+    /// Returns an empty block with this number of attributes.
     #[must_use]
     pub fn new(attributes: usize) -> Self {
         Self {
@@ -79,19 +78,19 @@ impl EventBlock {
         }
     }
 
-    /// Number of events.
+    /// Returns the number of events.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no event.
+    /// Returns whether there is no event.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Appends the event at `at` of a block with the same columns, all of which it has.
+    /// Appends the event at `at` of another block, which must have all columns.
     pub fn push_from(&mut self, other: &Self, at: usize) {
         self.rows.push(other.rows[at]);
         self.lines.push(other.lines[at]);
@@ -106,7 +105,7 @@ impl EventBlock {
         }
     }
 
-    /// Bytes of text held, which is what bounds a block of wide rows.
+    /// Returns the bytes of its text. They limit the size of a block of long rows.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         let fixed =
@@ -115,7 +114,7 @@ impl EventBlock {
     }
 }
 
-/// A cell without white space around it; bytes that are not UTF-8 only lose that of ASCII.
+/// Returns a cell without white space around it. Of bytes that are not UTF-8, only ASCII white space is removed.
 #[inline]
 #[must_use]
 pub fn trim(cell: &[u8]) -> &[u8] {
@@ -134,7 +133,8 @@ fn trim_slow(cell: &[u8]) -> &[u8] {
     }
 }
 
-/// What databases write for no value, `\N` or `NULL`. Taken for an id, all such rows would be one.
+/// Returns an empty value for `\N` and `NULL`, which databases export for a missing one. As an id they would make all
+/// such rows one event.
 #[inline]
 #[must_use]
 pub fn null_is_empty(value: &[u8]) -> &[u8] {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_around_a_value_is_no_part_of_it() {
+    fn white_space_around_a_value_is_removed() {
         for (cell, trimmed) in [
             ("a b", "a b"),
             (" a", "a"),

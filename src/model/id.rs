@@ -1,4 +1,4 @@
-//! Names of things: batches, days, slots and jobs, each with one text form that parses back.
+//! The ids of batches, days, slots and jobs. Each has one text form, and parses back from it.
 
 use std::{fmt, str::FromStr};
 
@@ -6,13 +6,13 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A text that is not the name of anything.
+/// The text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
 pub struct BadId {
-    /// The text as it came, clipped.
+    /// The text, clipped.
     pub text: String,
-    /// What would have been accepted.
+    /// The texts that are valid.
     pub expected: &'static str,
 }
 
@@ -34,25 +34,25 @@ pub(super) fn uuid_at(now: super::Instant) -> Uuid {
     ))
 }
 
-/// Only the hyphenated form, so that one thing has one name in links and logs.
+/// Parses the hyphenated form only, so that an id looks the same in links and logs.
 pub(super) fn hyphenated(text: &str, expected: &'static str) -> Result<Uuid, BadId> {
     let uuid = (text.len() == 36).then(|| Uuid::try_parse(text).ok());
     uuid.flatten().ok_or_else(|| BadId::new(text, expected))
 }
 
-/// One uploaded file and everything that came of it; a `UUIDv7`, so ids sort by time of creation.
+/// The id of a batch: a `UUIDv7`, so that ids sort by their time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BatchId(Uuid);
 
 impl BatchId {
-    /// A new id that carries `now`; the rest is random.
+    /// Returns a new id that contains the time. Its other bits are random.
     #[must_use]
     pub fn at(now: super::Instant) -> Self {
         Self(uuid_at(now))
     }
 
-    /// An id made of 16 given bytes, for seeded tests.
+    /// Returns the id of 16 bytes, for seeded tests.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(
@@ -77,19 +77,19 @@ impl FromStr for BatchId {
     }
 }
 
-/// A calendar day in the store's time zone, as days since 1970-01-01.
+/// A calendar day in the time zone of the store, as days since 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Day(pub i32);
 
 impl Day {
-    /// The day of a calendar date.
+    /// Returns the day of a date.
     #[must_use]
     pub fn from_date(date: NaiveDate) -> Self {
         Self(i32::try_from((date - NaiveDate::default()).num_days()).unwrap_or(i32::MAX))
     }
 
-    /// The calendar date of this day.
+    /// Returns the date of the day.
     #[must_use]
     pub fn date(self) -> NaiveDate {
         NaiveDate::default()
@@ -124,7 +124,7 @@ impl FromStr for Day {
     }
 }
 
-/// The instant a scheduled job stands for, in whole seconds: one slot, one job, however many processes fire.
+/// The instant of a scheduled job, in seconds since 1970 (UTC). A slot has one job, however many processes schedule it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub i64);
 
@@ -145,18 +145,18 @@ impl FromStr for Slot {
     }
 }
 
-/// What a job is about; the names are stored, so they never change.
+/// The kind of a job. The names are stored, so they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobKind {
     /// Counts a batch.
     Process,
-    /// Takes a batch away.
+    /// Deletes a batch.
     Undo,
-    /// Recomputes one day from the published partials.
+    /// Computes the figures of a day from the published partials.
     Rollup,
-    /// Checks published batches against their events.
+    /// Verifies published batches against their events.
     Reprocess,
-    /// Removes what has expired.
+    /// Deletes what has expired.
     Cleanup,
 }
 
@@ -170,7 +170,7 @@ impl JobKind {
         Self::Cleanup,
     ];
 
-    /// The stored name.
+    /// Returns the stored name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -183,7 +183,7 @@ impl JobKind {
     }
 }
 
-/// One job of the ledger: a kind and its subject, so the same work is never there twice.
+/// The id of a job: its kind and its subject, so that the ledger has each job once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobId {
     /// See [`JobKind::Process`].
@@ -199,7 +199,7 @@ pub enum JobId {
 }
 
 impl JobId {
-    /// What the job is about.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(self) -> JobKind {
         match self {
@@ -211,7 +211,7 @@ impl JobId {
         }
     }
 
-    /// The batch it is about, if it is about one.
+    /// Returns the batch of the job; `None` if its subject is not a batch.
     #[must_use]
     pub fn batch(self) -> Option<BatchId> {
         match self {
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_name_is_refused() {
+    fn invalid_ids_are_refused() {
         for text in [
             "",
             "process",

@@ -1,4 +1,4 @@
-//! What makes two events the same, and what an event says. Both are kept as hashes, so both forms are fixed for ever.
+//! The identity of an event, and the digest of its content. Stores contain both as hashes, so their forms never change.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
@@ -8,29 +8,30 @@ use super::{
     event::{null_is_empty, trim},
 };
 
-/// The 128-bit name of what makes two events the same.
+/// The hash of an identity. Events with the same hash are the same event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdentityKey(pub [u8; 16]);
 
-/// What an event says, without its attributes: equal content is a duplicate, other content a conflict.
+/// The hash of the content of an event, without its attributes. A repeated identity with the same content is a duplicate;
+/// with other content, a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content(pub u64);
 
-/// By what the events of a batch are told apart, within their source.
+/// The columns that identify an event within its source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IdentityBy {
-    /// By ids of their own.
+    /// The event id.
     #[default]
     EventId,
-    /// By their cells in these columns, which are named by their labels in the file.
+    /// The columns with these labels.
     Key(Vec<String>),
-    /// By all their cells.
+    /// All columns.
     Row,
 }
 
 impl IdentityBy {
-    /// The kind's name, which users see and every identity holds.
+    /// Returns the name in replies, which is also part of the hash.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -41,7 +42,7 @@ impl IdentityBy {
     }
 }
 
-/// Version of the identity and content forms.
+/// The version of the hashed forms.
 const VERSION: u8 = 1;
 
 /// A cell of an event.
@@ -54,38 +55,38 @@ enum Cell {
     Attribute(usize),
 }
 
-/// What is hashed after the head.
+/// The form of the hashed values.
 #[derive(Debug, Clone)]
 enum Form {
-    /// The event's id.
+    /// The event id.
     EventId,
-    /// The values of these cells, all of which must have one.
+    /// The values of these cells, none of which may be empty.
     Key(Vec<Cell>),
-    /// Name and value of those cells that have one.
+    /// The names and the values of the cells that are not empty.
     Row(Vec<(String, Cell)>),
 }
 
-/// Hashes identities of one batch: XXH3-128 over (version, kind, source, column names, length-prefixed values).
-/// Columns come in the order of their names, so neither their order in the file nor the case of labels matters.
+/// Hashes the identities of one batch: XXH3-128 of (version, kind, source, column names, length-prefixed values).
+/// Columns are hashed in the order of their names, so their order in the file and the case of labels do not matter.
 #[derive(Debug, Clone)]
 pub struct Identity {
     form: Form,
-    /// The fixed head, then room for values.
+    /// The hashed bytes: a head that is the same for all events, then the values of one.
     scratch: Vec<u8>,
-    head: usize,
+    head_bytes: usize,
 }
 
 impl Identity {
-    /// The identity of events in these columns; none if a key names a column that is not there.
+    /// Returns the identity of events with these columns; `None` if a column of the key is missing.
     #[must_use]
     pub fn new(source: &str, by: &IdentityBy, columns: &Columns) -> Option<Self> {
         let mut scratch = vec![VERSION];
         for part in [by.kind(), source] {
-            put(&mut scratch, part.as_bytes());
+            append(&mut scratch, part.as_bytes());
         }
         let form = match by {
             IdentityBy::EventId => {
-                put(&mut scratch, b"event_id");
+                append(&mut scratch, b"event_id");
                 Form::EventId
             }
             IdentityBy::Key(labels) => {
@@ -94,27 +95,27 @@ impl Identity {
                     return None;
                 }
                 for (name, _) in &cells {
-                    put(&mut scratch, name.as_bytes());
+                    append(&mut scratch, name.as_bytes());
                 }
                 Form::Key(cells.drain(..).map(|(_, cell)| cell).collect())
             }
             IdentityBy::Row => Form::Row(cells(columns, |_| true)),
         };
-        let head = scratch.len();
+        let head_bytes = scratch.len();
         Some(Self {
             form,
             scratch,
-            head,
+            head_bytes,
         })
     }
 
-    /// Whether it looks at event ids.
+    /// Returns whether it depends on event ids.
     #[must_use]
     pub fn reads_event_id(&self) -> bool {
         self.cells().any(|cell| cell == Cell::EventId)
     }
 
-    /// The attributes that it looks at, by their place among the attributes of the file.
+    /// Returns the attributes on which it depends, by their index among the attributes of the file.
     #[must_use]
     pub fn attributes(&self) -> Vec<usize> {
         self.cells()
@@ -133,22 +134,22 @@ impl Identity {
         }
     }
 
-    /// The key of the event at `at`. It has none without an id, or, like NULL in SQL, with an empty cell in its key.
+    /// Returns the key of the event at `at`; `None` if its id is empty, or, like NULL in SQL, any cell of its key.
     #[inline]
     #[must_use]
     pub fn key(&mut self, block: &EventBlock, at: usize) -> Option<IdentityKey> {
-        self.scratch.truncate(self.head);
+        self.scratch.truncate(self.head_bytes);
         match &self.form {
             Form::EventId => {
                 let id = block.event_id.get(at);
                 if id.is_empty() {
                     return None;
                 }
-                put(&mut self.scratch, id);
+                append(&mut self.scratch, id);
             }
             Form::Key(cells) => {
                 for cell in cells {
-                    if !put_cell(&mut self.scratch, *cell, block, at) {
+                    if !append_cell(&mut self.scratch, *cell, block, at) {
                         return None;
                     }
                 }
@@ -156,9 +157,9 @@ impl Identity {
             Form::Row(cells) => {
                 for (name, cell) in cells {
                     let before = self.scratch.len();
-                    put(&mut self.scratch, name.as_bytes());
-                    // With or without a column that is empty it is the same row.
-                    if !put_cell(&mut self.scratch, *cell, block, at) {
+                    append(&mut self.scratch, name.as_bytes());
+                    // An empty cell hashes like a missing column.
+                    if !append_cell(&mut self.scratch, *cell, block, at) {
                         self.scratch.truncate(before);
                     }
                 }
@@ -167,7 +168,7 @@ impl Identity {
         Some(IdentityKey(xxh3_128(&self.scratch).to_be_bytes()))
     }
 
-    /// Whether any event of the block has an identity.
+    /// Returns whether any event of the block has a key.
     #[must_use]
     pub fn any(&mut self, block: &EventBlock) -> bool {
         match self.form {
@@ -177,7 +178,7 @@ impl Identity {
     }
 }
 
-/// The chosen columns by the name that they have in identities, in the order of these names.
+/// Returns the chosen columns with their names in identities, in the order of the names.
 fn cells(columns: &Columns, chosen: impl Fn(&str) -> bool) -> Vec<(String, Cell)> {
     let mut attributes = 0..;
     let mut cells = Vec::new();
@@ -198,24 +199,24 @@ fn cells(columns: &Columns, chosen: impl Fn(&str) -> bool) -> Vec<(String, Cell)
     cells
 }
 
-/// A column's name in identities: the canonical one, else the label as labels are compared.
+/// Returns the name of a column in identities: the canonical one, else the label in lower case.
 fn name(label: &str, role: ColumnRole) -> String {
     let own = label.to_lowercase();
     match role.canonical() {
         Some(canonical) => canonical.into(),
-        // Labels are trimmed, so no other one begins with a space.
+        // Distinguishes an attribute with a canonical name. Labels are trimmed, so no other name starts with a space.
         None if ColumnRole::ALL.iter().any(|r| r.canonical() == Some(&own)) => format!(" {own}"),
         None => own,
     }
 }
 
-fn put(into: &mut Vec<u8>, value: &[u8]) {
+fn append(into: &mut Vec<u8>, value: &[u8]) {
     into.extend_from_slice(&(value.len() as u64).to_le_bytes());
     into.extend_from_slice(value);
 }
 
-/// Appends a cell's value; false, and nothing is appended, if it has none.
-fn put_cell(into: &mut Vec<u8>, cell: Cell, block: &EventBlock, at: usize) -> bool {
+/// Appends the value of a cell. Returns false, and appends nothing, if it is empty.
+fn append_cell(into: &mut Vec<u8>, cell: Cell, block: &EventBlock, at: usize) -> bool {
     let instant;
     let value = match cell {
         Cell::EventId => block.event_id.get(at),
@@ -230,12 +231,12 @@ fn put_cell(into: &mut Vec<u8>, cell: Cell, block: &EventBlock, at: usize) -> bo
     if value.is_empty() {
         return false;
     }
-    put(into, value);
+    append(into, value);
     true
 }
 
 impl Content {
-    /// The content of an event: XXH3-64 of its type, instant and user.
+    /// Returns the content of an event: XXH3-64 of its type, instant and user.
     #[inline]
     #[must_use]
     pub fn of(event_type: &[u8], timestamp: i64, user_id: &[u8]) -> Self {
@@ -287,7 +288,7 @@ mod tests {
     fn key_of(by: &IdentityBy, order: &[usize], attributes: &[&str]) -> Option<u128> {
         let identity = Identity::new("crm", by, &columns(order));
         let key = identity
-            .expect("its columns are there")
+            .expect("the columns exist")
             .key(&event(attributes), 0);
         key.map(|key| u128::from_be_bytes(key.0))
     }
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_and_content_never_change() {
+    fn stored_hashes_never_change() {
         let all = [0, 1, 2, 3, 4, 5];
         let cells = ["Oslo", "x"];
         assert_eq!(
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_the_order_of_columns_nor_of_the_key_matters() {
+    fn identities_do_not_depend_on_the_order_of_columns() {
         let other = [5, 3, 4, 2, 0, 1];
         let key = by_key(&["ts", "City", "Who"]);
         assert_eq!(key_of(&key, &other, &["x", "Oslo"]), Some(BY_KEY));
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_cell_leaves_a_key_without_identity_and_a_row_as_it_is() {
+    fn empty_cells_void_a_key_and_do_not_change_a_row() {
         let all = [0, 1, 2, 3, 4, 5];
         let key = by_key(&["City", "note"]);
         for empty in ["", " \u{a0}", "NULL", "\\N "] {
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_values_and_lengths_keep_identities_apart() {
+    fn identities_differ_by_source_value_and_length() {
         let key = |source: &str, id: &str| {
             let mut block = EventBlock::default();
             block.event_id.push(id.as_bytes());
@@ -358,22 +359,22 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_that_is_called_like_a_column_with_a_meaning_is_another_column() {
+    fn attributes_with_a_canonical_name_are_other_columns() {
         let mut columns = columns(&[1, 2, 3, 4]);
         columns.labels[3] = "USER_ID".into();
         let key = |label: &str| {
             let identity = Identity::new("crm", &by_key(&[label]), &columns);
-            identity.expect("is there").key(&event(&["u1"]), 0)
+            identity.expect("the column exists").key(&event(&["u1"]), 0)
         };
         assert_ne!(key("USER_ID"), key("Who"), "the same value in both");
         assert!(Identity::new("", &by_key(&["who"]), &columns).is_none());
     }
 
     #[test]
-    fn only_what_is_looked_at_is_read() {
+    fn identities_report_the_columns_they_depend_on() {
         let identity = |by: &IdentityBy| Identity::new("", by, &columns(&[5, 1, 2, 3, 4]));
         let by = by_key(&["City", "Who"]);
-        let key = identity(&by).expect("is there");
+        let key = identity(&by).expect("the column exists");
         assert_eq!((key.reads_event_id(), key.attributes()), (false, vec![1]));
         let id = identity(&IdentityBy::EventId).expect("needs no column");
         assert_eq!((id.reads_event_id(), id.attributes()), (true, vec![]));

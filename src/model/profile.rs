@@ -1,4 +1,4 @@
-//! Options of uploads under a name, so that a sender need not repeat them.
+//! Profiles: named sets of upload options.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Instant, id::BadId};
 
-/// Longest name.
+/// Maximum bytes of a name.
 const NAME_BYTES: usize = 64;
 
-/// The name of a profile: 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`.
+/// The name of a profile: 1 to 64 characters of `a-z`, `0-9`, `.`, `_` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ProfileName(String);
 
 impl ProfileName {
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -26,11 +26,11 @@ impl FromStr for ProfileName {
     type Err = BadId;
 
     fn from_str(text: &str) -> Result<Self, BadId> {
-        let known =
+        let is_allowed =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-        // A name of dots alone is a place in a path, not a name.
-        let named = text.bytes().any(|byte| byte != b'.');
-        if (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(known) && named {
+        // A path segment of dots alone is relative.
+        let is_segment = text.bytes().any(|byte| byte != b'.');
+        if (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(is_allowed) && is_segment {
             Ok(Self(text.to_owned()))
         } else {
             let expected = "the name of a profile (1 to 64 of a-z, 0-9, `.`, `_` and `-`)";
@@ -62,11 +62,11 @@ impl fmt::Display for ProfileName {
 /// A named set of upload options.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Its name.
+    /// The name.
     pub name: ProfileName,
-    /// Names and values, as text.
+    /// The options by name, as stated.
     pub options: BTreeMap<String, String>,
-    /// When it was put.
+    /// The time of the last change.
     pub changed_at: Instant,
 }
 
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_short_and_plain() {
+    fn names_have_up_to_64_characters_that_urls_allow() {
         for name in ["a", "crm.eu-1_x", &"a".repeat(64)] {
             assert_eq!(name.parse::<ProfileName>().expect("a name").as_str(), name);
         }

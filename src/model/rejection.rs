@@ -1,38 +1,38 @@
-//! A bad row is data: where it is, what it held, and every fault found in it.
+//! Rejected rows: position, original cells, and every fault.
 
 use serde::{Deserialize, Serialize};
 
-/// What is wrong with a row; the names are part of the interface and never change.
+/// The kind of a fault. The names are stored and part of the interface, so they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultCode {
-    /// Fewer cells than the header has.
+    /// The row has fewer cells than the header.
     MissingCell,
-    /// More cells than the header has.
+    /// The row has more cells than the header.
     ExtraCell,
-    /// A NUL byte.
+    /// The row contains a NUL byte.
     NulByte,
-    /// Bytes that are not text in the file's encoding.
+    /// The row contains bytes that are invalid in the encoding of the file.
     EncodingError,
-    /// A cell over the limit.
+    /// A cell exceeds its limit.
     CellTooLong,
-    /// A record over the limit.
+    /// The record exceeds its limit.
     RecordTooLong,
-    /// A quote that is never closed.
+    /// A quote is never closed.
     UnclosedQuote,
-    /// Text after a closing quote.
+    /// Text follows a closing quote.
     StrayQuote,
-    /// A row that went out to be mended and still has the mark of what is to be filled in.
+    /// A row of errors.csv still has the mark of a value to fill in.
     NotMended,
-    /// An empty required cell.
+    /// A required cell is empty.
     MissingValue,
-    /// A value over its limit.
+    /// A value exceeds its limit.
     ValueTooLong,
-    /// A timestamp in no accepted form.
+    /// The timestamp is in no accepted format.
     InvalidTimestamp,
-    /// A date whose day and month can't be told apart.
+    /// The day and the month of a date are ambiguous.
     AmbiguousTimestamp,
-    /// A year before 1970 or after 2199.
+    /// The year is before 1970 or after 2199.
     TimestampOutOfRange,
 }
 
@@ -55,7 +55,7 @@ impl FaultCode {
         Self::TimestampOutOfRange,
     ];
 
-    /// The name users see.
+    /// Returns the name in replies and in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -77,23 +77,23 @@ impl FaultCode {
     }
 }
 
-/// One thing wrong with one row.
+/// One fault of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The column's label in the file; none where the whole row is at fault.
+    /// The label of the column; `None` if the fault is not of one column.
     pub column: Option<String>,
-    /// What is wrong.
+    /// The kind.
     pub code: FaultCode,
-    /// What is wrong, in words.
+    /// The fault in words.
     pub message: String,
-    /// The cell as it came, clipped to [`Fault::VALUE_CHARS`].
+    /// The original cell, clipped to [`Fault::VALUE_CHARS`].
     pub value: Option<String>,
-    /// What to do about it.
+    /// The remedy, if known.
     pub hint: Option<String>,
 }
 
 impl Fault {
-    /// Characters of a value that a fault shows.
+    /// Maximum characters of a clipped value.
     pub const VALUE_CHARS: usize = 120;
 
     fn text_bytes(&self) -> usize {
@@ -102,7 +102,7 @@ impl Fault {
         self.message.len() + optional.sum::<usize>()
     }
 
-    /// A value as a fault shows it: cut at the bound, with `…` where it was cut.
+    /// Returns at most [`Self::VALUE_CHARS`] characters of a value, followed by `…` if it is longer.
     #[must_use]
     pub fn clip(value: &[u8]) -> String {
         let head = String::from_utf8_lossy(&value[..value.len().min(Self::VALUE_CHARS * 4 + 4)]);
@@ -117,37 +117,37 @@ impl Fault {
 /// One rejected row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
-    /// Row number, from 1, header excluded.
+    /// The number of the row, from 1, without the header.
     pub row: u32,
-    /// Physical line it starts on, from 1.
+    /// The physical line on which it starts, from 1.
     pub line: u32,
-    /// The last physical line it took with it; the same as `line` for most.
+    /// The physical line on which it ends.
     pub last_line: u32,
-    /// Where it starts in the decoded text: bytes of UTF-8 before it, a byte-order mark not counted.
-    // What was stored before this was kept does not have it.
+    /// Bytes of decoded UTF-8 text before it, without the byte-order mark.
+    // Rejections of the first version do not have it.
     #[serde(default)]
     pub byte_offset: u64,
-    /// The original cells in header order (more or fewer if that is the fault), together at most
-    /// [`Rejection::CELLS_BYTES`].
+    /// The original cells in the order of the header, together at most [`Rejection::CELLS_BYTES`]. Their number differs
+    /// from that of the header if this is the fault.
     pub cells: Vec<String>,
-    /// Whether `cells` had to be cut.
+    /// Whether `cells` are truncated.
     pub clipped: bool,
-    /// What is wrong, at least one.
+    /// The faults, at least one.
     pub faults: Vec<Fault>,
 }
 
 impl Rejection {
-    /// Bytes of original text kept with a rejection: whole rows of ordinary files, bounded for hostile ones.
+    /// Maximum bytes of original text in a rejection: enough for rows of ordinary files.
     pub const CELLS_BYTES: usize = 16 * 1024;
 
-    /// Bytes of text held, its faults' included, which is what bounds a block of them.
+    /// Returns the bytes of its text, that of its faults included. They limit the size of a block.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         let cells = self.cells.iter().map(String::len);
         cells.sum::<usize>() + self.faults.iter().map(Fault::text_bytes).sum::<usize>()
     }
 
-    /// All faults in one sentence.
+    /// Returns all faults in one sentence.
     #[must_use]
     pub fn reason(&self) -> String {
         self.faults
@@ -163,11 +163,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_have_one_name_in_json_and_in_text_and_never_change() {
+    fn fault_codes_never_change() {
         for code in FaultCode::ALL {
             assert_eq!(serde_json::to_value(code).expect("a name"), code.as_str());
         }
-        // Stored with rejections, and known to programs that read them: the list may grow, and that is all.
+        // Stored and part of the interface: codes may be added, but not changed.
         assert_eq!(
             FaultCode::ALL.map(FaultCode::as_str).join(" "),
             "missing-cell extra-cell nul-byte encoding-error cell-too-long record-too-long unclosed-quote stray-quote \
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_cut_and_say_so() {
+    fn long_values_are_clipped_and_marked() {
         assert_eq!(Fault::clip(b"short"), "short");
         let long = Fault::clip("ä".repeat(500).as_bytes());
         assert_eq!(long.chars().count(), Fault::VALUE_CHARS + 1);

@@ -1,4 +1,4 @@
-//! Files that arrive in several requests, until they are whole.
+//! Transfers: files that arrive in several requests until they are complete.
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
@@ -6,15 +6,15 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BatchId, Instant, ProfileName, RequestKey, id::BadId};
+use super::{BatchId, IdempotencyKey, Instant, ProfileName, id::BadId};
 
-/// A file on its way; a `UUIDv7`, random enough that nobody guesses another's.
+/// The id of a transfer: a `UUIDv7`, random enough that nobody can guess it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TransferId(Uuid);
 
 impl TransferId {
-    /// A new id that carries `now`; the rest is random.
+    /// Returns a new id that contains the time. Its other bits are random.
     #[must_use]
     pub fn at(now: Instant) -> Self {
         Self(super::id::uuid_at(now))
@@ -36,64 +36,63 @@ impl FromStr for TransferId {
     }
 }
 
-/// A file on its way.
+/// A file that arrives in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {
-    /// Its name.
+    /// The id.
     pub id: TransferId,
-    /// Its bytes in all.
+    /// Bytes of the complete file.
     pub length: u64,
-    /// The options it will be taken with, those of a profile among them.
+    /// The options of the upload, those of a profile among them.
     pub options: BTreeMap<String, String>,
-    /// The profile that gave some of them, if one did.
+    /// The profile that supplied options, if any.
     pub profile: Option<ProfileName>,
-    /// Who sends it, as [`sender`] names a client; none where that is not known.
+    /// The sender, as [`sender`] returns it; `None` if unknown.
     #[serde(default)]
     pub sender: Option<String>,
-    /// What it came to, once it was whole, or was given up.
+    /// The outcome, once the file is ingested, refused or terminated.
     pub outcome: Option<TransferOutcome>,
-    /// When something of it last arrived.
+    /// The time at which the last part arrived, or at which the transfer was created.
     pub moved_at: Instant,
 }
 
-/// How long a file is kept of which nothing more arrives.
-pub const KEPT: TimeDelta = TimeDelta::hours(24);
-/// The same of one of which nothing has arrived at all: it costs its sender nothing.
-pub const KEPT_EMPTY: TimeDelta = TimeDelta::hours(1);
+/// The time after which a transfer without new parts expires.
+pub const TTL: TimeDelta = TimeDelta::hours(24);
+/// The time after which a transfer without any part expires. It is shorter, since the sender can create another one.
+pub const EMPTY_TTL: TimeDelta = TimeDelta::hours(1);
 
-/// When a file is forgotten that ends there, and of which something last arrived then.
+/// Returns the time at which a transfer expires whose file ends at `end`.
 #[must_use]
 pub fn expires_at(moved_at: Instant, end: u64) -> Instant {
-    moved_at + if end == 0 { KEPT_EMPTY } else { KEPT }
+    moved_at + if end == 0 { EMPTY_TTL } else { TTL }
 }
 
-/// Names the client at an address without telling it.
+/// Returns a digest that stands for the client at an address, so that the address is not stored.
 #[must_use]
 pub fn sender(address: IpAddr) -> String {
-    let key = RequestKey::new(address.to_string().as_bytes(), "transfer", "");
-    let hex = key.0[..16].iter().map(|byte| format!("{byte:02x}"));
-    hex.collect()
+    let key = IdempotencyKey::new(address.to_string().as_bytes(), "transfer", "");
+    hex::encode(&key.0[..16])
 }
 
-/// What a file came to that arrived in parts.
+/// The outcome of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum TransferOutcome {
-    /// A batch.
+    /// The file is a new batch.
     Stored {
         /// The batch.
         batch: BatchId,
     },
-    /// It was there already.
+    /// The file is a duplicate.
     Duplicate {
-        /// The batch that has it.
+        /// The earlier batch.
         batch: BatchId,
     },
-    /// It can't be taken.
+    /// The file is refused.
     Refused {
-        /// The reply that says why, as text.
+        /// The body of the reply.
         reply: String,
     },
-    /// Its sender gave it up.
+    /// The sender terminated the transfer.
     Terminated,
 }

@@ -24,8 +24,7 @@ impl Cursor {
     pub fn new(list: &str, position: &impl fmt::Display) -> Self {
         let position = position.to_string();
         let text = format!("{:016x}{position}", checksum(list, &position));
-        let hex = |hex: String, byte: u8| hex + &format!("{byte:02x}");
-        Self(text.bytes().fold(VERSION.to_string(), hex))
+        Self(format!("{VERSION}{}", hex::encode(text)))
     }
 
     /// Returns the position of a cursor of `list`.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::model::{Batch, BatchChange, BatchId, BatchStatus, Instant, Receipt, Refused};
+use crate::model::{Batch, BatchChange, BatchId, BatchStatus, Instant, Receipt, TransitionRefused};
 
 /// The outcome of a compare-and-set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub enum Changed<T> {
     /// The change was applied; the document after it.
     Done(T),
     /// The state of the document does not allow the change.
-    Refused(Refused),
+    Refused(TransitionRefused),
     /// The document does not exist.
     Missing,
 }

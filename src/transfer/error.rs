@@ -1,76 +1,83 @@
-//! Why an upload in parts goes no further.
+//! Why a request to a transfer fails.
 
-use super::{CHECKED_BYTES, OF_SENDER};
-use crate::{ingest::IngestError, model::TransferId, store::StoreError};
+use super::{MAX_CHECKED_BYTES, MAX_TRANSFERS_PER_SENDER};
+use crate::{
+    ingest::{BodyError, IngestError},
+    model::TransferId,
+    store::StoreError,
+};
 
-/// Why nothing, or no more, was taken.
+/// Why a request to a transfer fails. Parts that are durable already remain.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// No such file, or one that was given up.
+    /// The transfer does not exist, has expired, or was terminated.
     #[error("there is no upload {0}: it was given up, or nothing of it arrived for 24 hours")]
     Missing(TransferId),
-    /// The file ends elsewhere.
+    /// The body does not start at the end of the file.
     #[error(
-        "the upload goes on at {end}, not at {asked}: HEAD tells where, also when another request is at it"
+        "the upload goes on at {end}, not at {requested}: HEAD tells where, also when another request is at it"
     )]
-    Elsewhere {
-        /// Where the bytes were to go.
-        asked: u64,
-        /// Where the file ends.
+    OffsetMismatch {
+        /// The offset of the request.
+        requested: u64,
+        /// The end of the file.
         end: u64,
     },
-    /// More bytes than were announced.
+    /// The body goes beyond the announced length of the file.
     #[error("the upload has {length} bytes in all, and more than that were sent")]
     TooLong {
-        /// What was announced.
+        /// The announced length.
         length: u64,
     },
-    /// A checksum of too much.
+    /// The body broke off or was too slow.
+    #[error("the body broke off or was too slow: HEAD tells how much of it is here")]
+    Interrupted(#[source] BodyError),
+    /// The body is too long for a checksum.
     #[error(
-        "a checksum may be of {CHECKED_BYTES} bytes at most: send smaller parts, or leave it out"
+        "a checksum may be of {MAX_CHECKED_BYTES} bytes at most: send smaller parts, or leave it out"
     )]
     CheckedTooLong,
-    /// Other bytes than the checksum says.
+    /// The body has another checksum.
     #[error("what arrived is not what the checksum says; nothing of it was kept: send it again")]
-    WrongChecksum,
-    /// A look at a file that is to be stored nowhere.
+    ChecksumMismatch,
+    /// The options request a dry run.
     #[error(
         "`dry_run` is for a file sent at once: send it, or the beginning of it, with POST /uploads"
     )]
     DryRun,
-    /// A file in crumbs.
+    /// The file has the maximum number of parts.
     #[error(
         "the upload has {limit} parts already, the limit: give it up, and send fewer and larger ones"
     )]
     TooManyParts {
-        /// As many as may be.
+        /// The limit.
         limit: u64,
     },
-    /// It is whole.
+    /// The file is complete.
     #[error(
         "the upload is whole and becomes a batch: HEAD names it, DELETE /batches/:id takes it back"
     )]
-    Whole,
-    /// Too much is on its way already.
+    Complete,
+    /// The limit of open transfers is reached.
     #[error(
         "too many unfinished uploads are kept already: finish or DELETE some, or try again in {seconds} seconds"
     )]
     Full {
-        /// Until one of them is forgotten, if nothing more of it arrives.
+        /// Seconds until one of them expires.
         seconds: u64,
     },
-    /// Too much of one sender is.
+    /// The limit of open transfers of one sender is reached.
     #[error(
-        "this address has {OF_SENDER} unfinished uploads already: finish or DELETE some, or try again in {seconds} seconds"
+        "this address has {MAX_TRANSFERS_PER_SENDER} unfinished uploads already: finish or DELETE some, or try again in {seconds} seconds"
     )]
     SenderFull {
-        /// Until one of them is forgotten, if nothing more of it arrives.
+        /// Seconds until one of them expires.
         seconds: u64,
     },
-    /// The body, the file or its options.
+    /// The options are invalid, or the complete file cannot be ingested.
     #[error(transparent)]
     Ingest(#[from] IngestError),
-    /// The store is away.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

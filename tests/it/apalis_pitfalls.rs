@@ -272,7 +272,7 @@ async fn p9_an_idle_worker_sees_tasks_only_at_its_next_heartbeat() {
     let mut running = JoinSet::new();
     running.spawn(async move { worker.run().await.map_err(|why| why.to_string()) });
     rig.until_registered().await;
-    // It has looked once, and found nothing.
+    // The worker has polled once and received nothing.
     tokio::time::sleep(LONG / 3).await;
     rig.push(1).await;
     let seen = tokio::time::timeout(LONG, work.until_begun(1)).await;

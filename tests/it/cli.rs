@@ -1,6 +1,7 @@
 //! The commands as a user runs them: output, refusals, exit codes.
 
-mod mending;
+mod correction;
+mod tls;
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +11,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::helpers::process::{Service, tallymill};
+use crate::helpers::{
+    http_client,
+    process::{Service, tallymill},
+};
 
 const IMPORTED: &str = "\
 events.csv: batch ID
@@ -38,11 +42,11 @@ date        event type         count  unique users
 
 ";
 
-struct TestStore {
+struct Workspace {
     dir: TempDir,
 }
 
-impl TestStore {
+impl Workspace {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a directory"),
@@ -54,10 +58,10 @@ impl TestStore {
     }
 
     /// Runs a command in this directory.
-    fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> CommandResult {
         let mut command = tallymill(&self.data(), settings);
         command.stdin(Stdio::null()).args(arguments);
-        Ran::of(&command.output().expect("runs"))
+        CommandResult::of(&command.output().expect("runs"))
     }
 
     /// Copies a sample file to this directory.
@@ -72,13 +76,13 @@ impl TestStore {
 }
 
 #[derive(Debug)]
-struct Ran {
+struct CommandResult {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-impl Ran {
+impl CommandResult {
     fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
@@ -103,12 +107,12 @@ impl Ran {
 
 #[test]
 fn import_prints_counts_errors_and_days() {
-    let home = TestStore::new();
-    let file = home.file("events.csv");
-    let ran = home.run(&[], &["import", &file]);
+    let workspace = Workspace::new();
+    let file = workspace.file("events.csv");
+    let ran = workspace.run(&[], &["import", &file]);
     assert_eq!((ran.code, ran.masked().as_str()), (Some(0), IMPORTED));
     assert_eq!(ran.err, "");
-    let again = home.run(&[], &["import", &file]);
+    let again = workspace.run(&[], &["import", &file]);
     let said = "events.csv: batch ID\n  the same file was uploaded before, as this batch\n";
     assert!(again.masked().starts_with(said), "{again:?}");
     let table = IMPORTED.split("\n\n").nth(1).expect("a table");
@@ -117,7 +121,7 @@ fn import_prints_counts_errors_and_days() {
 
 #[test]
 fn a_refused_file_exits_with_2_and_a_remedy() {
-    let home = TestStore::new();
+    let workspace = Workspace::new();
     for (sample, said) in [
         ("bad/misspelt-columns.csv", "pass `--columns event_type:"),
         (
@@ -132,8 +136,8 @@ fn a_refused_file_exits_with_2_and_a_remedy() {
             "line 4, column timestamp: `timestamp` is in no accepted form: yesterday",
         ),
     ] {
-        let file = home.file(sample);
-        let ran = home.run(&[], &["import", &file]);
+        let file = workspace.file(sample);
+        let ran = workspace.run(&[], &["import", &file]);
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
         assert!(
             ran.err.starts_with(&format!("tallymill: {file}: ")),
@@ -141,7 +145,7 @@ fn a_refused_file_exits_with_2_and_a_remedy() {
         );
         assert!(ran.err.contains(said), "{ran:?}");
     }
-    let ran = home.run(&[], &["import", "nowhere.csv"]);
+    let ran = workspace.run(&[], &["import", "nowhere.csv"]);
     assert_eq!(ran.code, Some(2));
     assert!(
         ran.err
@@ -152,32 +156,33 @@ fn a_refused_file_exits_with_2_and_a_remedy() {
 
 #[test]
 fn dialect_options_are_passed_on() {
-    let home = TestStore::new();
-    let file = home.file("good/windows-1252.csv");
+    let workspace = Workspace::new();
+    let file = workspace.file("good/windows-1252.csv");
     let stated = ["--encoding", "windows-1252", "--delimiter", "comma"];
-    let ran = home.run(&[], &[&["import", &*file], &stated[..]].concat());
+    let ran = workspace.run(&[], &[&["import", &*file], &stated[..]].concat());
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let bad = home.file("bad/missing-values.csv");
-    let ran = home.run(&[], &["import", &bad, "--on-error", "abort"]);
+    let bad = workspace.file("bad/missing-values.csv");
+    let ran = workspace.run(&[], &["import", &bad, "--on-error", "abort"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.err.contains("on_error=abort"), "{ran:?}");
 }
 
 #[tokio::test]
 async fn import_uses_the_server_of_its_directory() {
-    let home = TestStore::new();
-    let file = home.file("events.csv");
-    let service = Service::start(&home.data(), &[]).await;
-    let mut command = tallymill(&home.data(), &[]);
+    let workspace = Workspace::new();
+    let file = workspace.file("events.csv");
+    let service = Service::start(&workspace.data(), &[]).await;
+    let mut command = tallymill(&workspace.data(), &[]);
     command.args(["import", &file]);
     let ran = tokio::task::spawn_blocking(move || command.output().expect("runs"));
-    let ran = Ran::of(&ran.await.expect("no panic"));
+    let ran = CommandResult::of(&ran.await.expect("no panic"));
     assert_eq!(
         (ran.code, ran.masked().as_str()),
         (Some(0), IMPORTED),
         "{ran:?}"
     );
-    let answer = reqwest::get(format!("{}/batches", service.url)).await;
+    let request = http_client().get(format!("{}/batches", service.url));
+    let answer = request.send().await;
     let list: Value = answer.expect("answers").json().await.expect("JSON");
     assert_eq!(list["data"][0]["file"]["name"], "events.csv");
     assert_eq!(list["data"][0]["status"], "completed");
@@ -185,15 +190,15 @@ async fn import_uses_the_server_of_its_directory() {
 
 #[test]
 fn equal_seeds_generate_equal_files_that_import() {
-    let home = TestStore::new();
-    let generate = |seed| home.run(&[], &["generate", "--rows", "2000", "--seed", seed]);
+    let workspace = Workspace::new();
+    let generate = |seed| workspace.run(&[], &["generate", "--rows", "2000", "--seed", seed]);
     let csv = generate("7").out;
     assert_eq!(csv, generate("7").out);
     assert_ne!(csv, generate("8").out);
     assert_eq!(csv.lines().count(), 2_001);
-    let path = home.dir.path().join("sample.csv");
+    let path = workspace.dir.path().join("sample.csv");
     std::fs::write(path, &csv).expect("writes");
-    let ran = home.run(&[], &["import", "sample.csv"]);
+    let ran = workspace.run(&[], &["import", "sample.csv"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let count = |name: &str| -> u64 {
         let line = ran
@@ -213,14 +218,14 @@ fn equal_seeds_generate_equal_files_that_import() {
     let to_file = [
         "generate", "--rows", "2000", "--seed", "7", "--output", "b.csv",
     ];
-    assert_eq!(home.run(&[], &to_file).code, Some(0));
-    let written = std::fs::read_to_string(home.dir.path().join("b.csv"));
+    assert_eq!(workspace.run(&[], &to_file).code, Some(0));
+    let written = std::fs::read_to_string(workspace.dir.path().join("b.csv"));
     assert_eq!(written.expect("reads"), csv);
 }
 
 #[test]
 fn every_wrong_setting_is_named_at_start() {
-    let home = TestStore::new();
+    let workspace = Workspace::new();
     let wrong = [
         ("PORT", "http"),
         ("TIME_ZONE", "Mars"),
@@ -228,7 +233,7 @@ fn every_wrong_setting_is_named_at_start() {
         ("REDIS_URL", "redis://:secret@cache"),
     ];
     for command in ["serve", "migrate"] {
-        let ran = home.run(&wrong, &[command]);
+        let ran = workspace.run(&wrong, &[command]);
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
         assert!(
             ran.err.starts_with("tallymill: 4 of the settings"),
@@ -239,18 +244,18 @@ fn every_wrong_setting_is_named_at_start() {
         }
         assert!(!ran.err.contains("secret"), "{ran:?}");
     }
-    let ran = home.run(&[("REPROCESS_CRON", "61 * * * *")], &["serve"]);
+    let ran = workspace.run(&[("REPROCESS_CRON", "61 * * * *")], &["serve"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("REPROCESS_CRON `61 * * * *`"), "{ran:?}");
     assert!(
-        !home.data().join("tallymill.db").exists(),
+        !workspace.data().join("tallymill.db").exists(),
         "nothing was made"
     );
 }
 
 #[test]
 fn a_worker_needs_a_store_to_share() {
-    let ran = TestStore::new().run(&[], &["worker"]);
+    let ran = Workspace::new().run(&[], &["worker"]);
     assert_eq!(ran.code, Some(2));
     assert!(
         ran.err.contains("MONGO_URI") && ran.err.contains("tallymill serve"),
@@ -260,22 +265,22 @@ fn a_worker_needs_a_store_to_share() {
 
 #[test]
 fn migrate_is_repeatable() {
-    let home = TestStore::new();
+    let workspace = Workspace::new();
     for _ in 0..2 {
-        let ran = home.run(&[], &["migrate"]);
+        let ran = workspace.run(&[], &["migrate"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         let said =
             "the embedded store is at the schema of this version; its days are counted in UTC";
         assert!(ran.out.contains(said), "{ran:?}");
     }
-    let ran = home.run(&[("TIME_ZONE", "Europe/Berlin")], &["migrate"]);
+    let ran = workspace.run(&[("TIME_ZONE", "Europe/Berlin")], &["migrate"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("set TIME_ZONE=UTC"), "{ran:?}");
 }
 
 #[test]
 fn help_names_every_option_with_an_example() {
-    let home = TestStore::new();
+    let workspace = Workspace::new();
     for (arguments, said) in [
         (
             &["--help"][..],
@@ -313,7 +318,7 @@ fn help_names_every_option_with_an_example() {
         ),
         (&["migrate", "--help"], &["DATA_DIR"]),
     ] {
-        let ran = home.run(&[], arguments);
+        let ran = workspace.run(&[], arguments);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         for said in said {
             assert!(
@@ -329,7 +334,7 @@ fn help_names_every_option_with_an_example() {
         &["swim"],
         &["import", "--dedupe", "x", "y.csv"],
     ] {
-        let ran = home.run(&[], wrong);
+        let ran = workspace.run(&[], wrong);
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
         assert!(ran.err.contains("--help"), "{ran:?}");
     }

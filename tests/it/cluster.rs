@@ -264,11 +264,11 @@ async fn a_stopping_worker_process_releases_its_job() {
         .workers
         .push(cluster.start_worker(0, &settings).await);
     let held = cluster.freeze_at_work(batch).await;
-    let told = Instant::now();
+    let stopped_at = Instant::now();
     cluster.workers[0].terminate();
     cluster.workers[0].wake();
     let ended = cluster.workers[0].ended().await;
-    assert!(told.elapsed() < Duration::from_secs(10));
+    assert!(stopped_at.elapsed() < Duration::from_secs(10));
     let log = cluster.workers[0].log();
     assert_eq!(ended.code(), Some(0), "{log}");
     assert!(!log.contains("not everything ended"), "{log}");

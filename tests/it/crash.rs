@@ -101,15 +101,15 @@ async fn push_all(mut files: Vec<Sent>, client: Client, url: String) -> Vec<Sent
 
 /// Returns a body in delayed chunks, so that a kill hits a running upload.
 fn slowly(csv: String) -> Body {
-    let pieces: Vec<Bytes> = csv
+    let chunks: Vec<Bytes> = csv
         .as_bytes()
         .chunks(2 << 10)
         .map(Bytes::copy_from_slice)
         .collect();
-    Body::wrap_stream(stream::unfold(pieces.into_iter(), |mut pieces| async {
+    Body::wrap_stream(stream::unfold(chunks.into_iter(), |mut chunks| async {
         tokio::time::sleep(Duration::from_millis(2)).await;
-        let piece = pieces.next()?;
-        Some((Ok::<_, std::convert::Infallible>(piece), pieces))
+        let chunk = chunks.next()?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), chunks))
     }))
 }
 
@@ -123,7 +123,7 @@ fn all_are_whole(batches: &[Value], files: &[Sent]) {
     for batch in batches {
         let name = &batch["file"]["name"];
         let file = files.iter().find(|file| name == &file.file.name);
-        let file = file.unwrap_or_else(|| panic!("nobody sent {name}: {batch}"));
+        let file = file.unwrap_or_else(|| panic!("no client sent {name}: {batch}"));
         assert_eq!(batch["received_count"], file.file.received, "{batch}");
         assert_eq!(batch["inserted_count"], file.file.inserted, "{batch}");
         assert_ne!(batch["status"], "receiving");
@@ -256,10 +256,10 @@ async fn a_stop_under_load_finishes_running_uploads() {
     let mut uploads = JoinSet::new();
     let mut senders = Vec::new();
     for n in 0..4 {
-        let (sender, pieces) = mpsc::channel::<Bytes>(1);
-        let body = Body::wrap_stream(stream::unfold(pieces, |mut pieces| async {
-            let piece = pieces.recv().await?;
-            Some((Ok::<_, std::convert::Infallible>(piece), pieces))
+        let (sender, chunks) = mpsc::channel::<Bytes>(1);
+        let body = Body::wrap_stream(stream::unfold(chunks, |mut chunks| async {
+            let chunk = chunks.recv().await?;
+            Some((Ok::<_, std::convert::Infallible>(chunk), chunks))
         }));
         let request = http_client()
             .post(format!("{url}/uploads"))
@@ -268,8 +268,8 @@ async fn a_stop_under_load_finishes_running_uploads() {
         uploads.spawn(async move { request.send().await.map(|answer| answer.status().as_u16()) });
         let head = format!("user_id,event_type,timestamp\nu{n},login,2025-11-10\n");
         let rows = "u,login,2025-11-10\n".repeat(20_000);
-        for piece in [head, rows] {
-            sender.send(piece.into()).await.expect("taken");
+        for chunk in [head, rows] {
+            sender.send(chunk.into()).await.expect("received");
         }
         senders.push(sender);
     }
@@ -285,7 +285,7 @@ async fn a_stop_under_load_finishes_running_uploads() {
     .await;
     for sender in senders {
         let last = "u,logout,2025-11-11\n".into();
-        sender.send(last).await.expect("taken");
+        sender.send(last).await.expect("received");
     }
     while let Some(status) = uploads.join_next().await {
         assert_eq!(status.expect("no panic").ok(), Some(201));

@@ -161,7 +161,7 @@ async fn an_idle_pool_stops_at_once(case: Case) {
     pool.until_ran(&[job(1)]).await;
     let ended = tokio::time::timeout(Duration::from_secs(2), pool.end()).await;
     ended.expect("promptly");
-    // With Redis away too, which can't be told goodbye.
+    // Also while Redis is unavailable, so that the worker cannot be removed from it.
     if let Some(mut redis) = case.redis {
         let (_, queue) = crate::queue::open(&redis, "second");
         let pool = Pool::start(queue, 2, ENOUGH);

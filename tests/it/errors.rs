@@ -1,4 +1,4 @@
-//! Rejected rows on their way out as CSV and back.
+//! errors.csv: the export of rejected rows, and the upload of the corrected file.
 
 use reqwest::Method;
 
@@ -6,7 +6,7 @@ use crate::helpers::app::TestApp;
 
 const HEADER: &str = "user_id,event_type,timestamp,note,=sum\n";
 
-/// One row of each fault, every one with a cell that a spreadsheet would run, and what mends its line.
+/// One row of each fault, each with a cell that a spreadsheet would execute, and the corrected line of the export.
 fn faulty() -> Vec<(&'static [u8], &'static str)> {
     vec![
         (
@@ -37,11 +37,11 @@ fn faulty() -> Vec<(&'static [u8], &'static str)> {
 fn file() -> Vec<u8> {
     let rows: Vec<_> = faulty().iter().map(|(row, _)| *row).collect();
     let good = b"u0,login,2025-11-10,-0,z\n";
-    // The quote that is not closed must not take the last row with it.
+    // The unclosed quote must not include the last row.
     [HEADER.as_bytes(), &rows.concat(), good].concat()
 }
 
-/// Batch, and its rejected rows as CSV.
+/// Uploads a file. Returns the batch and its errors.csv.
 async fn rejected(app: &TestApp, query: &str, file: Vec<u8>) -> (String, String) {
     let answer = app.upload(query, file).await.json();
     let id = answer["batch_id"].as_str().expect("an id").to_owned();
@@ -60,7 +60,7 @@ async fn rejected(app: &TestApp, query: &str, file: Vec<u8>) -> (String, String)
 }
 
 #[tokio::test]
-async fn rejected_rows_go_out_so_that_no_spreadsheet_runs_them() {
+async fn exported_rows_contain_no_formula_of_a_spreadsheet() {
     let app = TestApp::start().await;
     let (id, text) = rejected(&app, "?encoding=utf-8", file()).await;
     let lines: Vec<_> = text.lines().collect();
@@ -84,7 +84,7 @@ async fn rejected_rows_go_out_so_that_no_spreadsheet_runs_them() {
 }
 
 #[tokio::test]
-async fn rows_that_nobody_mended_are_refused_again() {
+async fn uncorrected_rows_are_refused_again() {
     let app = TestApp::start().await;
     let (_, text) = rejected(&app, "?encoding=utf-8", file()).await;
     let answer = app.upload("", text.into_bytes()).await;
@@ -106,7 +106,7 @@ async fn rows_that_nobody_mended_are_refused_again() {
 }
 
 #[tokio::test]
-async fn mended_rows_come_back_as_they_were_and_the_totals_add_up() {
+async fn corrected_rows_keep_their_cells_and_all_are_counted() {
     let app = TestApp::start().await;
     let (_, text) = rejected(&app, "?encoding=utf-8", file()).await;
     let lines = text.lines().skip(1);
@@ -143,7 +143,7 @@ async fn mended_rows_come_back_as_they_were_and_the_totals_add_up() {
 }
 
 #[tokio::test]
-async fn rows_are_mended_rows_wherever_their_added_columns_stand() {
+async fn an_errors_csv_is_recognised_in_any_order_of_columns() {
     let app = TestApp::start().await;
     let (parent, text) = rejected(&app, "?encoding=utf-8", file()).await;
     let cells: Vec<Vec<&str>> = text
@@ -186,7 +186,7 @@ async fn rows_are_mended_rows_wherever_their_added_columns_stand() {
 }
 
 #[tokio::test]
-async fn what_is_kept_of_many_is_said() {
+async fn error_pages_report_how_many_rejections_are_stored() {
     let app = TestApp::start().await;
     let rows: String = (0..1_100)
         .map(|n| format!("u{n},login,never,x,y\n"))
@@ -214,7 +214,7 @@ async fn what_is_kept_of_many_is_said() {
 }
 
 #[tokio::test]
-async fn mended_rows_mean_what_those_of_their_parent_meant() {
+async fn corrected_rows_inherit_the_options_of_their_parent() {
     let app = TestApp::start().await;
     let file = "When;Who;What;Order\n10.11.2025 09:00;u1;buy;7\n10.11.2025 25:00;u2;buy;8\n";
     let query = "?source=shop&key=Order&time_zone=Europe/Berlin&timestamp_format=%25d.%25m.%25Y+%25H:%25M&columns=timestamp:When,user_id:Who,event_type:What";
@@ -287,7 +287,7 @@ async fn mended_rows_mean_what_those_of_their_parent_meant() {
 }
 
 #[tokio::test]
-async fn whoever_asks_for_the_head_alone_is_told_the_length_and_sent_no_body() {
+async fn head_requests_return_the_length_without_a_body() {
     let app = TestApp::start().await;
     let (id, csv) = rejected(&app, "", file()).await;
     let head = async |path: &str| {

@@ -49,7 +49,7 @@ const APART: [(&str, &[&str]); 3] = [
 ];
 
 /// A crate and the places that may name it, by the beginning of their path.
-const CRATES: [(&str, &[&str]); 34] = [
+const CRATES: [(&str, &[&str]); 35] = [
     // `app` holds the running server.
     ("actix_web", &["http/", "app.rs"]),
     ("actix_multipart", &["http/"]),
@@ -57,6 +57,7 @@ const CRATES: [(&str, &[&str]); 34] = [
     ("sha1", &["transfer/"]),
     ("httpdate", &["http/"]),
     ("rustls", &["cli/"]),
+    ("hex", &["model/", "ingest/", "query/"]),
     // One reads checksums, the other metadata.
     ("base64", &["transfer/", "http/"]),
     ("csv_async", &["parse/"]),

@@ -117,17 +117,17 @@ async fn is_unavailable(answer: Response) {
 
 /// Starts an upload, kills MongoDB once some rows are stored, then sends further bytes, or none.
 async fn cut(under_test: &mut StoreUnderTest, csv: String, silent: bool) -> Response {
-    let (sender, pieces) = mpsc::channel::<Bytes>(1);
-    let body = Body::wrap_stream(stream::unfold(pieces, |mut pieces| async {
-        let piece = pieces.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(piece), pieces))
+    let (sender, chunks) = mpsc::channel::<Bytes>(1);
+    let body = Body::wrap_stream(stream::unfold(chunks, |mut chunks| async {
+        let chunk = chunks.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), chunks))
     }));
     let url = format!("{}/uploads", under_test.service.url);
     let request = Client::new().post(url).header("content-type", "text/csv");
     let mut upload = JoinSet::new();
     upload.spawn(async move { request.body(body).send().await.expect("answers") });
     sender.send(csv.into()).await.expect("taken");
-    eventually("events of a batch nobody sees", async || {
+    eventually("events of an invisible batch", async || {
         let receiving = doc! { "status": "receiving" };
         let batch = under_test.database.collection::<Document>("batches");
         let batch = batch.find_one(receiving).await.expect("reads")?;
@@ -223,10 +223,10 @@ async fn without_mongodb_every_request_is_refused_in_time() {
     let batch: Value = taken.json().await.expect("JSON");
     let batch = batch["batch_id"].as_str().expect("an id").to_owned();
     under_test.completed(&batch).await;
-    for away in ["gone", "hanging"] {
+    for away in ["killed", "hanging"] {
         under_test.until_ready(200).await;
         match away {
-            "gone" => under_test.mongo.kill(),
+            "killed" => under_test.mongo.kill(),
             _ => under_test.mongo.hang(),
         }
         let lost = Instant::now();
@@ -240,7 +240,7 @@ async fn without_mongodb_every_request_is_refused_in_time() {
         let health = format!("{}/health", under_test.service.url);
         assert_eq!(json(&under_test.client, &health).await["status"], "ok");
         match away {
-            "gone" => under_test.mongo.start_again(),
+            "killed" => under_test.mongo.start_again(),
             _ => under_test.mongo.resume(),
         }
         let back = Instant::now();

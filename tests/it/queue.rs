@@ -122,8 +122,8 @@ async fn nudges_fail_fast_while_redis_is_unavailable() {
     let mut redis = Redis::start().await;
     let (sender, _queue) = open(&redis, "away");
     sender.nudge(job(0)).await.expect("taken");
-    for away in ["held up", "gone"] {
-        if away == "gone" {
+    for away in ["stalled", "killed"] {
+        if away == "killed" {
             redis.resume();
             redis.stop();
         } else {
@@ -197,7 +197,7 @@ async fn a_backlog_of_twenty_thousand_jobs_is_completed() {
 /// Waits until repeated nudges are handled and done tasks are removed.
 async fn until_idle(redis: &Redis) {
     let mut look = redis.connection().await;
-    eventually("an idle queue without leftovers", async || {
+    eventually("an idle queue without done tasks", async || {
         let data: usize = look.hlen("tallymill:jobs:data").await.expect("read");
         (data == 0 && outstanding(&mut look).await == 0).then_some(())
     })
@@ -264,7 +264,7 @@ async fn the_next_start_removes_orphaned_keys() {
     let redis = Redis::start().await;
     let mut look = redis.connection().await;
     let base = "tallymill:jobs";
-    // As apalis leaves it: a worker nobody knows any more, with a task, and the metadata of another.
+    // What apalis leaves behind: an unknown worker with a task, and the metadata of another.
     let _: () = look
         .hset(format!("{base}:data"), "A", "{}")
         .await
@@ -285,18 +285,23 @@ async fn the_next_start_removes_orphaned_keys() {
         .hset(format!("{base}:workers:metadata:ghost"), "service", "x")
         .await
         .expect("set");
-    let _: () = look.set("of-somebody-else", 1).await.expect("set");
+    let _: () = look.set("of-another-application", 1).await.expect("set");
     let (_, queue) = open(&redis, "next");
     let pool = Pool::start(queue, 1, ENOUGH);
     eventually("nothing of the ghost", async || {
         let keys = redis.keys().await;
-        let gone = !keys
+        let removed = !keys
             .iter()
             .any(|key| key.contains("ghost") || key.contains(":meta:") || key.ends_with(":data"));
-        gone.then_some(())
+        removed.then_some(())
     })
     .await;
-    assert!(redis.keys().await.contains(&"of-somebody-else".into()));
+    assert!(
+        redis
+            .keys()
+            .await
+            .contains(&"of-another-application".into())
+    );
     pool.end().await;
 }
 

@@ -41,9 +41,9 @@ async fn readiness_names_store_and_queue_and_follows_redis() {
         } else {
             redis.stop();
         }
-        let gone = Instant::now();
+        let killed_at = Instant::now();
         let degraded = until_status(&app, 503).await;
-        assert!(gone.elapsed() < Duration::from_secs(5));
+        assert!(killed_at.elapsed() < Duration::from_secs(5));
         assert_eq!(degraded["status"], "degraded");
         assert_eq!(degraded["queue"]["ok"], false);
         assert_eq!(degraded["store"]["ok"], true);
@@ -148,7 +148,7 @@ fn an_invalid_redis_url_is_reported_without_its_password() {
 }
 
 #[tokio::test]
-#[ignore = "measures: prints how long jobs wait to be picked up, and wishes for an answer without Redis"]
+#[ignore = "measures: prints how long jobs wait to be picked up, and requests for a reply without Redis"]
 async fn latencies() {
     let mut redis = Redis::start().await;
     let app = TestApp::with_redis(&redis.url(), &[("SWEEP_SECONDS", "60")]).await;

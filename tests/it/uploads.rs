@@ -1,4 +1,4 @@
-//! Uploads over HTTP: what is taken, what is refused, and that nothing half-done stays.
+//! Uploads over HTTP: receipts, refusals, and that a failed upload leaves nothing visible.
 
 use reqwest::{
     Method,
@@ -36,7 +36,7 @@ fn file(csv: &str) -> Part {
 }
 
 #[tokio::test]
-async fn every_row_of_a_form_is_accounted_for() {
+async fn every_row_of_a_form_is_counted() {
     let app = TestApp::start().await;
     let csv = format!(
         "{HEAD}e1,u1,click,2025-11-10T10:00:00Z\n\ne2,,click,2025-11-10\n ,u3,,yesterday\n,,,\n"
@@ -77,7 +77,7 @@ async fn every_row_of_a_form_is_accounted_for() {
 }
 
 #[tokio::test]
-async fn a_file_of_two_megabytes_arrives_whole() {
+async fn files_of_two_megabytes_are_stored_completely() {
     let app = TestApp::start().await;
     let csv = rows(60_000);
     assert!(csv.len() > 2 << 20);
@@ -87,7 +87,7 @@ async fn a_file_of_two_megabytes_arrives_whole() {
 }
 
 #[tokio::test]
-async fn the_same_bytes_with_the_same_options_are_one_batch() {
+async fn files_with_the_same_bytes_and_options_are_duplicates() {
     let app = TestApp::start().await;
     let first = app.uploaded("", rows(3)).await;
     let again = app.upload("?name=other.csv", rows(3)).await;
@@ -97,19 +97,19 @@ async fn the_same_bytes_with_the_same_options_are_one_batch() {
     );
     let other = app.uploaded("?source=other", rows(3)).await;
     assert_ne!(other, first);
-    let left = app.batches_with_events().await;
-    assert_eq!(left, 2, "the repeated file is not kept");
+    let stored = app.batches_with_events().await;
+    assert_eq!(stored, 2, "the duplicate is not stored");
     app.undo(&first).await;
     assert_ne!(
         app.uploaded("", rows(3)).await,
         first,
-        "after an undo it is a new batch"
+        "after its deletion the file is a new batch"
     );
     app.stop().await;
 }
 
 #[tokio::test]
-async fn two_identical_uploads_at_one_moment_make_one_batch() {
+async fn concurrent_uploads_of_one_file_store_one_batch() {
     let app = TestApp::start().await;
     let csv = rows(5_000);
     let answers = futures_util::future::join_all((0..8).map(|_| app.upload("", csv.clone()))).await;
@@ -130,7 +130,7 @@ async fn two_identical_uploads_at_one_moment_make_one_batch() {
 }
 
 #[tokio::test]
-async fn options_are_checked_and_stand_before_the_file() {
+async fn options_must_be_valid_and_precede_the_file() {
     let app = TestApp::start().await;
     for (form, expected) in [
         (
@@ -181,7 +181,7 @@ async fn options_are_checked_and_stand_before_the_file() {
 }
 
 #[tokio::test]
-async fn bodies_of_other_types_are_refused_by_name() {
+async fn bodies_of_unsupported_types_are_refused() {
     let app = TestApp::start().await;
     let send = async |name: &'static str, value: &'static str| {
         let request = app
@@ -208,30 +208,30 @@ async fn bodies_of_other_types_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_with_the_limit_and_its_setting() {
+async fn the_refusal_of_a_long_body_names_the_limit_and_its_setting() {
     let app = TestApp::with(&[("BODY_LIMIT_BYTES", "5000")]).await;
-    let known = app.upload("", rows(1_000)).await;
-    assert_eq!(known.problem(), (413, "too-large".into()));
+    let stated = app.upload("", rows(1_000)).await;
+    assert_eq!(stated.problem(), (413, "too-large".into()));
     assert_eq!(
         (
-            known.json()["limit"].as_u64(),
-            known.json()["setting"].as_str()
+            stated.json()["limit"].as_u64(),
+            stated.json()["setting"].as_str()
         ),
         (Some(5_000), Some("BODY_LIMIT_BYTES"))
     );
-    // In chunks, so that the length is not known beforehand.
+    // In chunks, so that the request does not state its length.
     let chunks = rows(1_000)
         .into_bytes()
         .chunks(500)
         .map(|c| Ok::<_, std::io::Error>(c.to_vec()))
         .collect::<Vec<_>>();
-    let unknown = app
+    let chunked = app
         .upload(
             "",
             reqwest::Body::wrap_stream(futures_util::stream::iter(chunks)),
         )
         .await;
-    assert_eq!(unknown.problem(), (413, "too-large".into()));
+    assert_eq!(chunked.problem(), (413, "too-large".into()));
     assert_eq!(
         app.get("/batches").await.json()["data"],
         serde_json::json!([])
@@ -240,10 +240,10 @@ async fn a_body_over_the_limit_is_refused_with_the_limit_and_its_setting() {
 }
 
 #[tokio::test]
-async fn a_file_with_more_bad_rows_than_allowed_is_refused_whole_with_its_errors() {
+async fn files_with_too_many_rejected_rows_are_refused_with_the_errors() {
     let app = TestApp::start().await;
     let csv = rows(97) + "e,u,login,\ne,u,login,soon\ne,,login,2025-11-10\n";
-    for (options, rows, listed) in [
+    for (options, stated, listed) in [
         ("?on_error=abort", "on_error=abort", 3),
         ("?max_errors=2", "max_errors=2", 3),
         ("?max_error_ratio=0.02", "max_error_ratio=0.02", 3),
@@ -259,10 +259,10 @@ async fn a_file_with_more_bad_rows_than_allowed_is_refused_whole_with_its_errors
             (422, "too-many-errors".into()),
             "{options}"
         );
-        let told = answer.json();
-        assert!(answer.text.contains(rows), "{}", answer.text);
-        assert_eq!(told["errors"].as_array().map(Vec::len), Some(listed));
-        assert_eq!(told["failed_count"], listed);
+        let problem = answer.json();
+        assert!(answer.text.contains(stated), "{}", answer.text);
+        assert_eq!(problem["errors"].as_array().map(Vec::len), Some(listed));
+        assert_eq!(problem["failed_count"], listed);
     }
     assert_eq!(app.batches_with_events().await, 0);
     for options in [
@@ -282,7 +282,7 @@ async fn a_file_with_more_bad_rows_than_allowed_is_refused_whole_with_its_errors
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_leaves_nothing_visible() {
+async fn a_disconnected_client_leaves_nothing_visible() {
     let app = TestApp::start().await;
     let half = rows(20_000).into_bytes();
     let half = half[..half.len() / 2].to_vec();
@@ -303,7 +303,7 @@ async fn a_client_that_hangs_up_leaves_nothing_visible() {
 }
 
 #[tokio::test]
-async fn too_many_types_or_days_are_told_with_the_likely_mistake() {
+async fn errors_about_types_and_days_name_the_likely_mistake() {
     let app = TestApp::with(&[("EVENT_TYPES_LIMIT", "5"), ("DAYS_LIMIT", "5")]).await;
     let types = (0..9).fold(HEAD.to_owned(), |csv, n| {
         csv + &format!("e{n},u,type-{n},2025-11-10\n")
@@ -323,7 +323,7 @@ async fn too_many_types_or_days_are_told_with_the_likely_mistake() {
 }
 
 #[tokio::test]
-async fn rejections_beyond_the_cap_are_counted_and_the_pages_hold_the_rest() {
+async fn rejections_beyond_the_limit_are_counted_but_not_stored() {
     let app = TestApp::with(&[("REJECTION_LIMIT", "120")]).await;
     let csv = (0..300).fold(rows(1), |csv, n| csv + &format!("x{n},u,,2025-11-10\n"));
     let answer = app.upload("", csv).await;
@@ -366,7 +366,7 @@ async fn rejections_beyond_the_cap_are_counted_and_the_pages_hold_the_rest() {
 }
 
 #[tokio::test]
-async fn uploads_are_limited_per_address_and_say_when_to_come_back() {
+async fn uploads_are_limited_per_address_with_a_time_to_retry() {
     let app = TestApp::with(&[("UPLOAD_LIMIT", "2"), ("UPLOAD_WINDOW_SECONDS", "3600")]).await;
     assert_eq!(app.upload("", rows(1)).await.status, 201);
     assert_eq!(app.upload("", rows(2)).await.status, 201);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{JobReply, RejectionReply, receipt::ReceiptReply};
 use crate::{
     http::Limits,
-    model::{Batch, BatchId, BatchStatus, Counts, Day, Instant, JobId, Published, Rejection},
+    model::{Batch, BatchId, BatchStatus, Day, Instant, JobId, Published, Rejection, RunCounts},
     query::BatchDetail,
     store::{Loss, Overlap},
 };
@@ -81,7 +81,7 @@ impl From<&Published> for PublishedReply {
             prev_days: _,
             at,
         } = published;
-        let Counts {
+        let RunCounts {
             inserted,
             counted,
             duplicate,

@@ -23,7 +23,7 @@ impl<'a> From<&'a DryRun> for DryRunReply<'a> {
             dedupe,
             receipt,
             sample,
-            first,
+            first_rejections: first,
         } = run;
         let names = receipt.columns.stored_attributes();
         let rows = 0..sample.len();

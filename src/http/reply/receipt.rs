@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::instant;
 use crate::model::{
-    BatchId, BatchStatus, ColumnRole, Columns, FaultCode, IdentityBy, Instant, ProfileName,
-    Receipt,
+    BatchId, BatchStatus, ColumnRole, Columns, FaultCode, FileOrigin, IdentityBy, Instant,
+    ProfileName, Receipt,
     receipt::{FormatProposal, RowCounts, Warning},
 };
 
@@ -20,8 +20,9 @@ pub(super) struct ReceiptReply<'a> {
     blank_count: u64,
     errors_by_code: &'a BTreeMap<FaultCode, u64>,
     errors_kept: u64,
-    file: FileReply<'a>,
-    dialect: DialectReply<'a>,
+    /// None for a batch that is not of a file, like `dialect`.
+    file: Option<FileReply<'a>>,
+    dialect: Option<DialectReply<'a>>,
     profile: Option<&'a ProfileName>,
     parent: Option<BatchId>,
     options: &'a BTreeMap<String, String>,
@@ -51,19 +52,7 @@ impl<'a> ReceiptReply<'a> {
                 },
             errors_by_code,
             rejections_kept,
-            file_name,
-            bytes,
-            sha256,
-            bom,
-            encoding,
-            encoding_known,
-            packing,
-            line_ending,
-            delimiter,
-            quote,
-            escape,
-            preamble_lines,
-            repeated_headers,
+            origin,
             proposal,
             warnings,
             profile,
@@ -77,6 +66,7 @@ impl<'a> ReceiptReply<'a> {
             claims,
             expires_at,
         } = receipt;
+        let (file, dialect) = origin.file().map(file_and_dialect).unzip();
         Self {
             received_count: *received,
             inserted_count: *inserted,
@@ -84,23 +74,8 @@ impl<'a> ReceiptReply<'a> {
             blank_count: *blank,
             errors_by_code,
             errors_kept: *rejections_kept,
-            file: FileReply {
-                name: file_name.as_deref(),
-                bytes: *bytes,
-                sha256,
-                packing: packing.as_deref(),
-            },
-            dialect: DialectReply {
-                encoding,
-                encoding_known,
-                bom: *bom,
-                delimiter: *delimiter,
-                quote: *quote,
-                escape,
-                line_ending,
-                preamble_lines: *preamble_lines,
-                repeated_headers: *repeated_headers,
-            },
+            file,
+            dialect,
             profile: profile.as_ref(),
             parent: *parent,
             options,
@@ -137,6 +112,42 @@ struct DialectReply<'a> {
     line_ending: &'a str,
     preamble_lines: u32,
     repeated_headers: u64,
+}
+
+fn file_and_dialect(file: &FileOrigin) -> (FileReply<'_>, DialectReply<'_>) {
+    let FileOrigin {
+        name,
+        bytes,
+        sha256,
+        bom,
+        encoding,
+        encoding_source,
+        packing,
+        line_ending,
+        delimiter,
+        quote,
+        escape,
+        preamble_lines,
+        repeated_headers,
+    } = file;
+    let file = FileReply {
+        name: name.as_deref(),
+        bytes: *bytes,
+        sha256,
+        packing: packing.as_deref(),
+    };
+    let dialect = DialectReply {
+        encoding,
+        encoding_known: encoding_source,
+        bom: *bom,
+        delimiter: *delimiter,
+        quote: *quote,
+        escape,
+        line_ending,
+        preamble_lines: *preamble_lines,
+        repeated_headers: *repeated_headers,
+    };
+    (file, dialect)
 }
 
 /// A column of the file, with its name among the stored events.

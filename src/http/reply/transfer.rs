@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     model::{BatchId, Instant, TransferId},
-    transfer::Progress,
+    transfer::TransferProgress,
 };
 
 /// The progress of a resumable upload.
@@ -25,7 +25,7 @@ struct TransferLinks {
 
 impl TransferReply {
     /// `batch` is that of the complete file.
-    pub(in crate::http) fn new(progress: &Progress, batch: Option<BatchId>) -> Self {
+    pub(in crate::http) fn new(progress: &TransferProgress, batch: Option<BatchId>) -> Self {
         Self {
             upload_id: progress.transfer.id,
             offset: progress.end,

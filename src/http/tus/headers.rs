@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::{
     http::problem::{Code, Problem},
     model::Instant,
-    transfer::{Checksum, Piece},
+    transfer::{AppendRequest, Checksum},
 };
 
 /// The supported version of the protocol.
@@ -60,10 +60,10 @@ impl<'a> TusHeaders<'a> {
         kind.is_some_and(|kind| kind.as_bytes() == CHUNK_TYPE.as_bytes())
     }
 
-    /// Describes the body, which begins at `start` within the file.
-    pub(super) fn piece(&self, start: u64) -> Result<Piece, Problem> {
-        Ok(Piece {
-            start,
+    /// Describes the body, which begins at `offset` within the file.
+    pub(super) fn append_request(&self, offset: u64) -> Result<AppendRequest, Problem> {
+        Ok(AppendRequest {
+            offset,
             length: self.number("Content-Length").ok(),
             checksum: self.checksum()?,
         })

@@ -28,9 +28,8 @@ use super::{
     uploads,
 };
 use crate::{
-    ingest::IngestError,
     model::{TransferId, TransferOutcome, transfer},
-    transfer::{Checksum, Piece, Progress, TransferError},
+    transfer::{AppendRequest, Checksum, TransferError, TransferProgress},
 };
 use headers::{CHUNK_TYPE, TusHeaders, VERSION};
 
@@ -88,7 +87,7 @@ async fn create(
     if headers.has_chunk() {
         let _permit = uploads::permit(&context)?;
         let id = progress.transfer.id;
-        progress = match append_body(&context, id, headers.piece(0)?, payload).await {
+        progress = match append_body(&context, id, headers.append_request(0)?, payload).await {
             Ok(progress) => progress,
             Err(why) => {
                 let mut refused = with_offset(&context, id, why).await;
@@ -97,7 +96,7 @@ async fn create(
                 return Ok(refused);
             }
         };
-        if progress.is_whole()
+        if progress.is_complete()
             && let Some(refused) = conclude(&context, &progress, &mut reply).await?
         {
             return Ok(refused);
@@ -132,9 +131,9 @@ async fn append(
         let why = format!("the bytes of an upload are sent as `{CHUNK_TYPE}`");
         return Err(Problem::new(Code::UnsupportedType, why));
     }
-    let piece = headers.piece(headers.offset()?)?;
+    let append = headers.append_request(headers.offset()?)?;
     let _permit = uploads::permit(&context)?;
-    let progress = match append_body(&context, id, piece, payload).await {
+    let progress = match append_body(&context, id, append, payload).await {
         Ok(progress) => progress,
         Err(why) => return Ok(with_offset(&context, id, why).await),
     };
@@ -150,7 +149,7 @@ async fn resume(
     TusHeaders::of(&request)?;
     let progress = context.transfers.progress(id(&path)?).await?;
     // The process that received the last byte may have stopped before the batch was stored.
-    let is_unfinished = progress.is_whole() && progress.transfer.outcome.is_none();
+    let is_unfinished = progress.is_complete() && progress.transfer.outcome.is_none();
     let _permit = is_unfinished
         .then(|| uploads::permit(&context))
         .transpose()?;
@@ -164,7 +163,7 @@ async fn terminate(
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     TusHeaders::of(&request)?;
-    context.transfers.give_up(id(&path)?).await?;
+    context.transfers.terminate(id(&path)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -204,17 +203,12 @@ async fn show(context: Data<Context>, path: Path<String>) -> Result<HttpResponse
 async fn append_body(
     context: &Context,
     id: TransferId,
-    piece: Piece,
+    request: AppendRequest,
     payload: Payload,
-) -> Result<Progress, Problem> {
+) -> Result<TransferProgress, Problem> {
     let mut body = std::pin::pin!(body::raw(payload, context.limits.body_idle).fuse());
-    let chunks = body.as_mut().map(|chunk| {
-        chunk.map_err(|_| {
-            let why = "the body broke off or was too slow: HEAD tells how much of it is here";
-            IngestError::Body(why.into())
-        })
-    });
-    let appended = context.transfers.append(id, piece, chunks).await;
+    let appended = context.transfers.append(id, request, body.as_mut());
+    let appended = appended.await;
     if appended.is_err() {
         body::drain(body).await;
     }
@@ -238,10 +232,10 @@ fn ascii(text: &str) -> HeaderValue {
 /// Completes a reply with the progress of an upload, and with its outcome if the file is complete.
 async fn progress_reply(
     context: &Context,
-    progress: &Progress,
+    progress: &TransferProgress,
     mut reply: HttpResponseBuilder,
 ) -> Result<HttpResponse, Problem> {
-    if progress.is_whole()
+    if progress.is_complete()
         && let Some(refused) = conclude(context, progress, &mut reply).await?
     {
         return Ok(refused);
@@ -251,7 +245,7 @@ async fn progress_reply(
 
 fn insert_progress<'a>(
     reply: &'a mut HttpResponseBuilder,
-    progress: &Progress,
+    progress: &TransferProgress,
 ) -> &'a mut HttpResponseBuilder {
     let expires = progress.expires_at();
     reply
@@ -264,11 +258,11 @@ fn insert_progress<'a>(
 /// Ingests a complete file and inserts the outcome into the reply. Returns another reply if the file is refused.
 async fn conclude(
     context: &Context,
-    progress: &Progress,
+    progress: &TransferProgress,
     reply: &mut HttpResponseBuilder,
 ) -> Result<Option<HttpResponse>, Problem> {
     let id = progress.transfer.id;
-    let outcome = match context.transfers.conclude(progress).await {
+    let outcome = match context.transfers.complete(progress).await {
         Err(TransferError::Ingest(why)) if why.is_of_file() => {
             let reply = Problem::from(why).text(MAX_REFUSAL_BYTES);
             let refused = TransferOutcome::Refused { reply };

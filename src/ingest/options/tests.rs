@@ -1,15 +1,16 @@
-//! Which options are taken, and what is said of those that are not.
+//! Which options are valid, and the errors of those that are not.
 
-use super::*;
+use super::{value::NAME_BYTES, *};
+use crate::parse::EventField;
 
 #[test]
-fn options_are_read_and_unknown_ones_refused() {
+fn options_are_parsed_and_invalid_ones_refused() {
     let options = UploadOptions::from_pairs([
         ("source", "crm"),
         ("columns", "user_id:Who, timestamp:When"),
         ("time_zone", "Europe/Berlin"),
     ]);
-    let options = options.expect("all known");
+    let options = options.expect("valid options");
     assert_eq!(options.source, "crm");
     assert_eq!(
         options.parse.columns,
@@ -18,8 +19,11 @@ fn options_are_read_and_unknown_ones_refused() {
             (EventField::Timestamp, "When".into())
         ]
     );
-    for (pairs, says) in [
-        (vec![("sauce", "crm")], "`sauce`"),
+    for (pairs, reason) in [
+        (
+            vec![("sauce", "crm")],
+            "`sauce`: the options are source, key, ",
+        ),
         (vec![("dedupe", "perhaps")], "`auto`, `row` or `none`"),
         (vec![("key", " ")], "a list of columns"),
         (vec![("key", "a,,b")], "a list of columns"),
@@ -31,26 +35,27 @@ fn options_are_read_and_unknown_ones_refused() {
         (vec![("source", "a"), ("source", "b")], "twice"),
         (vec![("timestamp_format", "%Q")], "strftime"),
     ] {
-        let why = UploadOptions::from_pairs(pairs)
-            .expect_err("not an option")
+        let error = UploadOptions::from_pairs(pairs)
+            .expect_err("an invalid option")
             .to_string();
-        assert!(why.contains(says), "{why}");
+        assert!(error.contains(reason), "{error}");
     }
 }
 
 #[test]
 fn file_names_have_no_folders_and_no_control_characters() {
     assert_eq!(
-        UploadOptions::clean_name("../../etc/pass\0wd"),
+        UploadOptions::clean_file_name("../../etc/pass\0wd"),
         Some("passwd".into())
     );
     assert_eq!(
-        UploadOptions::clean_name("C:\\data\\June.csv"),
+        UploadOptions::clean_file_name("C:\\data\\June.csv"),
         Some("June.csv".into())
     );
-    assert_eq!(UploadOptions::clean_name(".."), Some("..".into()));
-    assert_eq!(UploadOptions::clean_name("a/"), None);
+    assert_eq!(UploadOptions::clean_file_name(".."), Some("..".into()));
+    assert_eq!(UploadOptions::clean_file_name("a/"), None);
     assert!(
-        UploadOptions::clean_name(&"ä".repeat(300)).is_some_and(|name| name.len() <= NAME_BYTES)
+        UploadOptions::clean_file_name(&"ä".repeat(300))
+            .is_some_and(|name| name.len() <= NAME_BYTES)
     );
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     job::{JobContext, RunEnd, RunError},
-    model::{Batch, BatchChange, BatchId, BatchStatus, Counts, Day, JobPhase, Published},
+    model::{Batch, BatchChange, BatchId, BatchStatus, Day, JobPhase, Published, RunCounts},
     store::{Changed, Store},
 };
 
@@ -94,7 +94,7 @@ async fn publish(
         (inserted, from) = (pass.rows, pass.next);
     }
     let (duplicate, conflict) = lost.counts();
-    let counts = Counts {
+    let counts = RunCounts {
         inserted,
         counted,
         duplicate,
@@ -117,9 +117,9 @@ async fn publish(
 }
 
 /// Refuses to publish figures that lose an event: each stored event is counted, a duplicate or a conflict.
-fn check_sums(batch: &Batch, counts: Counts) -> Result<(), RunError> {
+fn check_sums(batch: &Batch, counts: RunCounts) -> Result<(), RunError> {
     let stored = batch.receipt.as_ref().map_or(0, |r| r.rows.inserted);
-    let Counts {
+    let RunCounts {
         inserted,
         counted,
         duplicate,

@@ -20,7 +20,7 @@ fn published(token: i64) -> Published {
     Published {
         computed: 2,
         token,
-        counts: Counts::default(),
+        counts: RunCounts::default(),
         days: vec![Day(3)],
         prev_days: vec![Day(1)],
         at: Instant::default(),

@@ -1,7 +1,7 @@
 //! Every transition of a batch, as one pure function for all stores.
 
 use super::{Batch, BatchChange, BatchStatus, Published};
-use crate::model::{Instant, Refused};
+use crate::model::{Instant, TransitionRefused};
 
 /// A fence above every token: no run may write.
 const CLOSED_FENCE: i64 = i64::MAX;
@@ -10,8 +10,8 @@ impl Batch {
     /// Returns the batch after a change.
     ///
     /// # Errors
-    /// [`Refused`] names the change and the status that does not allow it.
-    pub fn after(&self, change: &BatchChange) -> Result<Self, Refused> {
+    /// [`TransitionRefused`] names the change and the status that does not allow it.
+    pub fn after(&self, change: &BatchChange) -> Result<Self, TransitionRefused> {
         use BatchStatus::{
             Completed, Deleted, Deleting, Failed, Processing, Queued, Receiving, Uploaded,
         };
@@ -100,7 +100,7 @@ impl Batch {
                 self.status == Deleted && self.purges == *before
             }
         };
-        let refused = || Refused {
+        let refused = || TransitionRefused {
             change: change.name(),
             subject: format!("batch {}", self.id),
             state: self.status.as_str().into(),

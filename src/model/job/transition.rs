@@ -1,7 +1,7 @@
 //! Every transition of a job, as one pure function for all stores.
 
 use super::{HistoryEntry, Job, JobChange, JobProgress, JobState, Lease, RunOutcome};
-use crate::model::{Instant, Refused};
+use crate::model::{Instant, TransitionRefused};
 
 /// Longest reason in the history, in characters.
 const REASON_CHARS: usize = 1_000;
@@ -10,10 +10,10 @@ impl Job {
     /// Returns the job after a change. `Arm` leaves a job unchanged that is queued or running.
     ///
     /// # Errors
-    /// [`Refused`] names the change and the state that does not allow it.
-    pub fn after(&self, change: &JobChange, now: Instant) -> Result<Self, Refused> {
+    /// [`TransitionRefused`] names the change and the state that does not allow it.
+    pub fn after(&self, change: &JobChange, now: Instant) -> Result<Self, TransitionRefused> {
         let mut next = self.clone();
-        let refused = || Refused {
+        let refused = || TransitionRefused {
             change: change.name(),
             subject: format!("job {}", self.id),
             state: self.state.as_str().into(),

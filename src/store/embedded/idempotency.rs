@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, params, types::Type};
 
 use super::{EmbeddedStore, batch::id_of, millis};
 use crate::{
-    model::{BatchId, Instant, KeyEntry, KeyOutcome, RequestKey},
+    model::{BatchId, IdempotencyEntry, IdempotencyKey, IdempotencyOutcome, Instant},
     store::{IdempotencyStore, Result},
 };
 
@@ -14,7 +14,7 @@ const PRUNE_ROWS: usize = 1_000;
 
 #[async_trait]
 impl IdempotencyStore for EmbeddedStore {
-    async fn idempotency_entry(&self, key: RequestKey) -> Result<Option<KeyEntry>> {
+    async fn idempotency_entry(&self, key: IdempotencyKey) -> Result<Option<IdempotencyEntry>> {
         self.db
             .read(move |db| {
                 let mut query = db.prepare_cached(
@@ -25,7 +25,11 @@ impl IdempotencyStore for EmbeddedStore {
             .await
     }
 
-    async fn add_idempotency_entry(&self, key: RequestKey, entry: &KeyEntry) -> Result<bool> {
+    async fn add_idempotency_entry(
+        &self,
+        key: IdempotencyKey,
+        entry: &IdempotencyEntry,
+    ) -> Result<bool> {
         let sql =
             "INSERT INTO keys (key, batch, content, outcome, opened_at) VALUES (?1, ?3, ?4, ?5, ?6)
                    ON CONFLICT (key) DO NOTHING";
@@ -34,15 +38,15 @@ impl IdempotencyStore for EmbeddedStore {
 
     async fn replace_idempotency_entry(
         &self,
-        key: RequestKey,
+        key: IdempotencyKey,
         batch: BatchId,
-        entry: &KeyEntry,
+        entry: &IdempotencyEntry,
     ) -> Result<bool> {
         let sql = "UPDATE keys SET batch = ?3, content = ?4, outcome = ?5, opened_at = ?6 WHERE key = ?1 AND batch = ?2";
         self.write_entry(sql, key, batch, entry).await
     }
 
-    async fn release_idempotency_key(&self, key: RequestKey, batch: BatchId) -> Result<()> {
+    async fn release_idempotency_key(&self, key: IdempotencyKey, batch: BatchId) -> Result<()> {
         self.db
             .write(move |db| {
                 db.prepare_cached(
@@ -73,13 +77,13 @@ impl EmbeddedStore {
     async fn write_entry(
         &self,
         sql: &'static str,
-        key: RequestKey,
+        key: IdempotencyKey,
         expected: BatchId,
-        entry: &KeyEntry,
+        entry: &IdempotencyEntry,
     ) -> Result<bool> {
-        let KeyEntry {
+        let IdempotencyEntry {
             batch,
-            content,
+            request_digest,
             outcome,
             opened_at,
         } = *entry;
@@ -89,8 +93,8 @@ impl EmbeddedStore {
                     key.0,
                     expected.to_string(),
                     batch.to_string(),
-                    content,
-                    outcome.map(KeyOutcome::as_str),
+                    request_digest,
+                    outcome.map(IdempotencyOutcome::as_str),
                     millis(opened_at)
                 ])?;
                 Ok(written > 0)
@@ -99,10 +103,10 @@ impl EmbeddedStore {
     }
 }
 
-fn entry_of(row: &Row<'_>) -> rusqlite::Result<KeyEntry> {
+fn entry_of(row: &Row<'_>) -> rusqlite::Result<IdempotencyEntry> {
     let outcome: Option<String> = row.get(2)?;
     let outcome = outcome.map(|name| {
-        KeyOutcome::ALL
+        IdempotencyOutcome::ALL
             .into_iter()
             .find(|outcome| outcome.as_str() == name)
             .ok_or_else(|| {
@@ -111,9 +115,9 @@ fn entry_of(row: &Row<'_>) -> rusqlite::Result<KeyEntry> {
             })
     });
     let opened_at: i64 = row.get(3)?;
-    Ok(KeyEntry {
+    Ok(IdempotencyEntry {
         batch: id_of(row)?,
-        content: row.get(1)?,
+        request_digest: row.get(1)?,
         outcome: outcome.transpose()?,
         opened_at: Instant::from_timestamp_millis(opened_at).unwrap_or_default(),
     })

@@ -15,7 +15,7 @@ use super::{EmbeddedStore, Mode, event::sync_directory, from_json, io, millis, t
 use crate::{
     model::{
         Instant, Transfer, TransferId, TransferOutcome,
-        transfer::{KEPT, KEPT_EMPTY},
+        transfer::{EMPTY_TTL, TTL},
     },
     store::{
         AppendPartOutcome, OpenTransfer, OpenTransferOutcome, Result, TransferLimits, TransferPart,
@@ -293,7 +293,7 @@ fn terminate_expired(db: &Transaction<'_>, now: Instant) -> Result<Option<Transf
     let sql = "SELECT id FROM transfers WHERE moved_at < ?1
                OR (open = 1 AND moved_at < ?2 AND NOT EXISTS (SELECT 1 FROM parts WHERE transfer = id))
                LIMIT 1";
-    let (before, empty_before) = (millis(now - KEPT), millis(now - KEPT_EMPTY));
+    let (before, empty_before) = (millis(now - TTL), millis(now - EMPTY_TTL));
     let expired = db
         .prepare_cached(sql)?
         .query_row([before, empty_before], |row| row.get::<_, String>(0));

@@ -8,7 +8,7 @@ use super::{
     document::{binary, corrupt, date, instant, parsed},
 };
 use crate::{
-    model::{BatchId, Instant, KeyEntry, KeyOutcome, RequestKey},
+    model::{BatchId, IdempotencyEntry, IdempotencyKey, IdempotencyOutcome, Instant},
     store::{IdempotencyStore, Result},
 };
 
@@ -16,12 +16,16 @@ const KEYS: &str = "keys";
 
 #[async_trait]
 impl IdempotencyStore for MongoStore {
-    async fn idempotency_entry(&self, key: RequestKey) -> Result<Option<KeyEntry>> {
+    async fn idempotency_entry(&self, key: IdempotencyKey) -> Result<Option<IdempotencyEntry>> {
         let found = self.db.one(KEYS, doc! { "_id": id_of(key) }).await?;
         found.map(|found| entry_of(&found)).transpose()
     }
 
-    async fn add_idempotency_entry(&self, key: RequestKey, entry: &KeyEntry) -> Result<bool> {
+    async fn add_idempotency_entry(
+        &self,
+        key: IdempotencyKey,
+        entry: &IdempotencyEntry,
+    ) -> Result<bool> {
         let mut document = doc! { "_id": id_of(key) };
         document.extend(fields(entry));
         let raw = serialize_to_raw_document_buf(&document);
@@ -31,16 +35,16 @@ impl IdempotencyStore for MongoStore {
 
     async fn replace_idempotency_entry(
         &self,
-        key: RequestKey,
+        key: IdempotencyKey,
         batch: BatchId,
-        entry: &KeyEntry,
+        entry: &IdempotencyEntry,
     ) -> Result<bool> {
         let filter = doc! { "_id": id_of(key), "batch": batch.to_string() };
         let change = doc! { "$set": fields(entry) };
         self.db.update(KEYS, filter, change).await
     }
 
-    async fn release_idempotency_key(&self, key: RequestKey, batch: BatchId) -> Result<()> {
+    async fn release_idempotency_key(&self, key: IdempotencyKey, batch: BatchId) -> Result<()> {
         let filter = doc! { "_id": id_of(key), "batch": batch.to_string(), "outcome": Bson::Null };
         self.db.delete(KEYS, filter).await.map(drop)
     }
@@ -53,48 +57,48 @@ impl IdempotencyStore for MongoStore {
     }
 }
 
-fn id_of(key: RequestKey) -> Bson {
+fn id_of(key: IdempotencyKey) -> Bson {
     Bson::Binary(binary(key.0.to_vec()))
 }
 
-fn fields(entry: &KeyEntry) -> Document {
-    let KeyEntry {
+fn fields(entry: &IdempotencyEntry) -> Document {
+    let IdempotencyEntry {
         batch,
-        content,
+        request_digest,
         outcome,
         opened_at,
     } = *entry;
     doc! {
         "batch": batch.to_string(),
-        "content": content.map(|content| binary(content.to_vec())),
-        "outcome": outcome.map(KeyOutcome::as_str),
+        "content": request_digest.map(|digest| binary(digest.to_vec())),
+        "outcome": outcome.map(IdempotencyOutcome::as_str),
         "opened_at": date(opened_at),
     }
 }
 
-fn entry_of(found: &Document) -> Result<KeyEntry> {
+fn entry_of(found: &Document) -> Result<IdempotencyEntry> {
     let bad = |what: &str| corrupt("a key", &format!("its {what} can't be read"));
-    let content = match found.get("content") {
+    let request_digest = match found.get("content") {
         None | Some(Bson::Null) => None,
-        Some(Bson::Binary(content)) => {
-            let content = content.bytes.as_slice().try_into();
-            Some(content.map_err(|_| bad("content"))?)
+        Some(Bson::Binary(digest)) => {
+            let digest = digest.bytes.as_slice().try_into();
+            Some(digest.map_err(|_| bad("content"))?)
         }
         Some(_) => return Err(bad("content")),
     };
     let outcome = match found.get("outcome") {
         None | Some(Bson::Null) => None,
         Some(named) => {
-            let outcome = KeyOutcome::ALL
+            let outcome = IdempotencyOutcome::ALL
                 .into_iter()
                 .find(|outcome| named.as_str() == Some(outcome.as_str()));
             Some(outcome.ok_or_else(|| bad("outcome"))?)
         }
     };
     let opened_at = found.get_datetime("opened_at");
-    Ok(KeyEntry {
+    Ok(IdempotencyEntry {
         batch: parsed(found, "batch")?,
-        content,
+        request_digest,
         outcome,
         opened_at: instant(*opened_at.map_err(|_| bad("beginning"))?),
     })

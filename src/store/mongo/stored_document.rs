@@ -8,7 +8,7 @@ use super::{
     document::{document, model, number},
 };
 use crate::{
-    model::{Batch, Job, Refused},
+    model::{Batch, Job, TransitionRefused},
     store::{Changed, Result, StoreError},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -66,7 +66,7 @@ impl Db {
     pub(super) async fn change<T: StoredDocument>(
         &self,
         id: &str,
-        after: impl Fn(&T) -> std::result::Result<T, Refused>,
+        after: impl Fn(&T) -> std::result::Result<T, TransitionRefused>,
     ) -> Result<Changed<T>> {
         for _ in 0..ATTEMPTS {
             let Some(found) = self.one(T::COLLECTION, doc! { "_id": id }).await? else {

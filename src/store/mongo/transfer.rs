@@ -13,7 +13,7 @@ use super::{
 use crate::{
     model::{
         Instant, Transfer, TransferId, TransferOutcome,
-        transfer::{KEPT, KEPT_EMPTY},
+        transfer::{EMPTY_TTL, TTL},
     },
     store::{
         AppendPartOutcome, OpenTransfer, OpenTransferOutcome, Result, TransferLimits, TransferPart,
@@ -213,8 +213,8 @@ impl MongoStore {
 
 /// Returns the filter for expired transfers.
 fn expired(now: Instant) -> Document {
-    let old = doc! { "moved_at": { "$lt": date(now - KEPT) } };
-    let empty = doc! { "open": true, "end": 0_i64, "moved_at": { "$lt": date(now - KEPT_EMPTY) } };
+    let old = doc! { "moved_at": { "$lt": date(now - TTL) } };
+    let empty = doc! { "open": true, "end": 0_i64, "moved_at": { "$lt": date(now - EMPTY_TTL) } };
     doc! { "$or": [old, empty] }
 }
 

@@ -25,7 +25,7 @@ use super::{
     read::{block, columns, rows_within},
 };
 use crate::{
-    model::{EventBlock, receipt::FIXED_COLUMNS},
+    model::{EventBlock, columns::FIXED_COLUMNS},
     store::{
         Attributes, EVENT_PAGE_BYTES, EventFilter, EventPage, EventPosition, Projection,
         READ_BYTES, READ_ROWS, Result,

@@ -20,7 +20,7 @@ use parquet::{
 };
 
 use super::{Result, StoreError, corrupt, io};
-use crate::model::{Columns, EventBlock, TextColumn, receipt::FIXED_COLUMNS};
+use crate::model::{Columns, EventBlock, TextColumn, columns::FIXED_COLUMNS};
 
 pub(super) use find::find_events;
 pub(super) use read::BlockReader;

@@ -17,7 +17,7 @@ use parquet::{
 
 use super::{ROW_BYTES, damaged, open};
 use crate::{
-    model::{EventBlock, TextColumn, receipt::FIXED_COLUMNS},
+    model::{EventBlock, TextColumn, columns::FIXED_COLUMNS},
     store::{Attributes, Projection, Result},
 };
 

@@ -177,7 +177,7 @@ fn a_failing_job_dies_after_four_runs_and_may_be_retried() {
     assert_eq!(
         harness.run(job),
         NudgeResult::NotAcquired,
-        "nobody tries a dead job"
+        "a dead job is not run"
     );
 
     harness.script.fail("scan_events", None);
@@ -284,7 +284,7 @@ fn deletion_gives_claims_to_the_losers() {
     assert_eq!(undone, DeletionRequest::Queued(JobId::Undo(first)));
     assert_eq!(harness.nudged(), [JobId::Undo(first)]);
     harness.run(JobId::Undo(first));
-    assert_eq!(harness.nudged(), [job], "only the loser counts anew");
+    assert_eq!(harness.nudged(), [job], "only the loser is counted again");
     harness.run(job);
     let counts = harness
         .batch(second)

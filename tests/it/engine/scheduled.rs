@@ -6,7 +6,7 @@ use tallymill::{
     clock::Clock,
     job::{KeyedRequest, NudgeResult},
     metric::Partial,
-    model::{BatchStatus, JobId, JobState, RequestKey, Slot, Transfer, TransferId},
+    model::{BatchStatus, IdempotencyKey, JobId, JobState, Slot, Transfer, TransferId},
     store::{Changed, OpenTransferOutcome, TransferLimits},
 };
 
@@ -118,7 +118,7 @@ fn cleanup_deletes_only_old_unprocessed_batches() {
 fn cleanup_prunes_idempotency_keys_and_empty_transfers() {
     let harness = Harness::new();
     let (asked, _) = harness.ask(1, &FEW);
-    let key = RequestKey([7; 32]);
+    let key = IdempotencyKey([7; 32]);
     let keyed =
         || now(harness.service().process_once(key, asked, false)).expect("the ledger is here");
     assert!(matches!(keyed(), KeyedRequest::Made(Changed::Done(_))));

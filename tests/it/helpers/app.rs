@@ -242,7 +242,7 @@ impl TestApp {
             }
         };
         let reached = tokio::time::timeout(TIMEOUT, reached).await;
-        reached.unwrap_or_else(|_| panic!("{path} never came to be {value}"))
+        reached.unwrap_or_else(|_| panic!("{path} did not become {value} in time"))
     }
 
     /// Deletes a batch and waits until it is deleted.

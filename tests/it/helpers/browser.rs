@@ -146,7 +146,7 @@ impl Browser {
         .await
     }
 
-    /// Waits until an element is gone or hidden.
+    /// Waits until an element is removed or hidden.
     pub(crate) async fn miss(&self, selector: &str) {
         eventually(&format!("the end of {selector}"), async || {
             match self.page.find(Locator::Css(selector)).await {
@@ -170,7 +170,7 @@ impl Browser {
         ran.unwrap_or_else(|why| panic!("{script}: {why}"))
     }
 
-    /// Presses a key, as on a keyboard: whatever has the focus gets it.
+    /// Presses a key; the element with the focus receives it.
     pub(crate) async fn press(&self, key: char) {
         let actions = KeyActions::new("keyboard".into())
             .then(KeyAction::Down { value: key })
@@ -206,7 +206,7 @@ impl Browser {
                     .await;
                 self.resize(width, whole.as_u64().expect("a height").max(height))
                     .await;
-                // Two frames: the chart is drawn anew for the width.
+                // Two frames: the chart is redrawn for the new width.
                 let drawn = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))";
                 self.page
                     .execute_async(drawn, Vec::new())

@@ -128,7 +128,7 @@ impl Cluster {
         });
         if done.await.is_none() {
             let job = self.ledger.job(JobId::Process(id)).await;
-            panic!("batch {id} never came to be {wanted}: {job:#?}");
+            panic!("batch {id} did not become {wanted} in time: {job:#?}");
         }
     }
 

@@ -80,13 +80,13 @@ impl Ledger {
         let jobs = self.refresh().await;
         for job in jobs.iter().filter(|job| !is_scheduled(job)) {
             is_sound(job);
-            let wishes = match job.id {
+            let requests = match job.id {
                 JobId::Process(id) => self.batch(id).await.wanted,
                 _ => armings(job),
             };
             runs.jobs += 1;
             runs.claims += job.token;
-            runs.extra += (job.token - wishes).max(0);
+            runs.extra += (job.token - requests).max(0);
             let lapsed = |line: &&HistoryEntry| line.reason == "the worker's lease ran out";
             runs.lapses += job.history.iter().filter(lapsed).count();
         }

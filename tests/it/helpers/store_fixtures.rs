@@ -7,8 +7,8 @@ use tallymill::{
     clock::Fixed,
     metric::{Group, Partial},
     model::{
-        Batch, BatchChange, BatchId, ColumnRole, Columns, Counts, Day, EventBlock, IdentityBy,
-        Instant, Published, Receipt, receipt::RowCounts,
+        Batch, BatchChange, BatchId, ColumnRole, Columns, Day, EventBlock, FileOrigin, IdentityBy,
+        Instant, Origin, Published, Receipt, RunCounts, receipt::RowCounts,
     },
     store::{
         Changed, Sealed, Store,
@@ -98,6 +98,25 @@ pub(crate) fn block(events: &[Event<'_>]) -> EventBlock {
     block
 }
 
+/// A file with this number of bytes.
+pub(crate) fn file(bytes: u64) -> FileOrigin {
+    FileOrigin {
+        name: Some("events.csv".into()),
+        bytes,
+        sha256: String::new(),
+        bom: false,
+        encoding: "utf-8".into(),
+        encoding_source: "detected".into(),
+        packing: None,
+        line_ending: "lf".into(),
+        delimiter: ',',
+        quote: '"',
+        escape: "doubled".into(),
+        preamble_lines: 0,
+        repeated_headers: 0,
+    }
+}
+
 pub(crate) fn receipt(inserted: u64) -> Receipt {
     Receipt {
         rows: RowCounts {
@@ -108,19 +127,7 @@ pub(crate) fn receipt(inserted: u64) -> Receipt {
         },
         errors_by_code: BTreeMap::new(),
         rejections_kept: 0,
-        file_name: Some("events.csv".into()),
-        bytes: 1,
-        sha256: String::new(),
-        bom: false,
-        encoding: "utf-8".into(),
-        encoding_known: "detected".into(),
-        packing: None,
-        line_ending: "lf".into(),
-        delimiter: ',',
-        quote: '"',
-        escape: "doubled".into(),
-        preamble_lines: 0,
-        repeated_headers: 0,
+        origin: Origin::File(file(1)),
         proposal: None,
         warnings: Vec::new(),
         profile: None,
@@ -205,7 +212,7 @@ pub(crate) async fn publish_days(store: &dyn Store, id: BatchId, token: i64, day
     let published = Published {
         computed: 1,
         token,
-        counts: Counts::default(),
+        counts: RunCounts::default(),
         days,
         prev_days: vec![],
         at: at(1),

@@ -1,5 +1,5 @@
-//! An upload or a wish with a key that dies at any of its steps: the next one with the key finds what is there, and never
-//! makes a second one of it.
+//! Requests with an idempotency key that die at any step: the next request with the key finds what they left, and has
+//! no second effect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,9 +8,9 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tallymill::{
     clock::Fixed,
-    ingest::{Accepted, IngestError, Kept, UploadOptions},
+    ingest::{BodyError, IngestError, UploadOptions, UploadOutcome},
     job::{Dispatch, DispatchError, JobService, KeyedRequest},
-    model::{BatchStatus, JobId, RequestKey},
+    model::{BatchStatus, IdempotencyKey, JobId},
     store::{Changed, Store},
 };
 
@@ -22,34 +22,46 @@ use crate::helpers::{
 };
 
 const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
-/// More steps than any request takes.
-const STEPS: usize = 200;
+/// More steps than any request has.
+const MAX_STEPS: usize = 200;
 
-fn key() -> RequestKey {
-    RequestKey::new(b"a test", "POST /uploads", "k")
+fn key() -> IdempotencyKey {
+    IdempotencyKey::new(b"a test", "POST /uploads", "k")
 }
 
-fn body() -> impl Stream<Item = std::result::Result<Bytes, IngestError>> {
+fn body() -> impl Stream<Item = std::result::Result<Bytes, BodyError>> {
     stream::iter([Ok(Bytes::from(CSV))])
 }
 
-async fn upload(store: Arc<dyn Store>) -> std::result::Result<Kept, IngestError> {
+async fn upload(store: Arc<dyn Store>) -> std::result::Result<UploadOutcome, IngestError> {
     let options = UploadOptions::default();
-    ingest(store).upload_once(key(), options, body()).await
+    ingest(store).upload(&options, Some(key()), body()).await
 }
 
-/// Lets an upload die after each number of steps; gives how many it takes in all.
-async fn dies_everywhere(
+/// The same outcome as that of a replayed request.
+fn replayed(mut outcome: UploadOutcome) -> UploadOutcome {
+    match &mut outcome {
+        UploadOutcome::Stored { replayed, .. } | UploadOutcome::Duplicate { replayed, .. } => {
+            *replayed = true;
+        }
+        UploadOutcome::DryRun(_) => {}
+    }
+    outcome
+}
+
+/// Kills an upload after each number of steps, and checks the next upload with its key. Returns the steps of a complete
+/// upload. `is_duplicate` says whether the file was uploaded before without the key.
+async fn kill_at_each_step(
     under_test: impl AsyncFn() -> StoreUnderTest,
-    there_already: bool,
+    is_duplicate: bool,
 ) -> usize {
-    for steps in 0..STEPS {
+    for steps in 0..MAX_STEPS {
         let under_test = under_test().await;
         let store = under_test.store();
-        let first = if there_already {
+        let first = if is_duplicate {
             let options = UploadOptions::default();
-            let taken = ingest(store.clone()).upload(options, body()).await;
-            Some(taken.expect("is taken"))
+            let stored = ingest(store.clone()).upload(&options, None, body()).await;
+            Some(stored.expect("is stored"))
         } else {
             None
         };
@@ -58,99 +70,110 @@ async fn dies_everywhere(
             run_until_crash(&crash_point, upload(under_test.crashing_at(&crash_point))).await;
         let sealed = all(&*store, BatchStatus::Uploaded).await;
         abandon_crashed_uploads(&*store).await;
-        let again = upload(store.clone()).await.expect("is answered");
-        let once = all(&*store, BatchStatus::Uploaded).await;
-        assert_eq!(once.len(), 1, "step {steps}: {again:?}");
+        let next = upload(store.clone()).await.expect("succeeds");
+        let batches = all(&*store, BatchStatus::Uploaded).await;
+        assert_eq!(batches.len(), 1, "step {steps}: {next:?}");
         if let [before] = sealed[..] {
-            assert_eq!(once, [before], "step {steps}");
+            assert_eq!(batches, [before], "step {steps}");
         }
-        match (&first, &again) {
-            (Some(Accepted::New(first)), Kept::Now(then) | Kept::Before(then)) => {
-                assert_eq!(*then, Accepted::DuplicateOf(first.id), "step {steps}");
-            }
-            (None, Kept::Now(Accepted::New(then)) | Kept::Before(Accepted::New(then))) => {
-                assert_eq!(then.id, once[0], "step {steps}");
+        match (&first, &next) {
+            (
+                Some(UploadOutcome::Stored { batch: earlier, .. }),
+                UploadOutcome::Duplicate { first, .. },
+            ) => assert_eq!(*first, earlier.id, "step {steps}"),
+            (None, UploadOutcome::Stored { batch, .. }) => {
+                assert_eq!(batch.id, batches[0], "step {steps}");
             }
             other => panic!("step {steps}: {other:?}"),
         }
-        let replayed = upload(store).await.expect("is answered");
-        let (Kept::Now(answer) | Kept::Before(answer)) = again;
-        assert_eq!(replayed, Kept::Before(answer), "step {steps}");
+        let again = upload(store).await.expect("succeeds");
+        assert_eq!(again, replayed(next), "step {steps}");
         if done.is_some() {
             return steps;
         }
     }
-    panic!("it takes more than {STEPS} steps");
+    panic!("it has more than {MAX_STEPS} steps");
 }
 
 #[tokio::test]
-async fn an_upload_that_dies_at_any_step_is_stored_once_by_the_next_one_with_its_key() {
-    let steps = dies_everywhere(StoreUnderTest::embedded, false).await;
+async fn uploads_killed_at_any_verb_are_stored_once_by_the_next_request() {
+    let steps = kill_at_each_step(StoreUnderTest::embedded, false).await;
     assert!(steps > 5, "{steps} verbs");
-    let steps = dies_everywhere(StoreUnderTest::embedded, true).await;
+    let steps = kill_at_each_step(StoreUnderTest::embedded, true).await;
     assert!(steps > 5, "{steps} verbs");
 }
 
 #[tokio::test]
-async fn nor_does_one_over_mongodb_come_twice_whichever_command_was_its_last() {
-    let steps = dies_everywhere(StoreUnderTest::mongo, false).await;
+async fn uploads_killed_at_any_mongodb_command_are_stored_once() {
+    let steps = kill_at_each_step(StoreUnderTest::mongo, false).await;
     assert!(steps > 6, "{steps} commands");
-    let steps = dies_everywhere(StoreUnderTest::mongo, true).await;
+    let steps = kill_at_each_step(StoreUnderTest::mongo, true).await;
     assert!(steps > 6, "{steps} commands");
 }
 
 #[tokio::test]
-async fn the_key_of_an_upload_that_stands_still_is_busy_until_it_is_given_up() {
+async fn the_key_of_a_stalled_upload_is_busy_until_its_lease_expires() {
     for under_test in [
         StoreUnderTest::embedded().await,
         StoreUnderTest::mongo().await,
     ] {
         let store = under_test.store();
-        let arriving = ingest(store.clone());
-        let (sender, waiting) = tokio::sync::mpsc::channel::<Bytes>(1);
-        let silent = stream::unfold(waiting, |mut waiting| async {
-            let chunk = waiting.recv().await?;
-            Some((Ok::<_, IngestError>(chunk), waiting))
+        let stalled = ingest(store.clone());
+        let (sender, chunks) = tokio::sync::mpsc::channel::<Bytes>(1);
+        let silent = stream::unfold(chunks, |mut chunks| async {
+            let chunk = chunks.recv().await?;
+            Some((Ok::<_, BodyError>(chunk), chunks))
         });
         let options = UploadOptions::default();
-        let mut first = std::pin::pin!(arriving.upload_once(key(), options, silent));
+        let mut first = std::pin::pin!(stalled.upload(&options, Some(key()), silent));
         let busy = async {
-            sender.send(Bytes::from(CSV)).await.expect("is taken");
-            sender.reserve().await.map(drop).expect("is read");
+            let sent = sender.send(Bytes::from(CSV)).await;
+            sent.expect("the upload is under way");
+            // Once there is room again, the chunk was received.
+            let room = sender.reserve().await.map(drop);
+            room.expect("the upload is under way");
             upload(store.clone()).await
         };
         let second = tokio::select! {
-            first = &mut first => panic!("it has not ended: {first:?}"),
+            first = &mut first => panic!("the body has not ended: {first:?}"),
             second = busy => second,
         };
         assert!(matches!(second, Err(IngestError::KeyBusy)), "{second:?}");
         abandon_crashed_uploads(&*store).await;
-        let third = upload(store.clone()).await.expect("is answered");
-        let Kept::Now(Accepted::New(batch)) = third else {
+        let third = upload(store.clone()).await.expect("succeeds");
+        let UploadOutcome::Stored {
+            batch,
+            replayed: false,
+        } = &third
+        else {
             panic!("{third:?}");
         };
-        // It wakes up late, and finds its key another's and the file there.
+        // The stalled upload continues: its key has another batch now, which has the same file.
         drop(sender);
-        let late = first.await.expect("is answered");
-        assert_eq!(late, Kept::Now(Accepted::DuplicateOf(batch.id)));
-        let again = upload(store).await.expect("is answered");
-        assert_eq!(again, Kept::Before(Accepted::New(batch)));
+        let late = first.await.expect("succeeds");
+        let duplicate = UploadOutcome::Duplicate {
+            first: batch.id,
+            replayed: false,
+        };
+        assert_eq!(late, duplicate);
+        let again = upload(store).await.expect("succeeds");
+        assert_eq!(again, replayed(third));
     }
 }
 
-/// A queue that takes everything.
-struct Nowhere;
+/// A queue that accepts every nudge and delivers none.
+struct NoQueue;
 
 #[async_trait]
-impl Dispatch for Nowhere {
+impl Dispatch for NoQueue {
     async fn nudge(&self, _: JobId) -> std::result::Result<(), DispatchError> {
         Ok(())
     }
 }
 
 #[tokio::test]
-async fn a_wish_that_dies_at_any_step_is_made_once_by_the_next_one_with_its_key() {
-    for steps in 0..STEPS {
+async fn process_requests_killed_at_any_step_are_recorded_once() {
+    for steps in 0..MAX_STEPS {
         let mut done = 0;
         for under_test in [
             StoreUnderTest::embedded().await,
@@ -159,22 +182,26 @@ async fn a_wish_that_dies_at_any_step_is_made_once_by_the_next_one_with_its_key(
             let (store, clock) = (under_test.store(), Fixed::default());
             let batch = uploaded(&*store, 1, &[("e", "a", "u", 5)]).await;
             let service =
-                |store| JobService::new(store, Arc::new(clock.clone()), Arc::new(Nowhere));
+                |store| JobService::new(store, Arc::new(clock.clone()), Arc::new(NoQueue));
             let crash_point = CrashPoint::after(steps);
-            let dying = service(under_test.crashing_at(&crash_point));
-            let first = run_until_crash(&crash_point, dying.process_once(key(), batch, true)).await;
+            let crashing = service(under_test.crashing_at(&crash_point));
+            let first =
+                run_until_crash(&crash_point, crashing.process_once(key(), batch, true)).await;
             done += usize::from(first.is_some());
             let service = service(store.clone());
-            let key_there = store.idempotency_entry(key()).await.expect("reads");
+            let entry = store.idempotency_entry(key()).await.expect("reads");
             let soon = service.process_once(key(), batch, true).await;
-            if first.is_none() && key_there.is_some_and(|entry| entry.outcome.is_none()) {
-                assert_eq!(soon.expect("answers"), KeyedRequest::Busy, "step {steps}");
+            if first.is_none() && entry.is_some_and(|entry| entry.outcome.is_none()) {
+                assert_eq!(soon.expect("succeeds"), KeyedRequest::Busy, "step {steps}");
             }
             clock.advance(Duration::from_secs(15));
             let job = JobId::Process(batch);
             match service.process_once(key(), batch, true).await {
-                Ok(KeyedRequest::Made(Changed::Done(asked)) | KeyedRequest::Repeated(asked)) => {
-                    assert_eq!(asked, job, "step {steps}");
+                Ok(
+                    KeyedRequest::Made(Changed::Done(requested))
+                    | KeyedRequest::Repeated(requested),
+                ) => {
+                    assert_eq!(requested, job, "step {steps}");
                 }
                 other => panic!("step {steps}: {other:?}"),
             }
@@ -191,5 +218,5 @@ async fn a_wish_that_dies_at_any_step_is_made_once_by_the_next_one_with_its_key(
             return;
         }
     }
-    panic!("it takes more than {STEPS} steps");
+    panic!("it has more than {MAX_STEPS} steps");
 }

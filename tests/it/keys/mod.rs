@@ -1,4 +1,4 @@
-//! Requests that carry an `Idempotency-Key`: sent again they are answered again, and nothing is done twice.
+//! Requests with an `Idempotency-Key`: a repeated request gets the first reply, and has no second effect.
 
 mod died;
 
@@ -42,7 +42,7 @@ async fn batches(app: &TestApp) -> usize {
 }
 
 #[tokio::test]
-async fn an_upload_sent_again_with_its_key_is_answered_as_the_first_time() {
+async fn repeated_uploads_get_the_reply_of_the_first() {
     let app = TestApp::start().await;
     let first = upload(&app, "june", "?name=a.csv", rows(3)).await;
     assert_eq!((first.status.as_u16(), is_replay(&first)), (201, false));
@@ -69,11 +69,11 @@ async fn an_upload_sent_again_with_its_key_is_answered_as_the_first_time() {
 }
 
 #[tokio::test]
-async fn a_key_stands_for_one_file_with_its_options_and_for_one_caller() {
+async fn a_key_belongs_to_one_caller_one_file_and_its_options() {
     let app = TestApp::start().await;
     let first = upload(&app, "k", "", rows(3)).await;
     assert_eq!(first.status, 201, "{}", first.text);
-    let of_first = format!(
+    let parent = format!(
         "?parent={}",
         first.json()["batch_id"].as_str().expect("an id")
     );
@@ -82,7 +82,7 @@ async fn a_key_stands_for_one_file_with_its_options_and_for_one_caller() {
         ("?source=crm", rows(3)),
         ("?on_error=abort", rows(3)),
         ("?max_errors=0", rows(3)),
-        (&of_first, rows(3)),
+        (&parent, rows(3)),
         ("", "x".into()),
     ] {
         let other = upload(&app, "k", options, csv).await;
@@ -109,17 +109,20 @@ async fn a_key_stands_for_one_file_with_its_options_and_for_one_caller() {
 }
 
 #[tokio::test]
-async fn an_upload_that_was_refused_gives_its_key_back() {
+async fn refused_uploads_release_their_key() {
     let app = TestApp::start().await;
     let refused = upload(&app, "k", "", "user_id,timestamp\nu,2025-11-10\n").await;
     assert_eq!(refused.problem(), (422, "missing-columns".into()));
-    let mended = upload(&app, "k", "", rows(2)).await;
-    assert_eq!((mended.status.as_u16(), is_replay(&mended)), (201, false));
+    let corrected = upload(&app, "k", "", rows(2)).await;
+    assert_eq!(
+        (corrected.status.as_u16(), is_replay(&corrected)),
+        (201, false)
+    );
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_deleted_batch_still_answers_for_its_key() {
+async fn the_key_of_a_deleted_batch_returns_that_batch() {
     let app = TestApp::start().await;
     let first = upload(&app, "k", "", rows(2)).await.json();
     app.undo(first["batch_id"].as_str().expect("an id")).await;
@@ -131,7 +134,7 @@ async fn a_deleted_batch_still_answers_for_its_key() {
 }
 
 #[tokio::test]
-async fn uploads_with_one_key_at_one_moment_make_one_batch() {
+async fn concurrent_uploads_with_one_key_store_one_batch() {
     let app = TestApp::start().await;
     for round in 0..8 {
         let csv = rows(500 + round);
@@ -158,7 +161,7 @@ async fn uploads_with_one_key_at_one_moment_make_one_batch() {
 }
 
 #[tokio::test]
-async fn identical_files_at_one_moment_make_one_batch_also_without_keys() {
+async fn concurrent_uploads_without_keys_store_one_batch() {
     let app = TestApp::start().await;
     for round in 0..20 {
         let csv = rows(50 + round);
@@ -181,7 +184,7 @@ async fn identical_files_at_one_moment_make_one_batch_also_without_keys() {
 }
 
 #[tokio::test]
-async fn a_wish_sent_again_with_its_key_is_made_once() {
+async fn repeated_process_requests_with_a_key_count_once() {
     let app = TestApp::start().await;
     let batch = app.uploaded("", rows(2)).await;
     let other = app.uploaded("", rows(3)).await;

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use tallymill::{
-    model::{Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, Instant, Receipt},
+    model::{
+        Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, FileOrigin, Instant, Origin,
+        Receipt,
+    },
     store::{BatchFilter, Result, Sealed, Store},
 };
 
@@ -62,7 +65,7 @@ pub(super) fn rows(seed: u64) -> Vec<Row> {
                 event_id: format!("e{key}"),
                 // Two identities share a type and a day, so that a group may be there and yet be short.
                 event_type: format!("t{}", key % 2),
-                // Of its own, so that the users of a group tell which identities are in it.
+                // A user per identity, so that the users of a group show which identities are in it.
                 user_id: format!("u{key}v{version}"),
                 at: (key as i64 % 2 + 2 * version) * DAY,
             }
@@ -72,7 +75,9 @@ pub(super) fn rows(seed: u64) -> Vec<Row> {
 
 /// Returns the seed of a sealed batch.
 pub(super) fn seed_of(batch: &Batch) -> u64 {
-    batch.receipt.as_ref().map_or(0, |r| r.bytes)
+    let receipt = batch.receipt.as_ref();
+    let file = receipt.and_then(|receipt| receipt.origin.file());
+    file.map_or(0, |file| file.bytes)
 }
 
 /// Uploads the file of a seed. A result that no client may get is added to `complaints`.
@@ -99,12 +104,12 @@ pub(super) async fn upload(
         parent: None,
         before: None,
     };
-    let gone = unstaged.list_batches(&filter, 100).await?;
+    let deleted = unstaged.list_batches(&filter, 100).await?;
     let sealed = store
         .seal(id, receipt(seed, inserted, columns), content)
         .await?;
     if let Sealed::DuplicateOf(first) = sealed
-        && gone.iter().any(|b| b.id == first)
+        && deleted.iter().any(|b| b.id == first)
     {
         let what = format!("{id} is called a copy of {first}, which had been taken away");
         complaints.lock().expect("one thread").push(what);
@@ -142,9 +147,11 @@ fn block(rows: &[Row]) -> EventBlock {
 
 fn receipt(seed: u64, inserted: u64, columns: Columns) -> Receipt {
     Receipt {
-        file_name: None,
-        bytes: seed,
-        sha256: format!("{seed:x}"),
+        origin: Origin::File(FileOrigin {
+            name: None,
+            sha256: format!("{seed:x}"),
+            ..store_fixtures::file(seed)
+        }),
         columns,
         event_time: (0, 4 * DAY),
         ..store_fixtures::receipt(inserted)

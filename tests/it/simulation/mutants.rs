@@ -20,12 +20,12 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     (
         Mutant::NoEdge,
         40,
-        "nobody counts what a batch that went had claimed",
+        "the claims of a deleted batch are counted by no batch",
     ),
     (
         Mutant::NoRecheck,
         7446,
-        "an owner goes between the claim and the edge, and nobody tells the loser",
+        "an owner is deleted between the claim and the overlap, and the loser is not requeued",
     ),
     (
         Mutant::RecheckFirst,
@@ -35,7 +35,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     (
         Mutant::NoTakeOver,
         1,
-        "a run turns in circles before an owner that is gone",
+        "a run claims again and again before a deleted owner",
     ),
     (
         Mutant::NoMark,
@@ -70,7 +70,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     (
         Mutant::NoSweep,
         39,
-        "a batch waits for ever for a job that nobody armed",
+        "a batch waits for ever for a job that was not armed",
     ),
     (
         Mutant::NoUndoSweep,
@@ -86,7 +86,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     (
         Mutant::NoRecount,
         40,
-        "nobody counts what a batch that went had claimed",
+        "the claims of a deleted batch are counted by no batch",
     ),
     (
         Mutant::NoUndoMark,

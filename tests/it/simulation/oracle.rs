@@ -72,7 +72,7 @@ fn nothing_left(world: &SimulationWorld, batch: &Batch) -> Verdict {
     }
     let events = events.is_ok();
     Err(format!(
-        "{id} is gone, but left {edges} overlaps, events: {events}, partials: {partials}"
+        "{id} is deleted, but left {edges} overlaps, events: {events}, partials: {partials}"
     ))
 }
 

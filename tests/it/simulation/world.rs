@@ -417,7 +417,7 @@ impl SimulationWorld {
         if self.wanted() == wanted {
             Ok(())
         } else {
-            Err("the nightly check found figures to mend".into())
+            Err("verification found a difference".into())
         }
     }
 

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use tallymill::{
-    model::{KeyEntry, KeyOutcome, RequestKey},
+    model::{IdempotencyEntry, IdempotencyKey, IdempotencyOutcome},
     store::Store,
 };
 use tokio::task::JoinSet;
 
 use crate::helpers::store_fixtures::{at, id};
 
-const KEY: RequestKey = RequestKey([7; 32]);
+const KEY: IdempotencyKey = IdempotencyKey([7; 32]);
 
-fn entry(n: u64) -> KeyEntry {
-    KeyEntry {
+fn entry(n: u64) -> IdempotencyEntry {
+    IdempotencyEntry {
         batch: id(n),
-        content: None,
+        request_digest: None,
         outcome: None,
         opened_at: at(n),
     }
@@ -69,10 +69,14 @@ pub(super) async fn entries_are_replaced_once_and_only_for_their_batch(store: Ar
         .await
         .expect("reads")
         .expect("exists");
-    for outcome in [None, Some(KeyOutcome::Duplicate), Some(KeyOutcome::Asked)] {
-        let content = Some([3; 32]);
-        let next = KeyEntry {
-            content,
+    for outcome in [
+        None,
+        Some(IdempotencyOutcome::Duplicate),
+        Some(IdempotencyOutcome::Requested),
+    ] {
+        let request_digest = Some([3; 32]);
+        let next = IdempotencyEntry {
+            request_digest,
             outcome,
             ..now
         };
@@ -111,8 +115,8 @@ pub(super) async fn only_keys_without_an_outcome_are_released(store: Arc<dyn Sto
             .expect("releases, also if repeated");
         assert_eq!(store.idempotency_entry(KEY).await.expect("reads"), None);
     }
-    let asked = KeyEntry {
-        outcome: Some(KeyOutcome::Asked),
+    let asked = IdempotencyEntry {
+        outcome: Some(IdempotencyOutcome::Requested),
         ..entry(1)
     };
     assert!(
@@ -132,7 +136,7 @@ pub(super) async fn only_keys_without_an_outcome_are_released(store: Arc<dyn Sto
 }
 
 pub(super) async fn entries_are_pruned_by_age(store: Arc<dyn Store>) {
-    let key = |n: u64| RequestKey([u8::try_from(n).expect("small"); 32]);
+    let key = |n: u64| IdempotencyKey([u8::try_from(n).expect("small"); 32]);
     for n in 1..=4 {
         assert!(
             store

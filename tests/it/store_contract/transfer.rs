@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tallymill::{
     model::{
         Transfer, TransferId, TransferOutcome,
-        transfer::{KEPT, KEPT_EMPTY},
+        transfer::{EMPTY_TTL, TTL},
     },
     store::{AppendPartOutcome, OpenTransferOutcome, Store, TransferLimits, TransferPart},
 };
@@ -90,8 +90,8 @@ pub(super) async fn parts_are_appended_only_at_the_end_of_the_file(store: Arc<dy
     let (now, end) = store.transfer(file).await.expect("reads").expect("exists");
     assert_eq!((now.moved_at, end), (at(50), 11));
     assert_eq!(content(store, file).await, b"hello world");
-    let nobody = append(store, TransferId::at(at(9)), 0, b"x").await;
-    assert_eq!(nobody, AppendPartOutcome::Closed);
+    let unknown = append(store, TransferId::at(at(9)), 0, b"x").await;
+    assert_eq!(unknown, AppendPartOutcome::Closed);
 }
 
 pub(super) async fn one_of_concurrent_parts_with_the_same_start_is_appended(store: Arc<dyn Store>) {
@@ -154,8 +154,8 @@ pub(super) async fn outcomes_are_final_and_close_the_transfer(store: Arc<dyn Sto
         }
         assert_eq!(content(store, file).await, b"");
     }
-    let nobody = TransferId::at(at(9));
-    let settled = store.settle_transfer(nobody, &TransferOutcome::Terminated);
+    let unknown = TransferId::at(at(9));
+    let settled = store.settle_transfer(unknown, &TransferOutcome::Terminated);
     assert!(!settled.await.expect("answers"));
 }
 
@@ -168,7 +168,7 @@ pub(super) async fn transfers_are_limited_in_total_and_per_sender(store: Arc<dyn
     let first = of(1, "a");
     assert_eq!(begin(store, &first).await, OpenTransferOutcome::Opened);
     assert_eq!(begin(store, &of(2, "a")).await, OpenTransferOutcome::Opened);
-    let until = at(1) + KEPT_EMPTY;
+    let until = at(1) + EMPTY_TTL;
     assert_eq!(
         begin(store, &of(3, "a")).await,
         OpenTransferOutcome::SenderFull(until)
@@ -177,7 +177,7 @@ pub(super) async fn transfers_are_limited_in_total_and_per_sender(store: Arc<dyn
         append(store, first.id, 0, b"x").await,
         AppendPartOutcome::Appended(1)
     );
-    let until = at(2) + KEPT_EMPTY;
+    let until = at(2) + EMPTY_TTL;
     assert_eq!(begin(store, &of(3, "b")).await, OpenTransferOutcome::Opened);
     assert_eq!(
         begin(store, &of(4, "b")).await,
@@ -197,14 +197,14 @@ pub(super) async fn stored_bytes_are_limited_and_announced_bytes_are_not(store: 
         AppendPartOutcome::Appended(60)
     );
     let full = append(store, second, 0, &[b'x'; 41]).await;
-    assert_eq!(full, AppendPartOutcome::Full(at(2) + KEPT_EMPTY));
+    assert_eq!(full, AppendPartOutcome::Full(at(2) + EMPTY_TTL));
     assert_eq!(
         append(store, second, 0, &[b'x'; 40]).await,
         AppendPartOutcome::Appended(40)
     );
     assert_eq!(
         begin(store, &transfer(3, 1)).await,
-        OpenTransferOutcome::Full(at(50) + KEPT)
+        OpenTransferOutcome::Full(at(50) + TTL)
     );
     let outcome = TransferOutcome::Terminated;
     assert!(
@@ -251,10 +251,10 @@ pub(super) async fn idle_transfers_expire_with_their_parts(store: Arc<dyn Store>
     );
     let mut remaining = vec![empty, moved, done];
     for (now, expired) in [
-        (at(1) + KEPT_EMPTY, 0),
-        (at(3) + KEPT_EMPTY, 1),
-        (at(50) + KEPT, 0),
-        (at(51) + KEPT, 2),
+        (at(1) + EMPTY_TTL, 0),
+        (at(3) + EMPTY_TTL, 1),
+        (at(50) + TTL, 0),
+        (at(51) + TTL, 2),
     ] {
         while store.prune_transfers(now).await.expect("prunes") {}
         for file in remaining.drain(..expired) {

@@ -1,4 +1,4 @@
-//! Files in parts whose last request dies at any of its steps: they come to one batch, whoever asks next.
+//! Transfers whose last request dies at any step: the next request completes them as one batch.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use tallymill::{
     clock::Fixed,
-    ingest::IngestError,
+    ingest::BodyError,
     model::{BatchStatus, TransferId, TransferOutcome},
     store::Store,
-    transfer::{Piece, TransferError, Transfers},
+    transfer::{AppendRequest, TransferError, Transfers},
 };
 
 use crate::helpers::crash_point::{
@@ -17,100 +17,94 @@ use crate::helpers::crash_point::{
 };
 
 const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
-/// More steps than any request takes.
-const STEPS: usize = 200;
+/// More steps than any request has.
+const MAX_STEPS: usize = 200;
 
 fn transfers(store: Arc<dyn Store>) -> Transfers {
     let ingest = ingest(store.clone());
     Transfers::new(store, Arc::new(Fixed::default()), ingest, 1_000)
 }
 
-fn from(start: u64) -> Piece {
-    Piece {
-        start,
-        ..Piece::default()
+fn at(offset: u64) -> AppendRequest {
+    AppendRequest {
+        offset,
+        ..AppendRequest::default()
     }
 }
 
-/// The last request of a file, as far as it lives.
+/// Sends the last bytes of a file. Returns the outcome, unless the request fails.
 async fn last_request(transfers: &Transfers, id: TransferId) -> Option<TransferOutcome> {
-    let body = stream::iter([Ok::<_, IngestError>(Bytes::from(&CSV[20..]))]);
-    let whole = transfers.append(id, from(20), body).await.ok()?;
-    transfers.conclude(&whole).await.ok()
+    let body = stream::iter([Ok::<_, BodyError>(Bytes::from(&CSV[20..]))]);
+    let progress = transfers.append(id, at(20), body).await.ok()?;
+    transfers.complete(&progress).await.ok()
 }
 
-async fn dies_everywhere(under_test: impl AsyncFn() -> StoreUnderTest) -> usize {
-    for steps in 0..STEPS {
+async fn kill_at_each_step(under_test: impl AsyncFn() -> StoreUnderTest) -> usize {
+    for steps in 0..MAX_STEPS {
         let under_test = under_test().await;
         let store = under_test.store();
-        let alive = transfers(store.clone());
-        let begun = alive.open(CSV.len() as u64, Vec::new(), None).await;
-        let id = begun.expect("opens").transfer.id;
-        let body = stream::iter([Ok::<_, IngestError>(Bytes::from(&CSV[..20]))]);
-        alive.append(id, from(0), body).await.expect("appends");
+        let live = transfers(store.clone());
+        let opened = live.open(CSV.len() as u64, Vec::new(), None).await;
+        let id = opened.expect("opens").transfer.id;
+        let body = stream::iter([Ok::<_, BodyError>(Bytes::from(&CSV[..20]))]);
+        live.append(id, at(0), body).await.expect("appends");
         let crash_point = CrashPoint::after(steps);
-        let dying = transfers(under_test.crashing_at(&crash_point));
-        let done = run_until_crash(&crash_point, last_request(&dying, id)).await;
+        let crashing = transfers(under_test.crashing_at(&crash_point));
+        let done = run_until_crash(&crash_point, last_request(&crashing, id)).await;
         abandon_crashed_uploads(&*store).await;
-        let mut now = alive.progress(id).await.expect("is there");
-        if !now.is_whole() {
-            assert_eq!(now.end, 20, "step {steps}");
-            last_request(&alive, id).await.expect("goes on");
-            now = alive.progress(id).await.expect("is there");
+        let mut progress = live.progress(id).await.expect("exists");
+        if !progress.is_complete() {
+            assert_eq!(progress.end, 20, "step {steps}");
+            last_request(&live, id).await.expect("is completed");
+            progress = live.progress(id).await.expect("exists");
         }
-        let outcome = alive.conclude(&now).await.expect("is told");
+        let outcome = live.complete(&progress).await.expect("has an outcome");
         let stored = all(&*store, BatchStatus::Uploaded).await;
         assert_eq!(stored.len(), 1, "step {steps}");
         assert_eq!(outcome, TransferOutcome::Stored { batch: stored[0] });
-        let again = alive.progress(id).await.expect("is there");
+        let again = live.progress(id).await.expect("exists");
         assert_eq!(again.transfer.outcome, Some(outcome), "step {steps}");
         if done.is_some() {
             return steps;
         }
     }
-    panic!("it takes more than {STEPS} steps");
+    panic!("it has more than {MAX_STEPS} steps");
 }
 
 #[tokio::test]
-async fn what_arrived_of_a_body_that_breaks_off_is_kept_unless_it_has_a_checksum() {
+async fn bytes_before_an_interruption_remain_unless_they_have_a_checksum() {
     for under_test in [
         StoreUnderTest::embedded().await,
         StoreUnderTest::mongo().await,
     ] {
         let transfers = transfers(under_test.store());
-        let begun = transfers.open(CSV.len() as u64, Vec::new(), None).await;
-        let id = begun.expect("opens").transfer.id;
+        let opened = transfers.open(CSV.len() as u64, Vec::new(), None).await;
+        let id = opened.expect("opens").transfer.id;
         let broken = || {
-            let cut = Err(IngestError::Body("cut".into()));
+            let cut = Err(BodyError::EndedEarly);
             stream::iter([Ok(Bytes::from(&CSV[..20])), cut])
         };
-        // What the whole of it would come to.
+        // Of a complete body.
         let checksum = "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=".parse().ok();
         assert!(checksum.is_some());
         for (checksum, end) in [(checksum, 0), (None, 20)] {
-            let piece = Piece {
-                checksum,
-                ..from(0)
-            };
-            let cut = transfers.append(id, piece, broken()).await;
-            assert!(matches!(
-                cut,
-                Err(TransferError::Ingest(IngestError::Body(_)))
-            ));
-            let now = transfers.progress(id).await.expect("is there");
-            assert_eq!(now.end, end);
+            let request = AppendRequest { checksum, ..at(0) };
+            let cut = transfers.append(id, request, broken()).await;
+            assert!(matches!(cut, Err(TransferError::Interrupted(_))));
+            let progress = transfers.progress(id).await.expect("exists");
+            assert_eq!(progress.end, end);
         }
     }
 }
 
 #[tokio::test]
-async fn a_file_whose_last_request_dies_at_any_step_comes_to_one_batch() {
-    let steps = dies_everywhere(StoreUnderTest::embedded).await;
+async fn transfers_killed_at_any_verb_become_one_batch() {
+    let steps = kill_at_each_step(StoreUnderTest::embedded).await;
     assert!(steps > 8, "{steps} verbs");
 }
 
 #[tokio::test]
-async fn so_does_one_over_mongodb_whichever_command_was_the_last() {
-    let steps = dies_everywhere(StoreUnderTest::mongo).await;
+async fn transfers_killed_at_any_mongodb_command_become_one_batch() {
+    let steps = kill_at_each_step(StoreUnderTest::mongo).await;
     assert!(steps > 12, "{steps} commands");
 }

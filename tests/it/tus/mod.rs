@@ -1,4 +1,4 @@
-//! Resumable uploads over HTTP: however a file is cut, it is the one that was sent whole.
+//! Resumable uploads over HTTP: a file sent in parts gives the same batch as one sent at once.
 
 mod bounds;
 mod died;
@@ -23,7 +23,7 @@ fn rows(count: usize) -> String {
     })
 }
 
-/// A request with the headers of the protocol.
+/// Sends a request with the headers of the protocol.
 async fn tus(
     app: &TestApp,
     method: Method,
@@ -48,7 +48,7 @@ fn metadata(pairs: &[(&str, &str)]) -> String {
     pairs.join(",")
 }
 
-/// Begins an upload; gives where it is.
+/// Creates a transfer. Returns its path.
 async fn create(app: &TestApp, length: usize, options: &[(&str, &str)]) -> String {
     let (length, metadata) = (length.to_string(), metadata(options));
     let headers = [("Upload-Length", &*length), ("Upload-Metadata", &*metadata)];
@@ -81,10 +81,10 @@ fn batch(answer: &Answer) -> String {
     at.strip_prefix("/batches/").expect("a batch").to_owned()
 }
 
-/// What takes milliseconds, however busy the machine is.
+/// Awaits work that takes milliseconds, even if the machine is busy.
 async fn soon<T>(work: impl Future<Output = T>) -> T {
     let done = tokio::time::timeout(Duration::from_secs(30), work).await;
-    done.expect("comes to an end")
+    done.expect("ends in time")
 }
 
 async fn batches(app: &TestApp) -> usize {
@@ -93,13 +93,13 @@ async fn batches(app: &TestApp) -> usize {
 }
 
 #[tokio::test]
-async fn a_file_cut_at_sixty_percent_and_resumed_equals_one_uploaded_whole() {
+async fn an_interrupted_and_resumed_file_equals_one_sent_at_once() {
     let app = TestApp::start().await;
-    // Of several parts, and yet of few rows.
+    // Several parts, but few rows.
     let note = "x".repeat(800);
     let csv = rows(10_000).replace('\n', &format!(",{note}\n"));
     let csv = csv.replacen(&note, "note", 1);
-    let whole = app.upload("?source=a&name=a.csv", csv.clone()).await.json();
+    let direct = app.upload("?source=a&name=a.csv", csv.clone()).await.json();
     let options = [
         ("filename", "a.csv"),
         ("source", "b"),
@@ -107,11 +107,11 @@ async fn a_file_cut_at_sixty_percent_and_resumed_equals_one_uploaded_whole() {
     ];
     let at = create(&app, csv.len(), &options).await;
     let sent = csv.as_bytes()[..csv.len() * 6 / 10].to_vec();
-    let (cable, gone) = tokio::sync::oneshot::channel::<()>();
+    let (disconnect, disconnected) = tokio::sync::oneshot::channel::<()>();
     let broken = stream::iter([Ok(sent)]).chain(stream::once(async {
-        // Pulled out once the server has something to go on from.
-        drop(gone.await);
-        Err(std::io::Error::other("the network is gone"))
+        // The connection breaks once the server has stored a part.
+        drop(disconnected.await);
+        Err(std::io::Error::other("the connection broke"))
     }));
     let broken = app
         .request(Method::PATCH, &at)
@@ -120,25 +120,25 @@ async fn a_file_cut_at_sixty_percent_and_resumed_equals_one_uploaded_whole() {
         .header("Content-Type", CHUNK)
         .body(Body::wrap_stream(broken))
         .send();
-    let pulled = async {
+    let breaking = async {
         while offset(&head(&app, &at).await) == 0 {}
-        drop(cable);
+        drop(disconnect);
     };
-    let (cut, ()) = soon(futures_util::future::join(broken, pulled)).await;
+    let (cut, ()) = soon(futures_util::future::join(broken, breaking)).await;
     assert!(cut.is_err() || cut.is_ok_and(|answer| answer.status().is_client_error()));
-    assert_eq!(batches(&app).await, 1, "nothing half-done is visible");
+    assert_eq!(batches(&app).await, 1, "an incomplete file is not visible");
     let last = soon(async {
         loop {
-            let there = head(&app, &at).await;
-            assert_eq!(there.headers["cache-control"], "no-store");
+            let progress = head(&app, &at).await;
+            assert_eq!(progress.headers["cache-control"], "no-store");
             assert_eq!(
-                there.headers["upload-length"],
+                progress.headers["upload-length"],
                 csv.len().to_string().as_str()
             );
-            assert!((1..csv.len()).contains(&offset(&there)), "{there:?}");
-            let rest = csv.as_bytes()[offset(&there)..].to_vec();
-            let last = patch(&app, &at, offset(&there), rest).await;
-            // The server may still have been at what came before the cut.
+            assert!((1..csv.len()).contains(&offset(&progress)), "{progress:?}");
+            let rest = csv.as_bytes()[offset(&progress)..].to_vec();
+            let last = patch(&app, &at, offset(&progress), rest).await;
+            // The server may still have been storing the bytes of the first request.
             if last.status != 409 {
                 break last;
             }
@@ -159,12 +159,9 @@ async fn a_file_cut_at_sixty_percent_and_resumed_equals_one_uploaded_whole() {
         "columns",
         "event_time",
     ] {
-        assert_eq!(resumed[same], whole[same], "{same}");
+        assert_eq!(resumed[same], direct[same], "{same}");
     }
-    let sha256 = Sha256::digest(csv.as_bytes());
-    let sha256 = sha256
-        .iter()
-        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let sha256 = hex::encode(Sha256::digest(csv.as_bytes()));
     assert_eq!(resumed["file"]["sha256"], sha256.as_str());
     app.process(&batch(&last)).await;
     let (date, kind) = ("2025-11-10".to_owned(), "click".to_owned());
@@ -173,7 +170,7 @@ async fn a_file_cut_at_sixty_percent_and_resumed_equals_one_uploaded_whole() {
 }
 
 #[tokio::test]
-async fn whoever_lost_the_last_reply_is_told_again_what_became_of_the_file() {
+async fn the_outcome_of_a_complete_file_is_returned_again() {
     let app = TestApp::start().await;
     let csv = rows(20);
     let at = create(&app, csv.len(), &[("source", "a")]).await;
@@ -194,7 +191,7 @@ async fn whoever_lost_the_last_reply_is_told_again_what_became_of_the_file() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_refused_says_why_as_often_as_it_is_asked() {
+async fn the_refusal_of_a_complete_file_is_returned_again() {
     let app = TestApp::start().await;
     let csv = "user_id,timestamp\nu,2025-11-10\n";
     let at = create(&app, csv.len(), &[]).await;
@@ -214,7 +211,7 @@ async fn a_file_that_is_refused_says_why_as_often_as_it_is_asked() {
 }
 
 #[tokio::test]
-async fn bytes_that_do_not_come_to_their_checksum_are_not_kept() {
+async fn bytes_with_another_checksum_are_not_stored() {
     let app = TestApp::start().await;
     let csv = rows(30);
     let at = create(&app, csv.len(), &[]).await;
@@ -237,33 +234,36 @@ async fn bytes_that_do_not_come_to_their_checksum_are_not_kept() {
         assert_eq!(refused.problem(), (400, "bad-upload".into()));
     }
     assert_eq!(offset(&head(&app, &at).await), 0);
-    let taken = send(0, first, format!("sha1 {}", sha1(first))).await;
-    assert_eq!((taken.status.as_u16(), offset(&taken)), (204, 500));
+    let stored = send(0, first, format!("sha1 {}", sha1(first))).await;
+    assert_eq!((stored.status.as_u16(), offset(&stored)), (204, 500));
     let wrong = send(500, second, format!("sha256 {}", sha256(first))).await;
     assert_eq!(wrong.status, 460);
     assert_eq!(offset(&head(&app, &at).await), 500);
-    let taken = send(500, second, format!("sha256 {}", sha256(second))).await;
-    assert_eq!(taken.status, 204, "{}", taken.text);
-    let stored = app.get(&format!("/batches/{}", batch(&taken))).await.json();
-    assert_eq!(stored["received_count"], 30);
+    let stored = send(500, second, format!("sha256 {}", sha256(second))).await;
+    assert_eq!(stored.status, 204, "{}", stored.text);
+    let batch = app
+        .get(&format!("/batches/{}", batch(&stored)))
+        .await
+        .json();
+    assert_eq!(batch["received_count"], 30);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn of_two_patches_at_one_offset_at_one_moment_one_wins() {
+async fn one_of_several_concurrent_patches_at_an_offset_succeeds() {
     let app = TestApp::start().await;
     for round in 0..10 {
         let csv = rows(100 + round);
         let at = create(&app, csv.len(), &[]).await;
         let half = csv.len() / 2;
-        for (start, piece) in [(0, &csv[..half]), (half, &csv[half..])] {
-            let sent = (0..3).map(|_| patch(&app, &at, start, piece.to_owned()));
+        for (start, part) in [(0, &csv[..half]), (half, &csv[half..])] {
+            let sent = (0..3).map(|_| patch(&app, &at, start, part.to_owned()));
             let answers = futures_util::future::join_all(sent).await;
             let won = answers.iter().filter(|answer| answer.status == 204);
             assert_eq!(won.count(), 1, "{answers:?}");
             for lost in answers.iter().filter(|answer| answer.status != 204) {
                 assert_eq!(lost.problem(), (409, "offset-mismatch".into()));
-                assert_eq!(lost.json()["offset"], start + piece.len());
+                assert_eq!(lost.json()["offset"], start + part.len());
             }
         }
         let stored = app
@@ -275,7 +275,7 @@ async fn of_two_patches_at_one_offset_at_one_moment_one_wins() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_after_a_restart() {
+async fn transfers_continue_after_a_restart() {
     let app = TestApp::start().await;
     let csv = rows(200);
     let at = create(&app, csv.len(), &[("name", "a.csv")]).await;
@@ -294,12 +294,12 @@ async fn an_upload_goes_on_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_terminated_upload_is_gone_with_its_bytes() {
+async fn termination_deletes_the_bytes_of_a_transfer() {
     let app = TestApp::start().await;
     let at = create(&app, 1_000, &[]).await;
     assert_eq!(patch(&app, &at, 0, rows(3)).await.status, 204);
-    let gone = tus(&app, Method::DELETE, &at, &[], "").await;
-    assert_eq!(gone.status, 204);
+    let terminated = tus(&app, Method::DELETE, &at, &[], "").await;
+    assert_eq!(terminated.status, 204);
     assert_eq!(head(&app, &at).await.status, 404);
     let missing = (404, "upload-missing".to_owned());
     assert_eq!(patch(&app, &at, 0, "x").await.problem(), missing);
@@ -312,7 +312,7 @@ async fn a_terminated_upload_is_gone_with_its_bytes() {
 }
 
 #[tokio::test]
-async fn what_the_protocol_asks_for_is_told_and_what_breaks_it_is_refused() {
+async fn requests_must_follow_the_protocol() {
     let app = TestApp::with(&[("BODY_LIMIT_BYTES", "5000")]).await;
     let able = app.request(Method::OPTIONS, "/uploads/tus");
     let able = Answer::of(able.send().await.expect("answers")).await;
@@ -386,7 +386,7 @@ async fn what_the_protocol_asks_for_is_told_and_what_breaks_it_is_refused() {
 }
 
 #[tokio::test]
-async fn a_creation_may_bring_the_first_bytes_or_all_of_them() {
+async fn a_creation_may_contain_some_or_all_bytes() {
     let app = TestApp::start().await;
     let csv = rows(10);
     let length = csv.len().to_string();
@@ -412,7 +412,7 @@ async fn a_creation_may_bring_the_first_bytes_or_all_of_them() {
 }
 
 #[tokio::test]
-async fn a_creation_counts_as_an_upload() {
+async fn a_creation_counts_against_the_upload_limit() {
     let app = TestApp::with(&[("UPLOAD_LIMIT", "1"), ("UPLOAD_WINDOW_SECONDS", "3600")]).await;
     let at = create(&app, rows(2).len(), &[]).await;
     let headers = [("Upload-Length", "5")];

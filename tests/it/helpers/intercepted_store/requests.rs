@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tallymill::{
     model::{
-        BatchId, Instant, KeyEntry, Profile, ProfileName, RequestKey, Transfer, TransferId,
-        TransferOutcome,
+        BatchId, IdempotencyEntry, IdempotencyKey, Instant, Profile, ProfileName, Transfer,
+        TransferId, TransferOutcome,
     },
     store::{
         AppendPartOutcome, IdempotencyStore, OpenTransferOutcome, ProfileStore, PutProfileOutcome,
@@ -17,21 +17,25 @@ use super::InterceptedStore;
 
 #[async_trait]
 impl IdempotencyStore for InterceptedStore {
-    async fn idempotency_entry(&self, key: RequestKey) -> Result<Option<KeyEntry>> {
+    async fn idempotency_entry(&self, key: IdempotencyKey) -> Result<Option<IdempotencyEntry>> {
         self.gate.before_verb("idempotency_entry").await?;
         self.inner.idempotency_entry(key).await
     }
 
-    async fn add_idempotency_entry(&self, key: RequestKey, entry: &KeyEntry) -> Result<bool> {
+    async fn add_idempotency_entry(
+        &self,
+        key: IdempotencyKey,
+        entry: &IdempotencyEntry,
+    ) -> Result<bool> {
         self.gate.before_verb("add_idempotency_entry").await?;
         self.inner.add_idempotency_entry(key, entry).await
     }
 
     async fn replace_idempotency_entry(
         &self,
-        key: RequestKey,
+        key: IdempotencyKey,
         batch: BatchId,
-        entry: &KeyEntry,
+        entry: &IdempotencyEntry,
     ) -> Result<bool> {
         self.gate.before_verb("replace_idempotency_entry").await?;
         self.inner
@@ -39,7 +43,7 @@ impl IdempotencyStore for InterceptedStore {
             .await
     }
 
-    async fn release_idempotency_key(&self, key: RequestKey, batch: BatchId) -> Result<()> {
+    async fn release_idempotency_key(&self, key: IdempotencyKey, batch: BatchId) -> Result<()> {
         self.gate.before_verb("release_idempotency_key").await?;
         self.inner.release_idempotency_key(key, batch).await
     }

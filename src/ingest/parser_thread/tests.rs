@@ -1,4 +1,4 @@
-//! Any table, in any dialect and encoding that is stated, cut anywhere, comes back cell for cell.
+//! Property: a table in any stated dialect and encoding is parsed cell by cell, however its bytes are cut into chunks.
 
 use proptest::prelude::*;
 
@@ -10,21 +10,21 @@ use crate::{
     receive::Encoding,
 };
 
-/// How a table is written.
+/// The form in which a table is written.
 #[derive(Debug, Clone)]
 struct Writing {
     dialect: Dialect,
     /// Whether every cell is quoted.
-    always: bool,
-    end: &'static str,
+    always_quoted: bool,
+    line_end: &'static str,
     encoding: &'static str,
     bom: bool,
-    /// Whether the file ends in a line end.
-    last_end: bool,
+    /// Whether the last line has a line end.
+    last_line_end: bool,
 }
 
 impl Writing {
-    /// A cell as a writer of this dialect writes it.
+    /// Returns the text of a cell, quoted where the dialect needs it.
     fn cell(&self, cell: &str) -> String {
         let Dialect {
             delimiter,
@@ -32,7 +32,7 @@ impl Writing {
             escape,
         } = self.dialect;
         let (delimiter, quote) = (char::from(delimiter), char::from(quote));
-        if !self.always && !cell.contains([delimiter, quote, '\n', '\r']) {
+        if !self.always_quoted && !cell.contains([delimiter, quote, '\n', '\r']) {
             return cell.to_owned();
         }
         let inner = match escape {
@@ -58,9 +58,9 @@ impl Writing {
                 cells.join(&delimiter)
             })
             .collect();
-        let mut text = lines.join(self.end);
-        if self.last_end {
-            text += self.end;
+        let mut text = lines.join(self.line_end);
+        if self.last_line_end {
+            text += self.line_end;
         }
         self.encode(&text)
     }
@@ -105,37 +105,44 @@ fn writing() -> impl Strategy<Value = Writing> {
         "gb18030",
     ];
     let encoding = prop::sample::select(encodings.to_vec());
-    let end = prop::sample::select(vec!["\n", "\r\n", "\r"]);
+    let line_end = prop::sample::select(vec!["\n", "\r\n", "\r"]);
     (
         bytes,
         any::<bool>(),
-        end,
+        line_end,
         encoding,
         any::<bool>(),
         any::<bool>(),
     )
         .prop_map(
-            |((delimiter, quote, escape), always, end, encoding, bom, last_end)| Writing {
+            |(
+                (delimiter, quote, escape),
+                always_quoted,
+                line_end,
+                encoding,
+                bom,
+                last_line_end,
+            )| Writing {
                 dialect: Dialect {
                     delimiter,
                     quote,
                     escape,
                 },
-                // The header's own letters may be delimiters.
-                always: always || delimiter == b'x',
-                end,
+                // A cell of the header may contain this delimiter.
+                always_quoted: always_quoted || delimiter == b'x',
+                line_end,
                 encoding,
                 bom,
-                last_end,
+                last_line_end,
             },
         )
 }
 
-/// Cells of characters that mean something to some dialect, and of one or two that are not ASCII.
+/// Cells of characters that are special in some dialect, and of two that are not ASCII.
 fn cell(writing: &Writing) -> impl Strategy<Value = String> + use<> {
     let mut characters: Vec<char> = "ab ,;\t|^~x\"'\\=".chars().collect();
-    // Lines that end in CR leave no line end to be part of a cell.
-    if writing.end != "\r" {
+    // If lines end in CR, no cell can contain a line end.
+    if writing.line_end != "\r" {
         characters.extend(['\n', '\r']);
     }
     characters.extend(
@@ -169,27 +176,32 @@ fn limits() -> Limits {
     }
 }
 
-/// What a body comes to that arrives in chunks of `size`.
-fn read(body: &[u8], options: &UploadOptions, size: usize) -> (Vec<Vec<String>>, ParseSummary) {
-    let (chunks, waiting) = mpsc::channel(body.len() + 1);
-    for chunk in body.chunks(size) {
+/// Returns the attributes of all rows, and the summary, of a body received in chunks of `chunk_bytes`.
+fn parse(
+    body: &[u8],
+    options: &UploadOptions,
+    chunk_bytes: usize,
+) -> (Vec<Vec<String>>, ParseSummary) {
+    let (chunks, received_chunks) = mpsc::channel(body.len() + 1);
+    for chunk in body.chunks(chunk_bytes) {
         let chunk = Bytes::copy_from_slice(chunk);
-        chunks.blocking_send(chunk).expect("there is room");
+        chunks.blocking_send(chunk).expect("the channel is open");
     }
-    chunks.blocking_send(Bytes::new()).expect("there is room");
-    let (steps, mut taken) = mpsc::channel(1_000);
-    let parsing = Parsing::new(options, &limits()).expect("options");
-    parsing.run(waiting, &steps);
-    drop(steps);
+    let end = chunks.blocking_send(Bytes::new());
+    end.expect("the channel is open");
+    let (messages, mut received) = mpsc::channel(1_000);
+    let parser = ParserThread::new(options, &limits()).expect("valid options");
+    parser.run(received_chunks, &messages);
+    drop(messages);
     let (mut rows, mut summary) = (Vec::new(), None);
-    while let Some(step) = taken.blocking_recv() {
-        match step.expect("a file that parses") {
-            Step::Columns(..) => {}
-            Step::Rows(ParsedRows { events, rejections }) => {
+    while let Some(message) = received.blocking_recv() {
+        match message.expect("a valid file") {
+            ParserMessage::Header(..) => {}
+            ParserMessage::Rows(ParsedRows { events, rejections }) => {
                 assert_eq!(rejections, []);
                 rows.extend((0..events.len()).map(|at| attributes(&events, at)));
             }
-            Step::End(end) => summary = Some(end.summary),
+            ParserMessage::End(end) => summary = Some(end.summary),
         }
     }
     (rows, summary.expect("an end"))
@@ -204,11 +216,11 @@ fn attributes(events: &EventBlock, at: usize) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn any_table_comes_back_cell_for_cell((writing, table) in table(), size in 1_usize..40) {
+    fn tables_are_parsed_cell_by_cell((writing, table) in table(), chunk_bytes in 1_usize..40) {
         let file = writing.file(&table);
         let options = UploadOptions::from_pairs(writing.options()).expect("options");
-        for size in [1, size, file.len()] {
-            let (rows, summary) = read(&file, &options, size);
+        for chunk_bytes in [1, chunk_bytes, file.len()] {
+            let (rows, summary) = parse(&file, &options, chunk_bytes);
             prop_assert_eq!(&rows, &table);
             prop_assert_eq!(summary.received, summary.inserted + summary.failed + summary.blank);
             prop_assert_eq!(summary.inserted, table.len() as u64);

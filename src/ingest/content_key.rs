@@ -1,46 +1,48 @@
-//! What makes two uploads one: the bytes of the file, and every option that changes what they come to.
+//! The digests that identify uploads: of the content of a batch, and of a request.
 
 use sha2::{Digest, Sha256};
 
-use super::{Strictness, UploadOptions};
+use super::{ErrorTolerance, UploadOptions};
 use crate::{
     parse::{self, Dialect},
     receive,
 };
 
 impl UploadOptions {
-    /// Names what a request asks for: its content, how many bad rows it allows, and whose rows they are.
+    /// Returns the digest of a request: its content key, error tolerance and parent. Requests with the same digest may
+    /// share an idempotency key.
     pub(super) fn request_digest(&self, sha256: &[u8; 32]) -> [u8; 32] {
         let content = self.content_key(sha256);
-        if self.strictness == Strictness::default() && self.parent.is_none() {
+        if self.tolerance == ErrorTolerance::default() && self.parent.is_none() {
             return content;
         }
         let parent = self.parent.map(|id| id.to_string()).unwrap_or_default();
         let mut hash = Sha256::new();
         hash.update(content);
-        hash.update(format!("{}\n{parent}", self.strictness));
+        hash.update(format!("{}\n{parent}", self.tolerance));
         hash.finalize().into()
     }
 
-    /// Names the content of a file together with every option that changes what it comes to.
+    /// Returns the digest of a file with every option that changes its stored events. A file with the content key of a live
+    /// batch is a duplicate.
     #[must_use]
     pub fn content_key(&self, sha256: &[u8; 32]) -> [u8; 32] {
         let Self {
             source,
             key,
             dedupe,
-            // What a profile says is in the options themselves.
+            // Its options are among the others.
             profile: _,
             file_name: _,
             receive,
             parse,
-            // What is stored does not depend on it, only whether anything is.
-            strictness: _,
+            // Determines whether events are stored, but not which.
+            tolerance: _,
             parent: _,
             dry_run: _,
             meaning: _,
         } = self;
-        // The digest is of the unpacked file, so how it was packed is no part of it.
+        // `sha256` is that of the unpacked file.
         let receive::Options {
             coding: _,
             encoding,
@@ -53,41 +55,41 @@ impl UploadOptions {
             from_errors_csv: _,
         } = parse;
         let mut hash = Sha256::new();
-        // The form is stored, so it never changes; a new one gets a new number.
+        // Digests are stored, so their form never changes. Another form needs another number.
         hash.update(b"tallymill content 1\0");
         hash.update(sha256);
-        let mut part = |text: &str| {
+        let mut add = |text: &str| {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         };
-        part(source);
-        part(dedupe.as_str());
-        part(timestamp_format.as_deref().unwrap_or_default());
-        part(time_zone.name());
+        add(source);
+        add(dedupe.as_str());
+        add(timestamp_format.as_deref().unwrap_or_default());
+        add(time_zone.name());
         let mut columns: Vec<String> = columns
             .iter()
-            .map(|(to, label)| format!("{}:{label}", to.name()))
+            .map(|(field, label)| format!("{}:{label}", field.name()))
             .collect();
         columns.sort_unstable();
-        part(&columns.join("\n"));
-        // The one dialect of the first version: what is found out follows from the bytes, what is stated comes below.
+        add(&columns.join("\n"));
+        // The only dialect of the first version. A detected dialect follows from the bytes; a stated one is added below.
         let Dialect {
             delimiter,
             quote,
             escape: _,
         } = Dialect::default();
-        part(&format!("{delimiter},{quote}"));
-        // Only if it is stated, so that the form stays what it was.
+        add(&format!("{delimiter},{quote}"));
+        // Options added since then are part of the digest only if stated.
         if let Some(encoding) = encoding {
-            part(&format!("encoding={}", encoding.name()));
+            add(&format!("encoding={}", encoding.name()));
         }
         for (name, stated) in [("delimiter", dialect.delimiter), ("quote", dialect.quote)] {
             if let Some(byte) = stated {
-                part(&format!("{name}={byte}"));
+                add(&format!("{name}={byte}"));
             }
         }
         if let Some(escape) = dialect.escape {
-            part(&format!("escape={}", escape.as_str()));
+            add(&format!("escape={}", escape.as_str()));
         }
         if !key.is_empty() {
             let mut key: Vec<_> = key
@@ -95,7 +97,7 @@ impl UploadOptions {
                 .map(|label| parse::normalize_label(label))
                 .collect();
             key.sort_unstable();
-            part(&format!("key={}", key.join("\n")));
+            add(&format!("key={}", key.join("\n")));
         }
         hash.finalize().into()
     }
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_content_key_changes_with_what_changes_the_result_only() {
+    fn content_keys_differ_if_the_stored_events_may_differ() {
         let key = |pairs: &[(&str, &str)]| {
             UploadOptions::from_pairs(pairs.iter().copied())
                 .expect("known")
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_key_of_options_that_were_there_before_never_changes() {
+    fn content_keys_of_the_first_version_never_change() {
         let key = |pairs: &[(&str, &str)]| {
             let options = UploadOptions::from_pairs(pairs.iter().copied()).expect("known");
             u64::from_be_bytes(

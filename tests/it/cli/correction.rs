@@ -1,12 +1,15 @@
 //! Dry runs of `import`, and rejected rows that are saved, corrected and imported.
 
-use super::TestStore;
+use super::Workspace;
 
 #[test]
 fn rejected_rows_are_saved_corrected_and_imported() {
-    let home = TestStore::new();
-    let bad = home.dir.path().join("bad.csv").display().to_string();
-    let first = home.run(&[], &["import", "--errors", &bad, &home.file("events.csv")]);
+    let workspace = Workspace::new();
+    let bad = workspace.dir.path().join("bad.csv").display().to_string();
+    let first = workspace.run(
+        &[],
+        &["import", "--errors", &bad, &workspace.file("events.csv")],
+    );
     assert_eq!(first.code, Some(0), "{}", first.err);
     let parent = first
         .out
@@ -26,47 +29,47 @@ fn rejected_rows_are_saved_corrected_and_imported() {
     // Each row lacks one of three values: a cell that is empty gets one that fits any of them.
     let mended = rows.replace("\"\",", "\"2025-11-10\",");
     std::fs::write(&bad, mended).expect("writes");
-    let second = home.run(&[], &["import", "--parent", parent, &bad]);
+    let second = workspace.run(&[], &["import", "--parent", parent, &bad]);
     assert_eq!(second.code, Some(0), "{}{}", second.out, second.err);
     assert!(
         second.out.contains("inserted              3"),
         "{}",
         second.out
     );
-    let two = home.run(
+    let two = workspace.run(
         &[],
         &[
             "import",
             "--errors",
             &bad,
-            &home.file("events.csv"),
-            &home.file("events.csv"),
+            &workspace.file("events.csv"),
+            &workspace.file("events.csv"),
         ],
     );
     assert_eq!(two.code, Some(2), "{}", two.err);
-    let over = home.run(&[], &["import", "--errors", &bad, &bad]);
+    let over = workspace.run(&[], &["import", "--errors", &bad, &bad]);
     assert_eq!(over.code, Some(2), "{}", over.err);
-    let directory = home.run(&[], &["import", "."]);
+    let directory = workspace.run(&[], &["import", "."]);
     assert_eq!(directory.code, Some(2), "{}", directory.err);
 }
 
 #[test]
 fn a_file_can_be_looked_at() {
-    let home = TestStore::new();
-    let looked = home.run(&[], &["import", "--dry-run", &home.file("events.csv")]);
-    assert_eq!(looked.code, Some(0), "{}", looked.err);
+    let workspace = Workspace::new();
+    let dry_run = workspace.run(&[], &["import", "--dry-run", &workspace.file("events.csv")]);
+    assert_eq!(dry_run.code, Some(0), "{}", dry_run.err);
     assert!(
-        looked
+        dry_run
             .out
             .starts_with("events.csv: dry run, nothing stored"),
         "{}",
-        looked.out
+        dry_run.out
     );
     assert_eq!(
-        looked.out.matches("test_started").count(),
+        dry_run.out.matches("test_started").count(),
         2,
         "{}",
-        looked.out
+        dry_run.out
     );
-    assert!(!looked.out.contains("counted"), "{}", looked.out);
+    assert!(!dry_run.out.contains("counted"), "{}", dry_run.out);
 }

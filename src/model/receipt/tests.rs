@@ -1,0 +1,139 @@
+//! The stored form of receipts never changes.
+
+use super::*;
+use crate::model::ColumnRole;
+
+/// Every field of a file, as the service stores it in SQLite since these fields exist.
+const FILE: &str = r#"{"rows":{"received":9,"inserted":6,"failed":2,"blank":1},"errors_by_code":{"missing-value":2},"rejections_kept":2,"file_name":"june.csv","profile":"crm","bytes":321,"sha256":"00ff","bom":true,"encoding":"utf-16le","encoding_known":"set","packing":"gzip","line_ending":"crlf","delimiter":";","quote":"'","escape":"backslash","preamble_lines":3,"repeated_headers":1,"columns":{"labels":["ts"],"roles":["timestamp"],"hint":null},"event_time":[1,2],"event_types":1,"days":1,"proposal":{"format":"%d","line":4,"value":"x","rows":2},"warnings":[{"code":"c","column":"ts","rows":1,"line":2,"value":"v","message":"m"}],"identity":"row","parent":"07070707-0707-7707-0707-070707070707","options":{"source":"crm"},"claims":true,"expires_at":"2025-11-10T00:00:00Z"}"#;
+
+/// The same file without a name, packing and all that is optional.
+const PLAIN_FILE: &str = r#"{"rows":{"received":9,"inserted":6,"failed":2,"blank":1},"errors_by_code":{},"rejections_kept":2,"file_name":null,"bytes":321,"sha256":"00ff","bom":true,"encoding":"utf-16le","encoding_known":"set","packing":null,"line_ending":"crlf","delimiter":";","quote":"'","escape":"backslash","preamble_lines":3,"repeated_headers":1,"columns":{"labels":["ts"],"roles":["timestamp"],"hint":null},"event_time":[1,2],"event_types":1,"days":1,"identity":"row","claims":true,"expires_at":null}"#;
+
+/// A receipt of the first version, which stored fewer fields.
+const FIRST_VERSION: &str = r#"{"rows":{"received":1,"inserted":1,"failed":0,"blank":0},"errors_by_code":{},"rejections_kept":0,"file_name":"a.csv","bytes":5,"sha256":"00","bom":false,"line_ending":"lf","columns":{"labels":["ts"],"roles":["timestamp"],"hint":null},"event_time":[1,2],"event_types":1,"days":1,"claims":true,"expires_at":null}"#;
+
+fn receipt() -> Receipt {
+    Receipt {
+        rows: RowCounts {
+            received: 9,
+            inserted: 6,
+            failed: 2,
+            blank: 1,
+        },
+        errors_by_code: BTreeMap::from([(FaultCode::MissingValue, 2)]),
+        rejections_kept: 2,
+        origin: Origin::File(FileOrigin {
+            name: Some("june.csv".into()),
+            bytes: 321,
+            sha256: "00ff".into(),
+            bom: true,
+            encoding: "utf-16le".into(),
+            encoding_source: "set".into(),
+            packing: Some("gzip".into()),
+            line_ending: "crlf".into(),
+            delimiter: ';',
+            quote: '\'',
+            escape: "backslash".into(),
+            preamble_lines: 3,
+            repeated_headers: 1,
+        }),
+        profile: Some("crm".parse().expect("a name")),
+        columns: Columns {
+            labels: vec!["ts".into()],
+            roles: vec![ColumnRole::Timestamp],
+            hint: None,
+        },
+        event_time: (1, 2),
+        event_types: 1,
+        days: 1,
+        proposal: Some(FormatProposal {
+            format: "%d".into(),
+            line: 4,
+            value: "x".into(),
+            rows: 2,
+        }),
+        warnings: vec![Warning {
+            code: "c".into(),
+            column: "ts".into(),
+            rows: 1,
+            line: 2,
+            value: "v".into(),
+            message: "m".into(),
+        }],
+        identity: IdentityBy::Row,
+        parent: Some(BatchId::from_bytes([7; 16])),
+        options: BTreeMap::from([("source".into(), "crm".into())]),
+        claims: true,
+        expires_at: Some("2025-11-10T00:00:00Z".parse().expect("an instant")),
+    }
+}
+
+fn plain() -> Receipt {
+    let mut plain = Receipt {
+        errors_by_code: BTreeMap::new(),
+        profile: None,
+        proposal: None,
+        warnings: Vec::new(),
+        parent: None,
+        options: BTreeMap::new(),
+        expires_at: None,
+        ..receipt()
+    };
+    if let Origin::File(file) = &mut plain.origin {
+        (file.name, file.packing) = (None, None);
+    }
+    plain
+}
+
+fn read(text: &str) -> Receipt {
+    serde_json::from_str(text).expect("a receipt")
+}
+
+fn text(receipt: &Receipt) -> String {
+    serde_json::to_string(receipt).expect("is JSON")
+}
+
+#[test]
+fn receipts_of_files_keep_their_stored_form() {
+    for (receipt, stored) in [(receipt(), FILE), (plain(), PLAIN_FILE)] {
+        assert_eq!(text(&receipt), stored);
+        assert_eq!(read(stored), receipt);
+    }
+}
+
+#[test]
+fn receipts_of_the_first_version_are_read_with_its_only_dialect() {
+    let receipt = read(FIRST_VERSION);
+    let file = receipt.origin.file().expect("a file");
+    assert_eq!(
+        (file.encoding.as_str(), file.encoding_source.as_str()),
+        ("utf-8", "detected")
+    );
+    assert_eq!((file.delimiter, file.quote), (',', '"'));
+    assert_eq!(
+        (file.escape.as_str(), file.packing.as_deref()),
+        ("doubled", None)
+    );
+    assert_eq!(receipt.identity, IdentityBy::EventId);
+}
+
+#[test]
+fn receipts_of_streams_are_stored_without_the_fields_of_a_file() {
+    let stream = Receipt {
+        origin: Origin::Stream(StreamOrigin {
+            name: "clicks".into(),
+        }),
+        ..plain()
+    };
+    let stored = text(&stream);
+    assert!(stored.contains(r#""stream":{"name":"clicks"}"#), "{stored}");
+    assert!(!stored.contains("sha256") && !stored.contains("file_name"));
+    assert_eq!(read(&stored), stream);
+}
+
+#[test]
+fn receipts_of_neither_a_file_nor_a_stream_are_refused() {
+    let stored = PLAIN_FILE.replace(r#""sha256":"00ff","#, "");
+    let error = serde_json::from_str::<Receipt>(&stored).expect_err("no digest");
+    assert!(error.to_string().contains("`sha256`"), "{error}");
+}
