@@ -277,7 +277,7 @@ impl Api {
         owner: String,
     ) -> Result<Self, AppError> {
         let all = backend.clone().store();
-        let upload_limit = shared::upload_limit(config, queue.redis, &clock)?;
+        let upload_rate_limit = shared::upload_limit(config, queue.redis, &clock)?;
         let ingest = Ingest::new(
             all.clone(),
             clock.clone(),
@@ -294,9 +294,9 @@ impl Api {
             ingest,
             transfers,
             jobs,
-            uploads: http::Context::places(),
-            events: http::EventPlaces::default(),
-            upload_limit,
+            upload_permits: http::upload_permits(),
+            event_permits: http::EventPermits::default(),
+            upload_rate_limit,
             trusted_proxies: config.trusted_proxies.clone(),
             admin_token: config
                 .admin_token

@@ -1,17 +1,18 @@
-//! Batches: list, look, process, undo.
+//! Batches: list, show, process, delete.
 
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path, Query},
 };
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{
-    Context, key,
+    Context,
+    auth::Caller,
+    idempotency,
     params::{deleted, id, no_batch, page_limit},
     problem::{Code, Problem},
-    view,
+    reply::{BatchDetailReply, BatchReply, DeletionReply, PageReply, ProcessReply, RECEIPT_ERRORS},
 };
 use crate::{
     job::{DeletionRequest, KeyedRequest},
@@ -20,6 +21,7 @@ use crate::{
     store::Changed,
 };
 
+/// The query of [`list`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
@@ -29,59 +31,58 @@ pub(super) struct ListQuery {
     cursor: Option<String>,
 }
 
+/// `GET /batches`: returns a page of batches, newest first.
 pub(super) async fn list(
-    at: Data<Context>,
+    context: Data<Context>,
     query: Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let status = query.status.as_deref().map(status_of).transpose()?;
+    let status = query.status.as_deref().map(parse_status).transpose()?;
     let parent = query.parent.as_deref().map(id).transpose()?;
     let limit = page_limit(query.limit)?;
     let cursor = query.cursor.as_deref();
-    let page = query::batches(at.store.as_ref(), status, parent, limit, cursor).await?;
-    Ok(HttpResponse::Ok().json(view::page(page, |batch| view::batch(batch).into())))
+    let page = query::batches(context.store.as_ref(), status, parent, limit, cursor).await?;
+    Ok(HttpResponse::Ok().json(PageReply::new(&page, BatchReply::from)))
 }
 
-fn status_of(text: &str) -> Result<BatchStatus, Problem> {
-    let visible = || {
-        BatchStatus::ALL
-            .into_iter()
-            .filter(|s| *s != BatchStatus::Receiving)
-    };
-    visible()
-        .find(|status| status.as_str() == text)
-        .ok_or_else(|| {
-            let names: Vec<_> = visible().map(BatchStatus::as_str).collect();
-            Problem::new(
-                Code::BadQuery,
-                format!(
-                    "`status` can't be `{text}`: it is one of {}",
-                    names.join(", ")
-                ),
-            )
-        })
+/// Parses a status. Batches in `receiving` are not visible, so that name is refused.
+fn parse_status(text: &str) -> Result<BatchStatus, Problem> {
+    let all = BatchStatus::ALL.into_iter();
+    let visible = all.filter(|status| *status != BatchStatus::Receiving);
+    let status = visible.clone().find(|status| status.as_str() == text);
+    status.ok_or_else(|| {
+        let names: Vec<_> = visible.map(BatchStatus::as_str).collect();
+        let names = names.join(", ");
+        let why = format!("`status` can't be `{text}`: it is one of {names}");
+        Problem::new(Code::BadQuery, why)
+    })
 }
 
-pub(super) async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+/// `GET /batches/{id}`: returns the receipt of a batch with its first errors, job, days and overlaps.
+pub(super) async fn show(
+    context: Data<Context>,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
     let id: BatchId = id(&path)?;
-    let detail = query::batch(at.store.as_ref(), id)
-        .await?
-        .ok_or_else(|| no_batch(id))?;
-    let errors = first_errors(&at, &detail.batch).await?;
-    Ok(HttpResponse::Ok().json(view::detail(&detail, &errors, &at.limits)))
+    let detail = query::batch(context.store.as_ref(), id).await?;
+    let detail = detail.ok_or_else(|| no_batch(id))?;
+    let errors = receipt_errors(&context, &detail.batch).await?;
+    let reply = BatchDetailReply::new(&detail, &errors, &context.limits);
+    Ok(HttpResponse::Ok().json(reply))
 }
 
-/// The rejections that go with a receipt.
-pub(super) async fn first_errors(at: &Context, batch: &Batch) -> Result<Vec<Rejection>, Problem> {
+/// Returns the rejections that the receipt of a batch lists.
+pub(super) async fn receipt_errors(
+    context: &Context,
+    batch: &Batch,
+) -> Result<Vec<Rejection>, Problem> {
     if batch.status.is_void() {
         return Ok(Vec::new());
     }
-    Ok(
-        query::rejections(at.store.as_ref(), batch.id, view::ERRORS, None)
-            .await?
-            .data,
-    )
+    let page = query::rejections(context.store.as_ref(), batch.id, RECEIPT_ERRORS, None).await?;
+    Ok(page.data)
 }
 
+/// The query of [`process`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProcessQuery {
@@ -89,42 +90,45 @@ pub(super) struct ProcessQuery {
     force: bool,
 }
 
+/// `POST /batches/{id}/process`: requests that a batch is counted, and returns the job.
 pub(super) async fn process(
-    at: Data<Context>,
+    context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
     query: Query<ProcessQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let id: BatchId = id(&path)?;
-    let asked = match key::of(&at, &request, "POST /batches/{id}/process")? {
-        Some(key) => at.jobs.process_once(key, id, query.force).await?,
-        None => KeyedRequest::Made(at.jobs.process(id, query.force).await?),
+    let (id, force): (BatchId, bool) = (id(&path)?, query.force);
+    let outcome = match idempotency::key(&request, &caller, "POST /batches/{id}/process")? {
+        Some(key) => context.jobs.process_once(key, id, force).await?,
+        None => KeyedRequest::Made(context.jobs.process(id, force).await?),
     };
-    match asked {
-        KeyedRequest::Made(Changed::Done(job)) => Ok(asked_for(id, job)),
+    match outcome {
+        KeyedRequest::Made(Changed::Done(job)) => Ok(accepted(id, job)),
         KeyedRequest::Made(Changed::Missing) => Err(no_batch(id)),
         KeyedRequest::Made(Changed::Refused(_)) => Err(deleted(id)),
-        KeyedRequest::Repeated(job) => Ok(key::replayed(asked_for(id, job))),
-        KeyedRequest::Busy => Err(key::busy()),
-        KeyedRequest::KeyReused => Err(key::reused()),
+        KeyedRequest::Repeated(job) => Ok(idempotency::replayed(accepted(id, job))),
+        KeyedRequest::Busy => Err(idempotency::busy()),
+        KeyedRequest::KeyReused => Err(idempotency::reused()),
     }
 }
 
-fn asked_for(id: BatchId, job: JobId) -> HttpResponse {
-    HttpResponse::Accepted().json(json!({
-        "message": format!("processing was asked for; GET /jobs/{job} tells how it goes"), "batch_id": id.to_string(), "batchId": id.to_string(), "job_id": job.to_string(),
-    }))
+fn accepted(id: BatchId, job: JobId) -> HttpResponse {
+    HttpResponse::Accepted().json(ProcessReply::new(id, job))
 }
 
-pub(super) async fn undo(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+/// `DELETE /batches/{id}`: requests the deletion of a batch, and returns the job.
+pub(super) async fn delete(
+    context: Data<Context>,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
     let id: BatchId = id(&path)?;
-    match at.jobs.delete(id).await? {
-        DeletionRequest::Queued(job) => {
-            let status = BatchStatus::Deleting.as_str();
-            Ok(HttpResponse::Accepted().json(
-                json!({ "batch_id": id.to_string(), "status": status, "job_id": job.to_string() }),
-            ))
-        }
+    match context.jobs.delete(id).await? {
+        DeletionRequest::Queued(job_id) => Ok(HttpResponse::Accepted().json(DeletionReply {
+            batch_id: id,
+            status: BatchStatus::Deleting,
+            job_id,
+        })),
         DeletionRequest::AlreadyDeleted => Err(deleted(id)),
         DeletionRequest::Missing => Err(no_batch(id)),
     }

@@ -58,6 +58,7 @@ codes! {
     ProfileMissing      "profile-missing"        NOT_FOUND              "No such profile";
     QueueMissing        "queue-missing"          NOT_FOUND              "No such queue";
     UploadMissing       "upload-missing"         NOT_FOUND              "No such upload";
+    MethodNotAllowed    "method-not-allowed"     METHOD_NOT_ALLOWED     "Method not allowed";
     BodyTimeout         "body-timeout"           REQUEST_TIMEOUT        "Body too slow";
     JobNotDead          "job-not-dead"           CONFLICT               "Job is not dead";
     OffsetMismatch      "offset-mismatch"        CONFLICT               "Upload goes on elsewhere";

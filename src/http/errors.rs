@@ -1,4 +1,4 @@
-//! Rows that were rejected: in pages, or all of them as a CSV file that can be mended and sent again.
+//! The rejected rows of a batch: as pages of JSON, or as one CSV file that can be corrected and uploaded again.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{
     Context,
     params::{PageQuery, live_batch},
     problem::Problem,
-    view,
+    reply::RejectionPageReply,
 };
 use crate::{
     export::ErrorsCsv,
@@ -22,42 +22,38 @@ use crate::{
     store::Store,
 };
 
-/// Delimiters that are found again without being stated.
-const FOUND_AGAIN: [char; 4] = [',', ';', '\t', '|'];
+/// Delimiters that an upload of the file detects. With any other, the file is written with commas.
+const DETECTABLE_DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
-pub(super) async fn show(
-    at: Data<Context>,
+/// `GET /batches/{id}/errors`: returns a page of rejections, or all as CSV if the client prefers that type.
+pub(super) async fn list(
+    context: Data<Context>,
     request: HttpRequest,
     path: Path<String>,
     query: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let batch = live_batch(at.store.as_ref(), &path).await?;
-    if wants_csv(&request) {
-        return file(&at, &request, batch).await;
+    let batch = live_batch(context.store.as_ref(), &path).await?;
+    if prefers_csv(&request) {
+        return csv_file(&context, &request, batch).await;
     }
-    let limit = query.limit()?;
-    let page =
-        query::rejections(at.store.as_ref(), batch.id, limit, query.cursor.as_deref()).await?;
-    let receipt = batch.receipt.as_ref();
-    let labels = receipt.map_or(&[][..], |r| &r.columns.labels);
-    let mut reply = view::page(page, |rejection| view::rejection(rejection, labels));
-    if let (Some(reply), Some(receipt)) = (reply.as_object_mut(), receipt) {
-        reply.extend(view::kept(receipt));
-    }
+    let (limit, cursor) = (query.limit()?, query.cursor.as_deref());
+    let page = query::rejections(context.store.as_ref(), batch.id, limit, cursor).await?;
+    let reply = RejectionPageReply::new(&page, batch.receipt.as_ref());
     Ok(HttpResponse::Ok().json(reply))
 }
 
-pub(super) async fn csv(
-    at: Data<Context>,
+/// `GET /batches/{id}/errors.csv`: returns all rejections as CSV.
+pub(super) async fn download(
+    context: Data<Context>,
     request: HttpRequest,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let batch = live_batch(at.store.as_ref(), &path).await?;
-    file(&at, &request, batch).await
+    let batch = live_batch(context.store.as_ref(), &path).await?;
+    csv_file(&context, &request, batch).await
 }
 
-/// Whether the client would rather have CSV than JSON.
-fn wants_csv(request: &HttpRequest) -> bool {
+/// Whether CSV stands before JSON in the `Accept` header.
+fn prefers_csv(request: &HttpRequest) -> bool {
     let accept = request.headers().get(header::ACCEPT);
     let accept = accept
         .and_then(|value| value.to_str().ok())
@@ -68,7 +64,11 @@ fn wants_csv(request: &HttpRequest) -> bool {
     types.find(|kind| matches!(*kind, "text/csv" | "application/json")) == Some("text/csv")
 }
 
-async fn file(at: &Context, request: &HttpRequest, batch: Batch) -> Result<HttpResponse, Problem> {
+async fn csv_file(
+    context: &Context,
+    request: &HttpRequest,
+    batch: Batch,
+) -> Result<HttpResponse, Problem> {
     let mut reply = HttpResponse::Ok();
     reply.content_type("text/csv; charset=utf-8");
     let name = format!("attachment; filename=\"errors-{}.csv\"", batch.id);
@@ -78,41 +78,38 @@ async fn file(at: &Context, request: &HttpRequest, batch: Batch) -> Result<HttpR
     };
     reply.insert_header(("X-Errors-Failed", receipt.rows.failed.to_string()));
     reply.insert_header(("X-Errors-Kept", receipt.rejections_kept.to_string()));
-    let rows = rows(Arc::clone(&at.store), batch.id, &receipt);
+    let chunks = csv_chunks(Arc::clone(&context.store), batch.id, &receipt);
     if request.method() == Method::HEAD {
-        let add = |bytes, piece: Bytes| async move { Ok(bytes + piece.len() as u64) };
-        reply.no_chunking(rows.try_fold(0, add).await?);
+        let add = |bytes, chunk: Bytes| async move { Ok(bytes + chunk.len() as u64) };
+        reply.no_chunking(chunks.try_fold(0, add).await?);
         return Ok(reply.streaming(stream::empty::<Result<Bytes, QueryError>>()));
     }
-    Ok(reply.streaming(rows))
+    Ok(reply.streaming(chunks))
 }
 
-/// The file, a page of rows at a time.
-fn rows(
+/// Returns the header of the file, then its rows, a page of rejections at a time.
+fn csv_chunks(
     store: Arc<dyn Store>,
     id: BatchId,
     receipt: &Receipt,
 ) -> impl Stream<Item = Result<Bytes, QueryError>> + use<> {
     let labels = &receipt.columns.labels;
     let delimiter = receipt.origin.file().map(|file| file.delimiter);
-    let delimiter = delimiter.filter(|d| FOUND_AGAIN.contains(d));
-    let form = ErrorsCsv::new(labels, delimiter.unwrap_or(','));
-    let head = Bytes::from(form.header(labels));
-    let pages = stream::try_unfold(Some(None), move |after: Option<Option<String>>| {
-        let (store, form) = (Arc::clone(&store), form.clone());
+    let delimiter = delimiter.filter(|d| DETECTABLE_DELIMITERS.contains(d));
+    let csv = ErrorsCsv::new(labels, delimiter.unwrap_or(','));
+    let header = Bytes::from(csv.header(labels));
+    // The state is the cursor of the next page; none after the last page.
+    let pages = stream::try_unfold(Some(None), move |cursor: Option<Option<String>>| {
+        let (store, csv) = (Arc::clone(&store), csv.clone());
         async move {
-            let Some(after) = after else {
+            let Some(cursor) = cursor else {
                 return Ok(None);
             };
-            let page = query::rejections(store.as_ref(), id, MAX_PAGE, after.as_deref()).await?;
-            let text: String = page
-                .data
-                .iter()
-                .map(|rejection| form.row(rejection))
-                .collect();
+            let page = query::rejections(store.as_ref(), id, MAX_PAGE, cursor.as_deref()).await?;
+            let rows: String = page.data.iter().map(|row| csv.row(row)).collect();
             let next = page.next.map(|cursor| Some(cursor.to_string()));
-            Ok(Some((Bytes::from(text), next)))
+            Ok(Some((Bytes::from(rows), next)))
         }
     });
-    stream::iter([Ok(head)]).chain(pages)
+    stream::iter([Ok(header)]).chain(pages)
 }

@@ -1,4 +1,4 @@
-//! Events: of one batch or of all, in pages, and those of a batch as a file.
+//! Stored events: of one batch or of all, as pages of JSON, and those of a batch as a Parquet file.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{
     Context,
     params::{id, live_batch, page_limit},
     problem::{Code, Problem},
-    view,
+    reply::{EventReply, PageReply},
 };
 use crate::{
     model::BatchId,
@@ -23,28 +23,29 @@ use crate::{
     store::{EventFile, StoreError},
 };
 
-/// A page where none is asked for.
+/// Events of a page without `limit`.
 const DEFAULT_PAGE: usize = 100;
-/// Pages of events looked for at once; further requests wait.
-const LOOKS: usize = 4;
-/// Files sent at once; further requests are sent away.
-const FILES: usize = 16;
+/// Queries that run at once; further requests wait.
+const MAX_QUERIES: usize = 4;
+/// Files that are sent at once; further requests are refused.
+const MAX_FILES: usize = 16;
 
-/// How much may be asked of events at once: each may take megabytes.
-pub struct EventPlaces {
-    looks: Semaphore,
+/// Bounds the queries and downloads that run at once, since each may take megabytes of memory.
+pub struct EventPermits {
+    queries: Semaphore,
     files: Arc<Semaphore>,
 }
 
-impl Default for EventPlaces {
+impl Default for EventPermits {
     fn default() -> Self {
         Self {
-            looks: Semaphore::new(LOOKS),
-            files: Arc::new(Semaphore::new(FILES)),
+            queries: Semaphore::new(MAX_QUERIES),
+            files: Arc::new(Semaphore::new(MAX_FILES)),
         }
     }
 }
 
+/// The query of [`list`] and [`list_of_batch`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
@@ -57,17 +58,19 @@ pub(super) struct EventsQuery {
     cursor: Option<String>,
 }
 
+/// `GET /events`: returns a page of the events of all batches, newest first.
 pub(super) async fn list(
-    at: Data<Context>,
+    context: Data<Context>,
     query: Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let batch = query.batch_id.as_deref().filter(|text| !text.is_empty());
     let batch = batch.map(id).transpose()?;
-    page(&at, batch, query.into_inner()).await
+    page(&context, batch, query.into_inner()).await
 }
 
-pub(super) async fn of_batch(
-    at: Data<Context>,
+/// `GET /batches/{id}/events`: returns a page of the events of one batch, newest first.
+pub(super) async fn list_of_batch(
+    context: Data<Context>,
     path: Path<String>,
     query: Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -75,77 +78,82 @@ pub(super) async fn of_batch(
         let why = "`batch_id` stands in the path: GET /events takes it as a parameter";
         return Err(Problem::new(Code::BadQuery, why));
     }
-    let batch = live_batch(at.store.as_ref(), &path).await?.id;
-    page(&at, Some(batch), query.into_inner()).await
+    let batch = live_batch(context.store.as_ref(), &path).await?.id;
+    page(&context, Some(batch), query.into_inner()).await
 }
 
 async fn page(
-    at: &Context,
+    context: &Context,
     batch: Option<BatchId>,
-    asked: EventsQuery,
+    query: EventsQuery,
 ) -> Result<HttpResponse, Problem> {
-    let limit = page_limit(asked.limit.or(Some(DEFAULT_PAGE)))?;
-    let query = EventQuery {
+    let limit = page_limit(query.limit.or(Some(DEFAULT_PAGE)))?;
+    let cursor = query.cursor.as_deref();
+    let filter = EventQuery {
         batch,
-        user_id: text(asked.user_id),
-        event_type: text(asked.event_type),
-        from: edge("from", asked.from)?,
-        to: edge("to", asked.to)?,
+        user_id: non_empty(query.user_id),
+        event_type: non_empty(query.event_type),
+        from: parse_bound("from", query.from)?,
+        to: parse_bound("to", query.to)?,
     };
-    let _place = at.events.looks.acquire().await;
-    let zone = at.limits.time_zone;
-    let page = (limit, asked.cursor.as_deref());
-    let page = query::events(at.store.as_ref(), zone, &query, page).await?;
-    Ok(HttpResponse::Ok().json(view::page(page, view::event)))
+    let _permit = context.event_permits.queries.acquire().await;
+    let (store, zone) = (context.store.as_ref(), context.limits.time_zone);
+    let page = query::events(store, zone, &filter, (limit, cursor)).await?;
+    Ok(HttpResponse::Ok().json(PageReply::new(&page, EventReply::from)))
 }
 
-/// A page's empty field is no filter; stored values have no space around them.
-fn text(given: Option<String>) -> Option<String> {
-    given.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty())
+/// Trims a parameter, as stored values are. An empty field of the page's form is no filter.
+fn non_empty(parameter: Option<String>) -> Option<String> {
+    let trimmed = parameter.map(|text| text.trim().to_owned());
+    trimmed.filter(|text| !text.is_empty())
 }
 
-fn edge(name: &str, given: Option<String>) -> Result<Option<query::RangeBound>, Problem> {
+fn parse_bound(
+    name: &str,
+    parameter: Option<String>,
+) -> Result<Option<query::RangeBound>, Problem> {
     let parse = |text: String| {
         text.parse()
             .map_err(|why| Problem::new(Code::BadQuery, format!("`{name}`: {why}")))
     };
-    text(given).map(parse).transpose()
+    non_empty(parameter).map(parse).transpose()
 }
 
-pub(super) async fn file(
-    at: Data<Context>,
+/// `GET /batches/{id}/events.parquet`: returns all events of a batch as one file.
+pub(super) async fn download(
+    context: Data<Context>,
     request: HttpRequest,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let id = live_batch(at.store.as_ref(), &path).await?.id;
-    let place = Arc::clone(&at.events.files).try_acquire_owned();
-    let place = place.map_err(|_| {
-        let why = format!("{FILES} event files are being sent already: try again in a few seconds");
+    let id = live_batch(context.store.as_ref(), &path).await?.id;
+    let permit = Arc::clone(&context.event_permits.files).try_acquire_owned();
+    let permit = permit.map_err(|_| {
+        let why =
+            format!("{MAX_FILES} event files are being sent already: try again in a few seconds");
         Problem::new(Code::Unavailable, why)
     })?;
-    let EventFile { length, chunks } = match at.store.event_file(id).await {
+    let EventFile { length, chunks } = match context.store.event_file(id).await {
         Err(why @ StoreError::Missing { .. }) => {
-            // It may have been deleted since.
-            live_batch(at.store.as_ref(), &path).await?;
+            // The batch may have been deleted since it was read.
+            live_batch(context.store.as_ref(), &path).await?;
             return Err(why.into());
         }
-        found => found?,
+        file => file?,
     };
     let chunks = chunks.inspect_err(move |why| {
-        let _held_to_the_end = &place;
-        tracing::error!(batch.id = %id, error = %why, "the event file of batch {id} was cut short");
+        // Moves the permit into the stream, which releases it at its end.
+        let _permit = &permit;
+        tracing::error!(batch.id = %id, error = %why, "the event file of batch {id} ended early, its download is aborted");
     });
     let mut reply = HttpResponse::Ok();
     reply.content_type("application/vnd.apache.parquet");
-    reply.insert_header((
-        header::CONTENT_DISPOSITION,
-        format!("attachment; filename=\"{id}.parquet\""),
-    ));
+    let name = format!("attachment; filename=\"{id}.parquet\"");
+    reply.insert_header((header::CONTENT_DISPOSITION, name));
     if let Some(bytes) = length {
         reply.no_chunking(bytes);
     }
     if request.method() == Method::HEAD {
-        // Else the file would be read to its end for nothing.
+        // The server would read the file to its end before it drops the body.
         return Ok(reply.streaming(stream::empty::<Result<Bytes, StoreError>>()));
     }
     Ok(reply.streaming(chunks))

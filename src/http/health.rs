@@ -1,53 +1,66 @@
-//! Whether the process lives, and whether it can do its work.
+//! Liveness and readiness.
 
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::TimeDelta;
-use serde_json::json;
 
-use super::Context;
+use super::{
+    Context,
+    reply::{HealthReply, QueueReply, ReadyReply, StoreReply},
+};
 use crate::model::JobId;
 
-/// A due job that nobody has claimed for this long means that no worker is at work.
-const UNCLAIMED: TimeDelta = TimeDelta::seconds(60);
-/// A store that takes longer to answer is away.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A due job that stays queued for this long means that no worker runs.
+const MAX_QUEUED: TimeDelta = TimeDelta::seconds(60);
+/// Time in which the store has to answer.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) async fn health(at: Data<Context>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ok", "uptime": at.clock.elapsed().as_secs_f64() }))
+/// `GET /health`: returns 200 as long as the process runs.
+pub(super) async fn health(context: Data<Context>) -> HttpResponse {
+    HttpResponse::Ok().json(HealthReply {
+        status: "ok",
+        uptime: context.clock.elapsed().as_secs_f64(),
+    })
 }
 
-pub(super) async fn ready(at: Data<Context>) -> HttpResponse {
-    let (store, queue) = tokio::join!(store(&at), at.queue.answers());
-    let waiting = store.as_ref().and_then(|due| due.first());
-    let ready = store.is_some() && queue && waiting.is_none();
-    let body = json!({
-        "status": if ready { "ready" } else { "degraded" },
-        "store": { "kind": at.backend.kind(), "ok": store.is_some() },
-        "queue": {
-            "kind": at.queue.kind(),
-            "ok": queue && waiting.is_none(),
-            "unclaimed_job": waiting.map(ToString::to_string),
+/// `GET /ready`: returns 200 if store and queue answer and no due job waits for a worker, else 503.
+pub(super) async fn ready(context: Data<Context>) -> HttpResponse {
+    let (stalled, queue_answers) = tokio::join!(stalled_jobs(&context), context.queue.answers());
+    let unclaimed_job = stalled.as_ref().and_then(|jobs| jobs.first()).copied();
+    let store_ok = stalled.is_some();
+    let queue_ok = queue_answers && unclaimed_job.is_none();
+    let ready = store_ok && queue_ok;
+    let reply = ReadyReply {
+        status: if ready { "ready" } else { "degraded" },
+        store: StoreReply {
+            kind: context.backend.kind(),
+            ok: store_ok,
         },
-    });
+        queue: QueueReply {
+            kind: context.queue.kind(),
+            ok: queue_ok,
+            unclaimed_job,
+        },
+    };
     if ready {
-        HttpResponse::Ok().json(body)
+        HttpResponse::Ok().json(reply)
     } else {
-        HttpResponse::ServiceUnavailable().json(body)
+        HttpResponse::ServiceUnavailable().json(reply)
     }
 }
 
-/// What is due and unclaimed for too long, if the store answers in time.
-async fn store(at: &Context) -> Option<Vec<JobId>> {
-    let late = async {
-        at.backend.ping().await?;
-        at.store.due_jobs(at.clock.now() - UNCLAIMED, 1).await
+/// Returns at most one job that has been due for [`MAX_QUEUED`]; none if the store does not answer in time.
+async fn stalled_jobs(context: &Context) -> Option<Vec<JobId>> {
+    let query = async {
+        context.backend.ping().await?;
+        let due_before = context.clock.now() - MAX_QUEUED;
+        context.store.due_jobs(due_before, 1).await
     };
     tokio::select! {
-        found = late => found
-            .inspect_err(|why| tracing::warn!(error = %why, "not ready"))
+        jobs = query => jobs
+            .inspect_err(|why| tracing::warn!(error = %why, "the store is not ready, /ready replies 503"))
             .ok(),
-        () = at.clock.sleep(PATIENCE) => None,
+        () = context.clock.sleep(STORE_TIMEOUT) => None,
     }
 }

@@ -9,14 +9,18 @@ use super::{
     Context,
     params::id,
     problem::{Code, Problem},
-    view,
+    reply::JobReply,
 };
 use crate::model::JobId;
 
-pub(super) async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+/// `GET /jobs/{id}`: returns a job with its history.
+pub(super) async fn show(
+    context: Data<Context>,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
     let id: JobId = id(&path)?;
-    let job = at.store.job(id).await?.ok_or_else(|| no_job(id))?;
-    Ok(HttpResponse::Ok().json(view::job(&job, &at.limits)))
+    let job = context.store.job(id).await?.ok_or_else(|| no_job(id))?;
+    Ok(HttpResponse::Ok().json(JobReply::new(&job, &context.limits)))
 }
 
 pub(super) fn no_job(id: JobId) -> Problem {

@@ -1,4 +1,4 @@
-//! Daily figures.
+//! Daily metrics.
 
 use actix_web::{
     HttpResponse,
@@ -9,13 +9,14 @@ use serde::Deserialize;
 use super::{
     Context,
     problem::{Code, Problem},
-    view,
+    reply::MetricsReply,
 };
 use crate::{
     model::Day,
     query::{self, MetricFilter},
 };
 
+/// The query of [`show`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MetricsQuery {
@@ -26,15 +27,17 @@ pub(super) struct MetricsQuery {
     interval: Option<String>,
 }
 
+/// `GET /metrics`: returns the counts and unique users of each day in a range, by event type.
 pub(super) async fn show(
-    at: Data<Context>,
+    context: Data<Context>,
     query: Query<MetricsQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let found = query::metrics(at.store.as_ref(), &filter(query.into_inner())?).await?;
-    Ok(HttpResponse::Ok().json(view::metrics(&found)))
+    let filter = parse_filter(query.into_inner())?;
+    let metrics = query::metrics(context.store.as_ref(), &filter).await?;
+    Ok(HttpResponse::Ok().json(MetricsReply::from(&metrics)))
 }
 
-fn filter(query: MetricsQuery) -> Result<MetricFilter, Problem> {
+fn parse_filter(query: MetricsQuery) -> Result<MetricFilter, Problem> {
     let MetricsQuery {
         date,
         from,
@@ -42,27 +45,25 @@ fn filter(query: MetricsQuery) -> Result<MetricFilter, Problem> {
         event_type,
         interval,
     } = query;
-    if let Some(other) = interval.filter(|i| i != "day") {
-        return Err(Problem::new(
-            Code::BadQuery,
-            format!("`interval` can't be `{other}`: it is `day`"),
-        ));
+    if let Some(other) = interval.filter(|interval| interval != "day") {
+        let why = format!("`interval` can't be `{other}`: it is `day`");
+        return Err(Problem::new(Code::BadQuery, why));
     }
+    let event_type = event_type.map(|text| text.trim().to_owned());
     Ok(MetricFilter {
-        date: day("date", date)?,
-        from: day("from", from)?,
-        to: day("to", to)?,
-        event_type: event_type
-            .map(|t| t.trim().to_owned())
-            .filter(|t| !t.is_empty()),
+        date: parse_day("date", date)?,
+        from: parse_day("from", from)?,
+        to: parse_day("to", to)?,
+        event_type: event_type.filter(|text| !text.is_empty()),
     })
 }
 
-/// A page's empty field is no date.
-fn day(name: &str, text: Option<String>) -> Result<Option<Day>, Problem> {
+/// Parses a day. An empty field of the page's form is no filter.
+fn parse_day(name: &str, parameter: Option<String>) -> Result<Option<Day>, Problem> {
     let parse = |text: String| {
         text.parse()
             .map_err(|why| Problem::new(Code::BadQuery, format!("`{name}`: {why}")))
     };
-    text.filter(|t| !t.is_empty()).map(parse).transpose()
+    let parameter = parameter.filter(|text| !text.is_empty());
+    parameter.map(parse).transpose()
 }

@@ -1,35 +1,37 @@
-//! The rim: routes to thin handlers, errors to problems, documents to JSON. Decides nothing itself.
+//! The HTTP interface: a table of routes, thin handlers, typed replies, and problems for errors. It makes no decisions
+//! of its own: handlers parse a request, call `ingest`, `transfer`, `job` or `query`, and serialize the result.
 
 mod admin;
+mod auth;
 mod batches;
 mod body;
-mod client;
+mod client_address;
 mod code;
+mod endpoint;
 mod errors;
 mod events;
 mod health;
+mod idempotency;
 mod jobs;
-mod key;
 mod metrics;
 mod page;
 mod params;
 mod problem;
 mod profiles;
+mod reply;
 mod request_id;
 mod tus;
 mod uploads;
-mod view;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{
-    App, HttpServer, Route,
+    App, HttpServer,
     dev::Server,
-    guard,
+    http::Method,
     middleware::{DefaultHeaders, from_fn},
     web::{self, Data, ServiceConfig},
 };
-
 use chrono_tz::Tz;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -42,121 +44,109 @@ use crate::{
     store::{Backend, Store},
     transfer::Transfers,
 };
+use endpoint::Endpoint;
 
-pub use admin::AdminToken;
+pub use auth::AdminToken;
 pub use code::Code;
-pub use events::EventPlaces;
+pub use events::EventPermits;
 pub use problem::Problem;
+pub use uploads::upload_permits;
 
-/// Everything a handler may use.
+/// What handlers share.
 pub struct Context {
-    /// Where everything is.
+    /// The store.
     pub store: Arc<dyn Store>,
-    /// The backend of the store, for `/ready`.
+    /// The backend of the store, which `/ready` pings.
     pub backend: Arc<dyn Backend>,
-    /// The way to the workers.
+    /// The queue of the workers, which `/ready` pings.
     pub queue: Arc<dyn Dispatch>,
-    /// Takes uploads.
+    /// Accepts uploads.
     pub ingest: Ingest,
-    /// Takes files in parts.
+    /// Accepts resumable uploads.
     pub transfers: Transfers,
     /// Accepts requests about jobs.
     pub jobs: JobService,
-    /// Places for uploads under way.
-    pub uploads: Semaphore,
-    /// Places for those who ask for events.
-    pub events: EventPlaces,
-    /// How often one client may upload.
-    pub upload_limit: Arc<dyn RateLimit>,
-    /// Whose word is taken for where a request came from.
+    /// One permit for each upload in progress; see [`upload_permits`].
+    pub upload_permits: Semaphore,
+    /// Permits for queries and downloads of events.
+    pub event_permits: EventPermits,
+    /// Limits the uploads of each client.
+    pub upload_rate_limit: Arc<dyn RateLimit>,
+    /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// The key to the admin routes, if they are open at all.
+    /// The token of the admin routes; none if they are disabled.
     pub admin_token: Option<AdminToken>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What is told and bounded.
+    /// Limits of requests.
     pub limits: Limits,
 }
 
-impl Context {
-    /// Places for as many uploads as are received at once.
-    #[must_use]
-    pub fn places() -> Semaphore {
-        Semaphore::new(uploads::UPLOADS)
-    }
-}
-
-/// What bounds requests, and what views tell of jobs.
+/// Limits of requests, and the limits of jobs that replies report.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Longest body.
+    /// Longest body, in bytes.
     pub body: u64,
-    /// Longest silence within a body.
+    /// Longest wait for the next bytes of a body.
     pub body_idle: Duration,
     /// Attempts of a job in all.
     pub attempts: u32,
     /// Crashes of a job in all.
     pub crashes: u32,
-    /// Where days begin.
+    /// The time zone in which days begin.
     pub time_zone: Tz,
-    /// Time for requests under way when the service stops.
+    /// Time for requests in progress when the service stops.
     pub shutdown: Duration,
 }
 
-/// Requests that one thread holds open; further connections wait in the kernel.
-const CONNECTIONS: usize = 1_000;
-/// A client has this long to send the head of a request.
+/// Connections per worker thread; further ones wait in the kernel.
+const MAX_CONNECTIONS: usize = 1_000;
+/// Time in which a client has to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Every route there is.
+/// The table of routes. Handlers that take [`auth::Admin`] need the admin token.
 fn routes(config: &mut ServiceConfig) {
+    let at = Endpoint::new;
+    let dlq = "/admin/queues/{queue}/dlq";
     config
         .service(tus::routes())
-        .route("/uploads", web::post().to(uploads::create))
-        .route("/batches", get().to(batches::list))
-        .route("/batches/{id}", get().to(batches::show))
-        .route("/batches/{id}", web::delete().to(batches::undo))
-        .route("/batches/{id}/process", web::post().to(batches::process))
-        .route("/batches/{id}/errors", get().to(errors::show))
-        .route("/batches/{id}/errors.csv", get().to(errors::csv))
-        .route("/batches/{id}/events", get().to(events::of_batch))
-        .route("/batches/{id}/events.parquet", get().to(events::file))
-        .route("/events", get().to(events::list))
-        .route("/profiles", get().to(profiles::list))
-        .route("/profiles/{name}", web::put().to(profiles::put))
-        .route("/profiles/{name}", get().to(profiles::show))
-        .route("/profiles/{name}", web::delete().to(profiles::remove))
-        .route("/metrics", get().to(metrics::show))
-        .route("/jobs/{id}", get().to(jobs::show))
-        .route("/admin/queues/{queue}/dlq", get().to(admin::list))
-        .route(
-            "/admin/queues/{queue}/dlq/retry",
-            web::post().to(admin::retry_all),
+        .service(at("/uploads").on(Method::POST, uploads::create))
+        .service(at("/batches").get(batches::list))
+        .service(
+            at("/batches/{id}")
+                .get(batches::show)
+                .on(Method::DELETE, batches::delete),
         )
-        .route(
-            "/admin/queues/{queue}/dlq/{id}/retry",
-            web::post().to(admin::retry),
+        .service(at("/batches/{id}/process").on(Method::POST, batches::process))
+        .service(at("/batches/{id}/errors").get(errors::list))
+        .service(at("/batches/{id}/errors.csv").get(errors::download))
+        .service(at("/batches/{id}/events").get(events::list_of_batch))
+        .service(at("/batches/{id}/events.parquet").get(events::download))
+        .service(at("/events").get(events::list))
+        .service(at("/profiles").get(profiles::list))
+        .service(
+            at("/profiles/{name}")
+                .get(profiles::show)
+                .on(Method::PUT, profiles::put)
+                .on(Method::DELETE, profiles::delete),
         )
-        .route(
-            "/admin/queues/{queue}/dlq/{id}/discard",
-            web::post().to(admin::discard),
-        )
-        .route("/health", get().to(health::health))
-        .route("/ready", get().to(health::ready))
-        .route("/", get().to(page::index))
-        .route("/assets/{name}", get().to(page::asset))
+        .service(at("/metrics").get(metrics::show))
+        .service(at("/jobs/{id}").get(jobs::show))
+        .service(at(dlq).get(admin::list))
+        .service(at(&format!("{dlq}/retry")).on(Method::POST, admin::retry_all))
+        .service(at(&format!("{dlq}/{{id}}/retry")).on(Method::POST, admin::retry))
+        .service(at(&format!("{dlq}/{{id}}/discard")).on(Method::POST, admin::discard))
+        .service(at("/health").get(health::health))
+        .service(at("/ready").get(health::ready))
+        .service(at("/").get(page::index))
+        .service(at("/assets/{name}").get(page::asset))
         .default_service(web::to(problem::no_route));
 }
 
-/// A route of GET, and of HEAD: the server leaves the body away.
-fn get() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}
-
-/// A server on a bound socket; it answers once it is awaited.
+/// Returns a server on a bound socket. It accepts connections once it is awaited.
 ///
 /// # Errors
-/// What the system says to the socket.
+/// Fails if the system refuses to listen on the socket.
 pub fn serve(context: Context, listener: TcpListener) -> std::io::Result<Server> {
     let shutdown = context.limits.shutdown.as_secs();
     let context = Data::new(context);
@@ -165,12 +155,12 @@ pub fn serve(context: Context, listener: TcpListener) -> std::io::Result<Server>
             .app_data(Data::clone(&context))
             .app_data(params::query_config())
             .app_data(params::path_config())
-            .wrap(from_fn(request_id::mark))
+            .wrap(from_fn(request_id::assign))
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
             .configure(routes)
     });
     let server = server
-        .max_connections(CONNECTIONS)
+        .max_connections(MAX_CONNECTIONS)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(shutdown)
         .disable_signals()

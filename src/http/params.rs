@@ -1,4 +1,4 @@
-//! Paths and queries into typed values; what does not fit is a problem that names it.
+//! Parses paths and queries into typed values. A value that does not parse is a problem that names it.
 
 use std::str::FromStr;
 
@@ -16,21 +16,22 @@ use crate::{
     store::Store,
 };
 
-/// Query strings: an unknown or malformed parameter is named.
+/// Replies to an unknown or malformed query parameter with a problem.
 pub(super) fn query_config() -> QueryConfig {
-    let fault = |why: QueryPayloadError, _: &HttpRequest| {
+    let problem = |why: QueryPayloadError, _: &HttpRequest| {
         Problem::new(Code::BadQuery, why.to_string()).into()
     };
-    QueryConfig::default().error_handler(fault)
+    QueryConfig::default().error_handler(problem)
 }
 
-/// Paths.
+/// Replies to a malformed path with a problem.
 pub(super) fn path_config() -> PathConfig {
-    let fault = |why: PathError, _: &HttpRequest| Problem::new(Code::BadId, why.to_string()).into();
-    PathConfig::default().error_handler(fault)
+    let problem =
+        |why: PathError, _: &HttpRequest| Problem::new(Code::BadId, why.to_string()).into();
+    PathConfig::default().error_handler(problem)
 }
 
-/// Which page of a list.
+/// The query of a list without filters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PageQuery {
@@ -44,7 +45,7 @@ impl PageQuery {
     }
 }
 
-/// The length of a page.
+/// Checks the length of a page.
 pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
     match limit.unwrap_or(DEFAULT_PAGE) {
         limit @ 1..=MAX_PAGE => Ok(limit),
@@ -55,18 +56,17 @@ pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-/// An id in a path.
+/// Parses an id or a name in a path.
 pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Problem> {
     text.parse()
         .map_err(|why: T::Err| Problem::new(Code::BadId, why.to_string()))
 }
 
-/// A batch that has not been deleted.
+/// Returns the batch of an id in a path. A deleted batch is a problem.
 pub(super) async fn live_batch(store: &dyn Store, text: &str) -> Result<Batch, Problem> {
     let id: BatchId = id(text)?;
-    let batch = query::visible(store, id)
-        .await?
-        .ok_or_else(|| no_batch(id))?;
+    let batch = query::visible(store, id).await?;
+    let batch = batch.ok_or_else(|| no_batch(id))?;
     if batch.status.is_void() {
         Err(deleted(id))
     } else {

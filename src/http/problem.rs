@@ -3,10 +3,11 @@
 use std::fmt;
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode, http::header};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 pub(super) use super::code::Code;
-use super::view;
+use super::reply::{ProposalReply, RejectionReply};
 use crate::{
     ingest::{BadRows, BodyError, IngestError, KEY_BUSY_SECONDS, OptionFault},
     parse::ParseError,
@@ -40,8 +41,10 @@ impl Problem {
         }
     }
 
-    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.extra.insert(name.into(), value.into());
+    /// Adds a field to the body.
+    pub(super) fn with(mut self, name: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("field names are text");
+        self.extra.insert(name.into(), value);
         self
     }
 
@@ -53,15 +56,12 @@ impl Problem {
             columns,
             proposal,
         } = rows;
-        let errors: Vec<Value> = first
-            .iter()
-            .map(|rejection| view::rejection(rejection, &columns.labels))
-            .collect();
+        let errors = RejectionReply::list(first, &columns.labels);
         let truncated = *failed > errors.len() as u64;
         self.with("failed_count", *failed)
             .with("errors", errors)
             .with("errors_truncated", truncated)
-            .with("proposals", view::proposals(proposal.as_ref()))
+            .with("proposals", ProposalReply::list(proposal.as_ref()))
     }
 
     pub(super) fn after(mut self, seconds: u64) -> Self {
@@ -70,37 +70,64 @@ impl Problem {
     }
 
     /// A limit that was passed: its value, and the setting that moves it.
-    pub(super) fn limit(self, limit: impl Into<Value>, setting: &str) -> Self {
+    pub(super) fn limit(self, limit: impl Serialize, setting: &str) -> Self {
         self.with("limit", limit).with("setting", setting)
     }
 }
 
 impl Problem {
-    fn body(&self) -> Value {
-        let mut body = self.extra.clone();
-        body.insert(
-            "type".into(),
-            format!("urn:tallymill:problem:{}", self.code.slug()).into(),
-        );
-        body.insert("title".into(), self.code.title().into());
-        body.insert("status".into(), self.code.status().into());
-        body.insert("detail".into(), self.detail.as_str().into());
-        // The name under which clients of the service before looked for it.
-        body.insert("error".into(), self.detail.as_str().into());
-        body.insert("code".into(), self.code.slug().into());
-        body.insert("retryable".into(), self.retry_after.is_some().into());
-        Value::Object(body)
+    fn body(&self) -> String {
+        let Self {
+            code,
+            detail,
+            retry_after,
+            extra,
+        } = self;
+        let body = ProblemBody {
+            extra,
+            kind: format!("urn:tallymill:problem:{}", code.slug()),
+            title: code.title(),
+            status: code.status(),
+            detail,
+            error: detail,
+            code: code.slug(),
+            retryable: retry_after.is_some(),
+        };
+        serde_json::to_string(&body).expect("field names are text")
     }
 
     /// The body of the reply, without the rows it lists if it were longer than `most`.
     pub(super) fn text(mut self, most: usize) -> String {
-        let whole = self.body().to_string();
+        let whole = self.body();
         if whole.len() <= most {
             return whole;
         }
         self.extra.remove("errors");
-        self.with("errors_truncated", true).body().to_string()
+        self.with("errors_truncated", true).body()
     }
+}
+
+/// The fields of RFC 9457, after those of the single problem.
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    #[serde(flatten)]
+    extra: &'a Map<String, Value>,
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    /// The detail again, under the name that clients of the former service read.
+    error: &'a str,
+    code: &'a str,
+    retryable: bool,
+}
+
+/// A required column that a file lacks.
+#[derive(Serialize)]
+struct MissingColumn<'a> {
+    column: &'a str,
+    accepted: &'a [&'a str],
 }
 
 impl fmt::Display for Problem {
@@ -123,7 +150,7 @@ impl ResponseError for Problem {
         if self.code == Code::Unauthorized {
             reply.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        reply.body(self.body().to_string())
+        reply.body(self.body())
     }
 }
 
@@ -289,9 +316,12 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
                 .iter()
                 .map(|(to, label)| (to.name().to_owned(), label.as_str().into()))
                 .collect();
-            let missing: Vec<Value> = missing
+            let missing: Vec<_> = missing
                 .iter()
-                .map(|m| json!({ "column": m.name(), "accepted": m.aliases() }))
+                .map(|column| MissingColumn {
+                    column: column.name(),
+                    accepted: column.aliases(),
+                })
                 .collect();
             let names: Vec<_> = found.iter().map(String::as_str).collect();
             Problem::new(Code::MissingColumns, detail)

@@ -1,4 +1,4 @@
-//! Profiles: upload options under a name.
+//! Profiles: named sets of upload options.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     Context,
     params::{PageQuery, id},
     problem::{Code, Problem},
-    view,
+    reply::{PageReply, ProfileReply},
 };
 use crate::{
     ingest::check_profile,
@@ -21,52 +21,66 @@ use crate::{
     store::PutProfileOutcome,
 };
 
-/// Profiles there may be.
-const PROFILES: u64 = 1_000;
-/// Longest profile, as it is sent.
-const PROFILE_BYTES: usize = 8 * 1024;
+/// Stored profiles in all.
+const MAX_PROFILES: u64 = 1_000;
+/// Longest body of a profile.
+const MAX_PROFILE_BYTES: usize = 8 * 1024;
 
+/// `GET /profiles`: returns a page of profiles, by name.
 pub(super) async fn list(
-    at: Data<Context>,
+    context: Data<Context>,
     page: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let found = query::profiles(at.store.as_ref(), page.limit()?, page.cursor.as_deref()).await?;
-    Ok(HttpResponse::Ok().json(view::page(found, view::profile)))
+    let (limit, cursor) = (page.limit()?, page.cursor.as_deref());
+    let page = query::profiles(context.store.as_ref(), limit, cursor).await?;
+    Ok(HttpResponse::Ok().json(PageReply::new(&page, ProfileReply::from)))
 }
 
-pub(super) async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+/// `GET /profiles/{name}`: returns a profile.
+pub(super) async fn show(
+    context: Data<Context>,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
     let name: ProfileName = id(&path)?;
-    let found = at.store.profile(&name).await?;
-    let found = found.ok_or_else(|| no_profile(&name))?;
-    Ok(HttpResponse::Ok().json(view::profile(&found)))
+    let profile = context.store.profile(&name).await?;
+    let profile = profile.ok_or_else(|| no_profile(&name))?;
+    Ok(HttpResponse::Ok().json(ProfileReply::from(&profile)))
 }
 
+/// `PUT /profiles/{name}`: creates or replaces a profile, and returns it.
 pub(super) async fn put(
-    at: Data<Context>,
+    context: Data<Context>,
     path: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let name: ProfileName = id(&path)?;
-    let options = options(&body(payload, at.limits.body_idle).await?)?;
+    let body = read_body(payload, context.limits.body_idle).await?;
+    let options = parse_options(&body)?;
     check_profile(&options)?;
     let profile = Profile {
         name,
         options,
-        changed_at: at.clock.now(),
+        changed_at: context.clock.now(),
     };
-    match at.store.put_profile(&profile, PROFILES).await? {
-        PutProfileOutcome::Created => Ok(HttpResponse::Created().json(view::profile(&profile))),
-        PutProfileOutcome::Replaced => Ok(HttpResponse::Ok().json(view::profile(&profile))),
+    let reply = ProfileReply::from(&profile);
+    match context.store.put_profile(&profile, MAX_PROFILES).await? {
+        PutProfileOutcome::Created => Ok(HttpResponse::Created().json(reply)),
+        PutProfileOutcome::Replaced => Ok(HttpResponse::Ok().json(reply)),
         PutProfileOutcome::LimitReached => {
-            let why = format!("there are {PROFILES} profiles already: delete one, or replace one");
-            Err(Problem::new(Code::TooManyProfiles, why).with("limit", PROFILES))
+            let why =
+                format!("there are {MAX_PROFILES} profiles already: delete one, or replace one");
+            Err(Problem::new(Code::TooManyProfiles, why).with("limit", MAX_PROFILES))
         }
     }
 }
 
-pub(super) async fn remove(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+/// `DELETE /profiles/{name}`: deletes a profile.
+pub(super) async fn delete(
+    context: Data<Context>,
+    path: Path<String>,
+) -> Result<HttpResponse, Problem> {
     let name: ProfileName = id(&path)?;
-    if at.store.drop_profile(&name).await? {
+    if context.store.drop_profile(&name).await? {
         Ok(HttpResponse::NoContent().finish())
     } else {
         Err(no_profile(&name))
@@ -78,24 +92,24 @@ fn no_profile(name: &ProfileName) -> Problem {
     Problem::new(Code::ProfileMissing, why)
 }
 
-/// A short body, which has to be there before long.
-async fn body(payload: Payload, patience: Duration) -> Result<Vec<u8>, Problem> {
-    let read = tokio::time::timeout(patience, payload.to_bytes_limited(PROFILE_BYTES)).await;
-    let read = read.map_err(|_| {
-        let seconds = patience.as_secs();
+/// Reads a short body, which has to arrive within `timeout`.
+async fn read_body(payload: Payload, timeout: Duration) -> Result<Vec<u8>, Problem> {
+    let body = payload.to_bytes_limited(MAX_PROFILE_BYTES);
+    let body = tokio::time::timeout(timeout, body).await.map_err(|_| {
+        let seconds = timeout.as_secs();
         let why = format!("the profile did not arrive within {seconds} seconds");
         Problem::new(Code::BodyTimeout, why)
     })?;
-    let whole = read.map_err(|_| {
-        let why = format!("the profile has more than {PROFILE_BYTES} bytes");
-        Problem::new(Code::TooLarge, why).with("limit", PROFILE_BYTES)
+    let body = body.map_err(|_| {
+        let why = format!("the profile has more than {MAX_PROFILE_BYTES} bytes");
+        Problem::new(Code::TooLarge, why).with("limit", MAX_PROFILE_BYTES)
     })?;
-    let whole = whole.map_err(|why| Problem::new(Code::BodyCut, why.to_string()))?;
-    Ok(whole.to_vec())
+    let body = body.map_err(|why| Problem::new(Code::BodyCut, why.to_string()))?;
+    Ok(body.to_vec())
 }
 
-/// The options of a JSON object, each value as text.
-fn options(json: &[u8]) -> Result<BTreeMap<String, String>, Problem> {
+/// Parses a JSON object of options. Each value becomes text.
+fn parse_options(json: &[u8]) -> Result<BTreeMap<String, String>, Problem> {
     let bad = |why: &str| {
         let why = format!(
             "a profile is a JSON object of upload options, such as {{\"columns\":\"user_id:User ID\",\"delimiter\":\";\"}}: {why}"

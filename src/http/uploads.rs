@@ -1,4 +1,4 @@
-//! Uploads: a form with one file, or the raw body.
+//! Uploads: a form with one file, or the file as the body.
 
 use actix_multipart::Multipart;
 use actix_web::{
@@ -7,14 +7,17 @@ use actix_web::{
     web::{Bytes, Data, Payload, Query},
 };
 use futures_util::{Stream, StreamExt};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Context, batches,
+    Context,
+    auth::Caller,
+    batches,
     body::{self, Form},
-    client, key,
+    idempotency,
+    params::no_batch,
     problem::{Code, Problem},
-    view,
+    reply::{BatchWithErrors, DryRunReply, UploadReply},
 };
 use crate::{
     ingest::{BodyError, UploadOptions, UploadOutcome},
@@ -23,7 +26,7 @@ use crate::{
     receive::Packing,
 };
 
-/// Types of a raw body that may be CSV.
+/// Media types of a body that may be a file.
 const RAW_TYPES: [&str; 11] = [
     "text/csv",
     "text/tab-separated-values",
@@ -38,24 +41,38 @@ const RAW_TYPES: [&str; 11] = [
     "application/x-zip-compressed",
 ];
 
-/// Uploads received at once; each has two threads and some tens of megabytes.
-pub(super) const UPLOADS: usize = 16;
+/// Uploads that are received at once. Each needs two threads and some tens of megabytes.
+const MAX_UPLOADS: usize = 16;
 
+/// Returns the permits of all uploads in progress.
+#[must_use]
+pub fn upload_permits() -> Semaphore {
+    Semaphore::new(MAX_UPLOADS)
+}
+
+/// `POST /uploads`: stores a file as a batch, and returns its receipt.
 pub(super) async fn create(
-    at: Data<Context>,
+    context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let options = query_options(&request)?;
-    check_rate(&at, &request).await?;
-    let key = key::of(&at, &request, "POST /uploads")?;
-    check_head(&at, &request)?;
-    let coding = coding(&request)?;
-    let _place = place(&at)?;
+    check_rate(&context, &caller).await?;
+    let key = idempotency::key(&request, &caller, "POST /uploads")?;
+    check_head(&context, &request)?;
+    let coding = parse_coding(&request)?;
+    let _permit = permit(&context)?;
     if content_type(&request) != "multipart/form-data" {
-        let mut options = at.ingest.options(options).await?;
+        let mut options = context.ingest.options(options).await?;
         options.receive.coding = coding;
-        return store(&at, key, options, body::raw(payload, at.limits.body_idle)).await;
+        return store(
+            &context,
+            key,
+            options,
+            body::raw(payload, context.limits.body_idle),
+        )
+        .await;
     }
     if coding.is_some() {
         let why = "a form in a Content-Encoding is not taken: pack the file in it (events.csv.gz), not the form";
@@ -64,31 +81,37 @@ pub(super) async fn create(
     let form = Multipart::from_request(&request, &mut payload.into_inner()).await;
     let form = Form::open(
         form.map_err(|why| Problem::new(Code::BadMultipart, why.to_string()))?,
-        at.limits.body_idle,
+        context.limits.body_idle,
     )
     .await?;
-    let stated = options.into_iter().chain(form.options.iter().cloned());
-    let mut options = at.ingest.options(stated.collect()).await?;
+    let all = options.into_iter().chain(form.options.iter().cloned());
+    let mut options = context.ingest.options(all.collect()).await?;
     options.file_name = options
         .file_name
         .or_else(|| UploadOptions::clean_file_name(form.file_name.as_deref()?));
-    store(&at, key, options, form.into_file(at.limits.body_idle)).await
+    store(
+        &context,
+        key,
+        options,
+        form.into_file(context.limits.body_idle),
+    )
+    .await
 }
 
-/// A place among the uploads under way.
-pub(super) fn place(at: &Context) -> Result<SemaphorePermit<'_>, Problem> {
-    at.uploads.try_acquire().map_err(|_| {
+/// Acquires the permit of an upload.
+pub(super) fn permit(context: &Context) -> Result<SemaphorePermit<'_>, Problem> {
+    context.upload_permits.try_acquire().map_err(|_| {
         Problem::new(
             Code::Unavailable,
             format!(
-                "{UPLOADS} uploads are being received at the moment: try again in a few seconds"
+                "{MAX_UPLOADS} uploads are being received at the moment: try again in a few seconds"
             ),
         )
     })
 }
 
 async fn store<S>(
-    at: &Context,
+    context: &Context,
     key: Option<IdempotencyKey>,
     options: UploadOptions,
     body: S,
@@ -98,8 +121,8 @@ where
 {
     // After an error the rest of the body is read and discarded, even if nothing is left.
     let mut body = std::pin::pin!(body.fuse());
-    match at.ingest.upload(&options, key, body.as_mut()).await {
-        Ok(outcome) => reply(at, outcome, options.parent).await,
+    match context.ingest.upload(&options, key, body.as_mut()).await {
+        Ok(outcome) => reply(context, outcome, options.parent).await,
         Err(error) => {
             body::drain(body).await;
             Err(error.into())
@@ -108,51 +131,60 @@ where
 }
 
 async fn reply(
-    at: &Context,
+    context: &Context,
     outcome: UploadOutcome,
     parent: Option<BatchId>,
 ) -> Result<HttpResponse, Problem> {
     let (response, replayed) = match outcome {
-        UploadOutcome::Stored { batch, replayed } => (stored(at, &batch).await?, replayed),
+        UploadOutcome::Stored { batch, replayed } => (stored(context, &batch).await?, replayed),
         UploadOutcome::Duplicate { first, replayed } => {
-            (duplicate(at, first, parent).await?, replayed)
+            (duplicate(context, first, parent).await?, replayed)
         }
-        UploadOutcome::DryRun(run) => (HttpResponse::Ok().json(view::dry_run(&run)), false),
+        UploadOutcome::DryRun(run) => {
+            let reply = DryRunReply::from(&*run);
+            (HttpResponse::Ok().json(reply), false)
+        }
     };
     Ok(if replayed {
-        key::replayed(response)
+        idempotency::replayed(response)
     } else {
         response
     })
 }
 
-async fn stored(at: &Context, batch: &Batch) -> Result<HttpResponse, Problem> {
-    let errors = batches::first_errors(at, batch).await?;
+async fn stored(context: &Context, batch: &Batch) -> Result<HttpResponse, Problem> {
+    let errors = batches::receipt_errors(context, batch).await?;
     let location = (header::LOCATION, format!("/batches/{}", batch.id));
     Ok(HttpResponse::Created()
         .insert_header(location)
-        .json(view::receipt(batch, &errors)))
+        .json(UploadReply {
+            batch: BatchWithErrors::new(batch, &errors),
+            duplicate_of: None,
+            note: None,
+        }))
 }
 
 async fn duplicate(
-    at: &Context,
+    context: &Context,
     first: BatchId,
     parent: Option<BatchId>,
 ) -> Result<HttpResponse, Problem> {
-    let batch = query::visible(at.store.as_ref(), first)
+    let batch = query::visible(context.store.as_ref(), first)
         .await?
-        .ok_or_else(|| super::params::no_batch(first))?;
-    let errors = batches::first_errors(at, &batch).await?;
-    let mut view = view::receipt(&batch, &errors);
-    view.insert("duplicate_of".into(), first.to_string().into());
-    let known = batch.receipt.as_ref().and_then(|receipt| receipt.parent);
-    if let Some(parent) = parent.filter(|parent| Some(*parent) != known) {
-        let note = format!(
+        .ok_or_else(|| no_batch(first))?;
+    let errors = batches::receipt_errors(context, &batch).await?;
+    let stored_parent = batch.receipt.as_ref().and_then(|receipt| receipt.parent);
+    let other_parent = parent.filter(|parent| Some(*parent) != stored_parent);
+    let note = other_parent.map(|parent| {
+        format!(
             "this very file was uploaded before, and not as mended rows of {parent}: nothing was changed; undo that batch and upload the file again to link them"
-        );
-        view.insert("note".into(), note.into());
-    }
-    Ok(HttpResponse::Ok().json(view))
+        )
+    });
+    Ok(HttpResponse::Ok().json(UploadReply {
+        batch: BatchWithErrors::new(&batch, &errors),
+        duplicate_of: Some(first),
+        note,
+    }))
 }
 
 fn query_options(request: &HttpRequest) -> Result<Vec<(String, String)>, Problem> {
@@ -176,8 +208,8 @@ fn content_type(request: &HttpRequest) -> String {
         .to_ascii_lowercase()
 }
 
-/// How the body is packed for the way.
-fn coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
+/// Returns the compression in `Content-Encoding`, if there is one.
+fn parse_coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
     let coding = request
         .headers()
         .get(header::CONTENT_ENCODING)
@@ -195,12 +227,12 @@ fn coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
     })
 }
 
-/// Counts an upload of this client, whatever comes of it.
-pub(super) async fn check_rate(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
-    let Some(client) = client::address(request, &at.trusted_proxies) else {
+/// Counts an upload of the caller, even if it is refused later.
+pub(super) async fn check_rate(context: &Context, caller: &Caller) -> Result<(), Problem> {
+    let Some(address) = caller.address else {
         return Ok(());
     };
-    let Err(wait) = at.upload_limit.check(client).await else {
+    let Err(wait) = context.upload_rate_limit.check(address).await else {
         return Ok(());
     };
     let seconds = wait.0.as_secs().max(1);
@@ -212,8 +244,8 @@ pub(super) async fn check_rate(at: &Context, request: &HttpRequest) -> Result<()
         .with("setting", "UPLOAD_LIMIT"))
 }
 
-/// What can be refused before a byte of the body is read.
-fn check_head(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
+/// Checks type and length before the body is read.
+fn check_head(context: &Context, request: &HttpRequest) -> Result<(), Problem> {
     let kind = content_type(request);
     if !kind.is_empty() && kind != "multipart/form-data" && !RAW_TYPES.contains(&kind.as_str()) {
         let types = RAW_TYPES.join(", ");
@@ -227,12 +259,14 @@ fn check_head(at: &Context, request: &HttpRequest) -> Result<(), Problem> {
         .get(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     // The boundary and the options of a form are few bytes, so the same bound holds.
-    if let Some(length) = length.filter(|length| *length > at.limits.body) {
+    if let Some(length) = length.filter(|length| *length > context.limits.body) {
         let why = format!(
             "the body has {length} bytes, the limit is {}: split the file, or raise BODY_LIMIT_BYTES",
-            at.limits.body
+            context.limits.body
         );
-        return Err(Problem::new(Code::TooLarge, why).limit(at.limits.body, "BODY_LIMIT_BYTES"));
+        return Err(
+            Problem::new(Code::TooLarge, why).limit(context.limits.body, "BODY_LIMIT_BYTES")
+        );
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
 const UNKNOWN: &str = "01a1faf9-1753-78e0-a8f6-49c3dc141d6f";
 
 #[tokio::test]
-async fn unknown_and_malformed_names_are_client_errors() {
+async fn unknown_and_malformed_ids_are_client_errors() {
     let app = TestApp::start().await;
     for (path, expected) in [
         (format!("/batches/{UNKNOWN}"), (404, "batch-missing")),
@@ -43,7 +43,7 @@ async fn unknown_and_malformed_names_are_client_errors() {
 }
 
 #[tokio::test]
-async fn every_reply_has_a_request_id_and_a_sane_one_is_kept() {
+async fn every_reply_has_a_request_id_and_valid_ones_are_echoed() {
     let app = TestApp::start().await;
     assert!(
         app.get("/nowhere")
@@ -69,7 +69,7 @@ async fn every_reply_has_a_request_id_and_a_sane_one_is_kept() {
 }
 
 #[tokio::test]
-async fn asking_a_hundred_times_at_once_makes_one_job() {
+async fn hundred_concurrent_requests_to_process_make_one_job() {
     let app = TestApp::start().await;
     let batch = app.uploaded("", CSV).await;
     let path = format!("/batches/{batch}/process");
@@ -81,7 +81,7 @@ async fn asking_a_hundred_times_at_once_makes_one_job() {
     jobs.dedup();
     assert_eq!(jobs.len(), 1);
     app.until(&batch, "completed").await;
-    // The batch is completed first, its job is settled last.
+    // The job is settled after the batch is completed.
     let job = app
         .until_job(&format!("process:{batch}"), "completed")
         .await;
@@ -99,15 +99,18 @@ async fn asking_a_hundred_times_at_once_makes_one_job() {
     assert_eq!(
         app.post(&path).await.status,
         202,
-        "asked once more, it is the same job"
+        "a later request returns the same job"
     );
     let again = app.get(&format!("/jobs/process:{batch}")).await.json();
-    assert_eq!(again["history"], job["history"], "and no second run");
+    assert_eq!(
+        again["history"], job["history"],
+        "the job has no second run"
+    );
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_deleted_batch_is_a_tombstone_and_its_parts_are_gone() {
+async fn deleted_batches_remain_visible_and_their_data_is_deleted() {
     let app = TestApp::start().await;
     let batch = app.uploaded("", CSV).await;
     app.process(&batch).await;
@@ -145,7 +148,7 @@ async fn a_deleted_batch_is_a_tombstone_and_its_parts_are_gone() {
 }
 
 #[tokio::test]
-async fn lists_go_from_new_to_old_in_pages_by_status() {
+async fn lists_are_newest_first_in_pages_and_filtered_by_status() {
     let app = TestApp::start().await;
     let mut batches = Vec::new();
     for n in 0..5 {
@@ -183,7 +186,7 @@ async fn lists_go_from_new_to_old_in_pages_by_status() {
 }
 
 #[tokio::test]
-async fn a_fault_that_no_retry_can_mend_is_a_dead_letter_that_an_admin_can_act_on() {
+async fn dead_letters_can_be_listed_retried_and_discarded() {
     let app = TestApp::start().await;
     let (first, remedy) = app.dead_letter("1", CSV).await;
     let (second, _) = app.dead_letter("2", CSV).await;
@@ -237,7 +240,7 @@ async fn a_fault_that_no_retry_can_mend_is_a_dead_letter_that_an_admin_can_act_o
 }
 
 #[tokio::test]
-async fn admin_routes_open_to_the_token_only() {
+async fn admin_routes_require_the_complete_token() {
     let app = TestApp::start().await;
     let path = "/admin/queues/event-processing/dlq";
     let (shorter, longer) = (
@@ -277,15 +280,15 @@ async fn admin_routes_open_to_the_token_only() {
     );
     app.stop().await;
 
-    let closed = TestApp::with(&[("ADMIN_TOKEN", "")]).await;
-    let answer = closed.admin(Method::GET, "").await;
+    let without_token = TestApp::with(&[("ADMIN_TOKEN", "")]).await;
+    let answer = without_token.admin(Method::GET, "").await;
     assert_eq!(answer.problem(), (503, "admin-disabled".into()));
     assert_eq!(answer.json()["retryable"], false);
-    closed.stop().await;
+    without_token.stop().await;
 }
 
 #[tokio::test]
-async fn health_and_readiness_are_told() {
+async fn health_and_readiness_are_reported() {
     let app = TestApp::start().await;
     let health = app.get("/health").await.json();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Events out: pages by time over one batch and over all, and a batch as a Parquet file.
+//! Stored events over HTTP: pages over one batch or all batches, and a batch as a Parquet file.
 
 use std::cmp::Reverse;
 
@@ -21,7 +21,7 @@ use crate::helpers::{
     store_fixtures::{TestStore, block, columns, sealed},
 };
 
-/// Every event of a list, page by page.
+/// Reads all pages of a list.
 async fn all(app: &TestApp, path: &str, query: &str) -> Vec<Value> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -31,7 +31,7 @@ async fn all(app: &TestApp, path: &str, query: &str) -> Vec<Value> {
         let data = page["data"].as_array().expect("a list");
         assert!(
             !data.is_empty() || cursor.is_empty(),
-            "no page is empty but the first"
+            "only the first page may be empty"
         );
         all.extend(data.iter().cloned());
         match page["next_cursor"].take() {
@@ -45,7 +45,7 @@ fn of<'a>(event: &'a Value, name: &str) -> &'a str {
     event[name].as_str().expect("text")
 }
 
-/// (batch, row), which names an event.
+/// Returns (batch, row) of each event.
 fn names(events: &[Value]) -> Vec<(String, u64)> {
     let name = |e: &Value| {
         (
@@ -57,7 +57,7 @@ fn names(events: &[Value]) -> Vec<(String, u64)> {
 }
 
 #[tokio::test]
-async fn an_event_comes_out_as_it_went_in() {
+async fn events_are_returned_as_uploaded() {
     let app = TestApp::start().await;
     let csv = "event_id,candidate_id,action,timestamp,City,row,note\n\
         e1,u1,login,2025-11-10T08:00:00.000001+01:00,Oslo,x,\n\n\
@@ -81,7 +81,7 @@ async fn an_event_comes_out_as_it_went_in() {
 }
 
 #[tokio::test]
-async fn pages_over_all_batches_neither_skip_nor_repeat_whatever_the_filter() {
+async fn pages_list_each_matching_event_exactly_once() {
     let app = TestApp::start().await;
     let mut random = Random(3);
     let mut batches = Vec::new();
@@ -89,7 +89,7 @@ async fn pages_over_all_batches_neither_skip_nor_repeat_whatever_the_filter() {
         let mut csv = "user_id,event_type,timestamp\n".to_owned();
         for _ in 0..20 {
             let (user, kind) = (random.below(3), random.below(2));
-            // Spans of batches overlap, and many events share an instant.
+            // The time ranges of batches overlap, and many events share an instant.
             let (day, hour) = (batch / 2 + random.below(2) + 10, random.below(3));
             csv += &format!("u{user},k{kind},2025-11-{day}T0{hour}:00:00Z\n");
         }
@@ -101,12 +101,12 @@ async fn pages_over_all_batches_neither_skip_nor_repeat_whatever_the_filter() {
     }
     assert_eq!(events.len(), 100);
     events.sort_by_key(|e| {
-        let place = (of(e, "batch_id").to_owned(), e["row"].as_u64());
-        (Reverse(of(e, "timestamp").to_owned()), place)
+        let position = (of(e, "batch_id").to_owned(), e["row"].as_u64());
+        (Reverse(of(e, "timestamp").to_owned()), position)
     });
     let one = &batches[2];
     let (from, to) = ("2025-11-11T00:00:00Z", "2025-11-11T02:00:00Z");
-    for (query, takes) in [
+    for (query, matches) in [
         ("", &(|_: &Value| true) as &dyn Fn(&Value) -> bool),
         ("user_id=u1", &|e| of(e, "user_id") == "u1"),
         ("user_id=u1&event_type=k0", &|e| {
@@ -124,17 +124,17 @@ async fn pages_over_all_batches_neither_skip_nor_repeat_whatever_the_filter() {
         }),
         ("user_id=nobody", &|_| false),
     ] {
-        let expected: Vec<_> = events.iter().filter(|e| takes(e)).cloned().collect();
+        let expected: Vec<_> = events.iter().filter(|e| matches(e)).cloned().collect();
         for limit in [1, 7, 100] {
             let found = all(&app, "/events", &format!("{query}&limit={limit}")).await;
-            assert_eq!(names(&found), names(&expected), "{query}, {limit} at once");
+            assert_eq!(names(&found), names(&expected), "{query}, limit {limit}");
         }
     }
     app.stop().await;
 }
 
 #[tokio::test]
-async fn days_of_events_begin_where_those_of_metrics_do() {
+async fn event_filters_use_the_days_of_the_metrics() {
     let app = TestApp::with(&[("TIME_ZONE", "America/New_York")]).await;
     let csv = "user_id,event_type,timestamp\nu1,a,2025-11-10T04:59:59Z\nu2,a,2025-11-10T05:00:00Z\nu3,a,2025-11-11T04:59:59Z\nu4,a,2025-11-11T05:00:00Z\n";
     app.uploaded("", csv).await;
@@ -145,20 +145,20 @@ async fn days_of_events_begin_where_those_of_metrics_do() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_gone_shows_no_events() {
+async fn deleted_batches_list_no_events() {
     let app = TestApp::start().await;
     let head = "user_id,event_type,timestamp\n";
-    let gone = app.uploaded("", format!("{head}u1,a,2025-11-10\n")).await;
-    let kept = app.uploaded("", format!("{head}u2,a,2025-11-09\n")).await;
-    app.process(&gone).await;
-    app.undo(&gone).await;
-    assert_eq!(names(&all(&app, "/events", "").await), [(kept, 1)]);
+    let deleted = app.uploaded("", format!("{head}u1,a,2025-11-10\n")).await;
+    let live = app.uploaded("", format!("{head}u2,a,2025-11-09\n")).await;
+    app.process(&deleted).await;
+    app.undo(&deleted).await;
+    assert_eq!(names(&all(&app, "/events", "").await), [(live, 1)]);
     assert_eq!(
-        all(&app, "/events", &format!("batch_id={gone}")).await,
+        all(&app, "/events", &format!("batch_id={deleted}")).await,
         [json!(null); 0]
     );
     for path in ["events", "events.parquet"] {
-        let answer = app.get(&format!("/batches/{gone}/{path}")).await;
+        let answer = app.get(&format!("/batches/{deleted}/{path}")).await;
         assert_eq!(answer.problem(), (410, "batch-deleted".to_owned()));
         let unknown = "/batches/01890000-0000-7000-8000-000000000000";
         let answer = app.get(&format!("{unknown}/{path}")).await;
@@ -168,7 +168,7 @@ async fn a_batch_that_is_gone_shows_no_events() {
 }
 
 #[tokio::test]
-async fn questions_that_make_no_sense_are_refused() {
+async fn invalid_queries_are_refused() {
     let app = TestApp::start().await;
     let batch = app
         .uploaded(
@@ -209,7 +209,7 @@ async fn questions_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
-async fn wide_rows_make_a_page_shorter_and_lose_none() {
+async fn wide_rows_shorten_pages_without_loss() {
     let app = TestApp::start().await;
     let long = "x".repeat(200_000);
     let row = |n: u32| format!("u{n},a,2025-11-10T00:00:{:02}Z,{long}\n", n % 60);
@@ -228,7 +228,7 @@ async fn wide_rows_make_a_page_shorter_and_lose_none() {
 }
 
 #[tokio::test]
-async fn a_batch_comes_out_as_a_parquet_file() {
+async fn batches_are_served_as_parquet_files() {
     let app = TestApp::start().await;
     let csv =
         "event_id,user_id,event_type,timestamp,city\ne1,u1,a,2025-11-10,Oslo\n,u2,b,2025-11-11,\n";
@@ -244,8 +244,8 @@ async fn a_batch_comes_out_as_a_parquet_file() {
     );
     let expected = format!("attachment; filename=\"{batch}.parquet\"");
     assert_eq!(answer.headers()["content-disposition"], *expected);
-    let whole: Bytes = answer.bytes().await.expect("a body");
-    let file = SerializedFileReader::new(whole).expect("is Parquet");
+    let bytes: Bytes = answer.bytes().await.expect("a body");
+    let file = SerializedFileReader::new(bytes).expect("is Parquet");
     let rows = file
         .get_row_iter(None)
         .expect("rows")
@@ -264,13 +264,13 @@ async fn a_batch_comes_out_as_a_parquet_file() {
 }
 
 #[tokio::test]
-async fn a_question_that_looks_into_too_many_batches_is_refused() {
+async fn queries_over_too_many_batches_are_refused() {
     let home = TestStore::open(Mode::Simulated).await;
     for n in 1..=1_001 {
         let one = [("", "login", "ann", 1_000 * n as i64)];
         sealed(&*home.store, n, columns(&[]), block(&one)).await;
     }
-    let asked = async |user: Option<&str>, from: Option<&str>| {
+    let query_events = async |user: Option<&str>, from: Option<&str>| {
         let query = EventQuery {
             user_id: user.map(str::to_owned),
             from: from.map(|from| from.parse().expect("an instant")),
@@ -278,13 +278,17 @@ async fn a_question_that_looks_into_too_many_batches_is_refused() {
         };
         query::events(&*home.store, Tz::UTC, &query, (100, None)).await
     };
-    let page = asked(None, None).await.expect("the newest are near");
+    let page = query_events(None, None)
+        .await
+        .expect("the newest batches suffice");
     assert_eq!((page.data.len(), page.data[0].timestamp), (100, 1_001_000));
-    let why = asked(Some("bob"), None).await.expect_err("a long way");
+    let why = query_events(Some("bob"), None)
+        .await
+        .expect_err("more batches than the limit");
     assert!(
         matches!(why, QueryError::Events(EventFault::TooManyBatches)),
         "{why}"
     );
-    let page = asked(Some("bob"), Some("1970-01-01T00:00:00.002Z")).await;
-    assert_eq!(page.expect("one batch less").data, []);
+    let page = query_events(Some("bob"), Some("1970-01-01T00:00:00.002Z")).await;
+    assert_eq!(page.expect("within the limit").data, []);
 }

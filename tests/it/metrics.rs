@@ -1,4 +1,4 @@
-//! Daily figures over HTTP: batches add up whatever the order, events count once, an undo takes away what it added.
+//! Daily metrics over HTTP: sums over batches, deduplication, filters, time zones and undo.
 
 use crate::helpers::app::TestApp;
 
@@ -9,7 +9,7 @@ fn one(date: &str, kind: &str, count: u64, users: u64) -> (String, String, u64, 
 }
 
 #[tokio::test]
-async fn batches_of_one_day_add_up_in_any_order_and_any_number_of_times() {
+async fn metrics_are_independent_of_order_and_reprocessing() {
     let app = TestApp::start().await;
     let a = app.uploaded("", "user_id,event_type,timestamp\nu1,login,2025-11-10\nu2,login,2025-11-10\nu3,login,2025-11-10\n").await;
     let b = app
@@ -34,7 +34,7 @@ async fn batches_of_one_day_add_up_in_any_order_and_any_number_of_times() {
 }
 
 #[tokio::test]
-async fn an_event_counts_once_and_the_batch_that_holds_the_original_is_named() {
+async fn duplicates_count_once_and_overlaps_name_the_original() {
     let app = TestApp::start().await;
     let first = app
         .uploaded(
@@ -92,13 +92,13 @@ async fn an_event_counts_once_and_the_batch_that_holds_the_original_is_named() {
             one("2025-11-11", "login", 2, 1),
             one("2025-11-11", "logout", 1, 1)
         ],
-        "what the first had claimed now counts for the second"
+        "events that the deleted batch had claimed count for the other"
     );
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_source_keeps_ids_apart_and_dedupe_none_claims_nothing() {
+async fn identities_are_separate_by_source_and_absent_without_dedupe() {
     let app = TestApp::start().await;
     let csv = format!("{HEAD}1,u1,login,2025-11-10\n2,u2,login,2025-11-10\n");
     for options in ["?source=a", "?source=b", "?dedupe=none"] {
@@ -110,7 +110,7 @@ async fn a_source_keeps_ids_apart_and_dedupe_none_claims_nothing() {
 }
 
 #[tokio::test]
-async fn filters_give_figures_of_what_matches() {
+async fn filters_select_days_and_event_types() {
     let app = TestApp::start().await;
     let csv = "user_id,event_type,timestamp\nu1,a,2025-11-08\nu1,a,2025-11-10\nu2,b,2025-11-10\nu1,b,2025-11-12T23:59:59.999999Z\n";
     let batch = app.uploaded("", csv).await;
@@ -138,14 +138,14 @@ async fn filters_give_figures_of_what_matches() {
             all["totals"]["unique_users"].as_u64()
         ),
         (Some(3), Some(2)),
-        "users of the range, not the sum of days"
+        "unique users of the range, which is less than the sum of days"
     );
     assert_eq!(app.get("/metrics?event_type=none").await.json()["count"], 0);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn filters_that_make_no_sense_are_refused() {
+async fn invalid_filters_are_refused() {
     let app = TestApp::start().await;
     for (query, expected) in [
         ("date=2025-02-30", (400, "bad-query")),
@@ -163,7 +163,7 @@ async fn filters_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
-async fn days_follow_the_time_zone_and_instants_never_drift() {
+async fn days_follow_the_time_zone_of_the_service() {
     let app = TestApp::with(&[("TIME_ZONE", "America/New_York")]).await;
     let csv = "user_id,event_type,timestamp\nu1,a,2025-11-10T23:30:00-05:00\nu2,a,2025-11-11T04:30:00Z\nu3,a,1762835400\nu4,a,1762835400000\n";
     let batch = app.uploaded("", csv).await;
@@ -180,7 +180,7 @@ async fn days_follow_the_time_zone_and_instants_never_drift() {
 }
 
 #[tokio::test]
-async fn figures_outlast_a_restart() {
+async fn metrics_survive_a_restart() {
     let app = TestApp::start().await;
     let batch = app
         .uploaded("", format!("{HEAD}e1,u1,login,2025-11-10\n"))

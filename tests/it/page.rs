@@ -1,5 +1,5 @@
-//! The page in a real browser: a file uploaded, its errors read, processed, counted and undone; by mouse and by
-//! keyboard; and what an administrator does about dead letters.
+//! The web page in a real browser: upload, dry run, rejected rows, processing, undo and dead letters, by mouse and by
+//! keyboard.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ async fn count(browser: &Browser, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_file_is_uploaded_mended_by_its_errors_counted_and_undone() {
+async fn a_file_can_be_uploaded_processed_and_undone() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     browser.page.goto(&app.url).await.expect("opens");
     browser.see("#metrics-empty").await;
@@ -85,7 +85,7 @@ async fn a_file_is_uploaded_mended_by_its_errors_counted_and_undone() {
 }
 
 #[tokio::test]
-async fn everything_can_be_done_with_the_keyboard() {
+async fn all_actions_work_with_the_keyboard() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     browser.page.goto(&app.url).await.expect("opens");
     browser.tab_to("#file").await;
@@ -114,11 +114,11 @@ async fn everything_can_be_done_with_the_keyboard() {
 }
 
 #[tokio::test]
-async fn a_receipt_tells_how_the_file_was_read_and_what_of_it_is_a_guess() {
+async fn receipts_show_the_detected_properties_of_the_file() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     browser.page.goto(&app.url).await.expect("opens");
     let good = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/good");
-    for (file, told) in [
+    for (file, expected) in [
         ("gzip.csv", &["unpacked from gzip", "utf-8 (detected)"][..]),
         ("windows-1252.csv", &["windows-1252 (guessed)", "comma"]),
         (
@@ -133,15 +133,15 @@ async fn a_receipt_tells_how_the_file_was_read_and_what_of_it_is_a_guess() {
             .await;
         browser.click("#receipt .file-facts summary").await;
         let facts = browser.text("#receipt .file-facts dl").await;
-        assert!(told.iter().all(|said| facts.contains(said)), "{facts}");
+        assert!(expected.iter().all(|text| facts.contains(text)), "{facts}");
     }
-    browser.shoot("7-how-it-was-read").await;
+    browser.shoot("7-file-properties").await;
     drop(browser);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_refused_file_says_what_to_do_and_text_from_files_stays_text() {
+async fn refusals_are_explained_and_file_contents_are_escaped() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     browser.page.goto(&app.url).await.expect("opens");
     let dir = tempfile::tempdir().expect("a directory");
@@ -159,11 +159,11 @@ async fn a_refused_file_says_what_to_do_and_text_from_files_stays_text() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bad/events-missing-timestamp.csv");
     choose(&browser, &missing.display().to_string()).await;
     browser.click("#upload-button").await;
-    let said = browser.text("#upload-problem").await;
-    assert!(said.contains("missing column timestamp"), "{said}");
-    assert!(!said.contains('{'), "in words: {said}");
+    let problem = browser.text("#upload-problem").await;
+    assert!(problem.contains("missing column timestamp"), "{problem}");
+    assert!(!problem.contains('{'), "no JSON: {problem}");
     browser.shoot("5-refused").await;
-    // The browser itself notes the refusal's status; nothing else.
+    // The browser logs the status of the refusal, and nothing else.
     let complaints = browser.complaints().await;
     assert!(
         complaints.iter().all(|line| line.contains("422")),
@@ -174,7 +174,7 @@ async fn a_refused_file_says_what_to_do_and_text_from_files_stays_text() {
 }
 
 #[tokio::test]
-async fn what_settles_a_refusal_is_one_click_away() {
+async fn remedies_of_a_refusal_are_applied_with_one_click() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     browser.page.goto(&app.url).await.expect("opens");
     let dir = tempfile::tempdir().expect("a directory");
@@ -189,11 +189,11 @@ async fn what_settles_a_refusal_is_one_click_away() {
     browser
         .see("#mapping-user_id option:checked[value='User ID']")
         .await;
-    browser.shoot("8-columns-to-settle").await;
+    browser.shoot("8-column-mapping").await;
     browser.click("#mapping-button").await;
-    let said = browser.text("#upload-problem .retry-format").await;
-    assert!(said.contains("%d/%m/%Y"), "{said}");
-    browser.shoot("9-format-to-settle").await;
+    let label = browser.text("#upload-problem .retry-format").await;
+    assert!(label.contains("%d/%m/%Y"), "{label}");
+    browser.shoot("9-timestamp-format").await;
     browser.click("#upload-problem .retry-format").await;
     browser.see("#receipt[data-file='slashes.csv']").await;
     assert_eq!(count(&browser, "inserted").await, "2");
@@ -209,15 +209,15 @@ async fn what_settles_a_refusal_is_one_click_away() {
     }
     browser.click("#upload-button").await;
     browser.see("#receipt[data-file='rounded.csv']").await;
-    let warned = browser.text("#receipt-notice [data-warning]").await;
-    assert!(warned.contains("9.91E+15"), "{warned}");
+    let warning = browser.text("#receipt-notice [data-warning]").await;
+    assert!(warning.contains("9.91E+15"), "{warning}");
     browser.see("#errors-csv[href$='/errors.csv']").await;
     drop(browser);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn a_file_is_looked_at_its_options_kept_and_its_bad_rows_sent_again() {
+async fn a_file_can_be_dry_run_profiled_and_its_rejected_rows_retried() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     browser.page.goto(&app.url).await.expect("opens");
     let dir = tempfile::tempdir().expect("a directory");
@@ -237,15 +237,18 @@ async fn a_file_is_looked_at_its_options_kept_and_its_bad_rows_sent_again() {
         .run("for (const id of ['columns', 'key']) document.getElementById(`option-${id}`).value = ''")
         .await;
 
-    browser.click("#look-button").await;
-    let looked = browser.text("#look-body").await;
-    assert!(looked.contains("1 would be stored, 2 rejected"), "{looked}");
-    assert!(browser.text("#look-table").await.contains("Order: 7"));
-    browser.shoot("10-a-look").await;
+    browser.click("#dry-run-button").await;
+    let summary = browser.text("#dry-run-body").await;
+    assert!(
+        summary.contains("1 would be stored, 2 rejected"),
+        "{summary}"
+    );
+    assert!(browser.text("#dry-run-table").await.contains("Order: 7"));
+    browser.shoot("10-dry-run").await;
     let none = app.get("/batches").await.json();
     assert_eq!(none["data"], serde_json::json!([]));
 
-    browser.click("#look-upload").await;
+    browser.click("#dry-run-upload").await;
     browser.see("#receipt[data-file='orders.csv']").await;
     assert_eq!(count(&browser, "inserted").await, "1");
     let facts = "document.querySelector('#receipt .file-facts').open = true";
@@ -255,11 +258,12 @@ async fn a_file_is_looked_at_its_options_kept_and_its_bad_rows_sent_again() {
         facts.contains("same Order") && facts.contains("orders"),
         "{facts}"
     );
-    browser.shoot("11-rows-to-send-again").await;
+    browser.shoot("11-rejected-rows").await;
     browser.resize(360, 800).await;
-    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    assert_eq!(browser.run(wide).await, 0, "the page scrolls sideways");
-    browser.click("#receipt .send-again").await;
+    let overflow =
+        "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(browser.run(overflow).await, 0, "the page scrolls sideways");
+    browser.click("#receipt .retry-rejected").await;
     browser.see("#receipt[data-file^='errors-']").await;
     assert_eq!(count(&browser, "inserted").await, "2");
     assert_eq!(count(&browser, "failed").await, "0");
@@ -274,7 +278,7 @@ async fn a_file_is_looked_at_its_options_kept_and_its_bad_rows_sent_again() {
 }
 
 #[tokio::test]
-async fn a_long_upload_shows_how_far_it_is() {
+async fn long_uploads_show_their_progress() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     browser.page.goto(&app.url).await.expect("opens");
     let dir = tempfile::tempdir().expect("a directory");
@@ -286,27 +290,30 @@ async fn a_long_upload_shows_how_far_it_is() {
     let rows = row.repeat(2_000);
     std::fs::write(&path, format!("user_id,event_type,timestamp,note\n{rows}")).expect("writes");
     choose(&browser, &path.display().to_string()).await;
-    let watch = "window.told = []; const text = document.getElementById('progress-text');
-        new MutationObserver(() => window.told.push(text.textContent)).observe(text, { childList: true, characterData: true, subtree: true });";
+    let watch = "window.texts = []; const text = document.getElementById('progress-text');
+        new MutationObserver(() => window.texts.push(text.textContent)).observe(text, { childList: true, characterData: true, subtree: true });";
     browser.run(watch).await;
     browser.click("#upload-button").await;
     browser.see("#receipt[data-file='long.csv']").await;
-    let told = browser
-        .run("return window.told.filter(text => /of .* %/.test(text)).length")
+    let updates = browser
+        .run("return window.texts.filter(text => /of .* %/.test(text)).length")
         .await;
-    assert!(told.as_u64().is_some_and(|times| times >= 1), "{told}");
+    assert!(
+        updates.as_u64().is_some_and(|count| count >= 1),
+        "{updates}"
+    );
     assert_eq!(count(&browser, "inserted").await, "2000");
     drop(browser);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn nothing_scrolls_sideways_on_a_telephone() {
+async fn narrow_screens_have_no_horizontal_scroll() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     let csv = std::fs::read(sample()).expect("reads");
     let batch = app.uploaded("", csv).await;
     app.process(&batch).await;
-    // Enough days for a scroll bar, and long words.
+    // Enough days to fill the chart, and long event types.
     let mut csv = "user_id,event_type,timestamp\n".to_owned();
     for day in 10..30 {
         for kind in [
@@ -324,14 +331,14 @@ async fn nothing_scrolls_sideways_on_a_telephone() {
     browser.page.goto(&url).await.expect("opens");
     browser.see("#chart svg .day[data-total='3']").await;
     browser.see("#errors-table tr[data-row]").await;
-    let wide = "return [...document.querySelectorAll('html, .scroll')].filter(n => n.scrollWidth > n.clientWidth).map(n => `${n.className || n.tagName} ${n.ariaLabel ?? n.getAttribute('aria-labelledby') ?? ''} ${n.scrollWidth} ${n.clientWidth}`)";
-    assert_eq!(browser.run(wide).await, json!([]));
+    let overflow = "return [...document.querySelectorAll('html, .scroll')].filter(n => n.scrollWidth > n.clientWidth).map(n => `${n.className || n.tagName} ${n.ariaLabel ?? n.getAttribute('aria-labelledby') ?? ''} ${n.scrollWidth} ${n.clientWidth}`)";
+    assert_eq!(browser.run(overflow).await, json!([]));
     drop(browser);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn an_administrator_retries_and_discards_dead_letters() {
+async fn dead_letters_can_be_retried_and_discarded() {
     let (app, browser) = (TestApp::start().await, Browser::start().await);
     let (first, remedy) = app.dead_letter("1", CSV).await;
     let (second, _) = app.dead_letter("2", CSV).await;

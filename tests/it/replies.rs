@@ -387,6 +387,20 @@ async fn deletion(it: &mut Transcript<'_>, batch: &str) {
     }
 }
 
+async fn wrong_methods(it: &mut Transcript<'_>) {
+    for (method, path) in [
+        (Method::GET, "/uploads"),
+        (Method::PUT, "/uploads/tus"),
+        (Method::POST, "/batches"),
+        (Method::PATCH, "/profiles/shop"),
+        (Method::HEAD, "/admin/queues/event-processing/dlq/retry"),
+        (Method::OPTIONS, "/metrics"),
+        (Method::DELETE, "/assets/style.css"),
+    ] {
+        it.send(method, path, &[], "").await;
+    }
+}
+
 #[tokio::test]
 async fn replies_of_every_route_equal_their_snapshot() {
     let app = TestApp::start().await;
@@ -407,6 +421,7 @@ async fn replies_of_every_route_equal_their_snapshot() {
     figures(&mut it).await;
     dead_letters(&mut it).await;
     deletion(&mut it, &batch).await;
+    wrong_methods(&mut it).await;
     let text = std::mem::take(&mut it.text);
     app.stop().await;
 

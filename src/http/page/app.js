@@ -1,10 +1,10 @@
-// Puts the parts of the page together: each looks after its own section, and news travels between them here.
+// Starts the parts of the page and connects them: each owns one section, and events between sections are routed here.
 
 import * as batches from './batches.js';
-import { on } from './bus.js';
 import * as chart from './chart.js';
 import * as dlq from './dlq.js';
 import { button, byId, el, fill } from './dom.js';
+import { on } from './event-bus.js';
 import * as metrics from './metrics.js';
 import { clearProblem } from './problem.js';
 import * as receipt from './receipt.js';
@@ -15,8 +15,8 @@ on('uploaded', reply => {
   receipt.showReceipt(reply);
   batches.reload();
 });
-on('batch', batch => {
-  batches.hear(batch);
+on('batch-updated', batch => {
+  batches.update(batch);
   if (['completed', 'deleted', 'failed'].includes(batch.status)) {
     metrics.reload();
     dlq.refresh();
@@ -24,9 +24,9 @@ on('batch', batch => {
 });
 on('batches-changed', id => {
   batches.reload();
-  if (id) receipt.hear(id);
+  if (id) receipt.refresh(id);
 });
-on('figures-changed', () => {
+on('metrics-changed', () => {
   metrics.reload();
   dlq.refresh();
 });
@@ -39,23 +39,23 @@ function openFromAddress(hash) {
 }
 
 window.addEventListener('hashchange', () => openFromAddress(location.hash));
-// A link to the batch that is already in the address changes nothing there, and should still open it.
+// A link to the batch in the current address fires no hashchange, but should still open the batch.
 document.addEventListener('click', event => {
   const link = event.target.closest('a[href^="#batch/"]');
   if (link && link.hash === location.hash) openFromAddress(link.hash);
 });
 
-/** Faults nobody expected are said, not swallowed. */
-function tell(error) {
+/** Shows an unexpected error. */
+function showError(error) {
   if (error?.name === 'AbortError') return;
-  const place = byId('message');
-  fill(place, el('div', { class: 'notice bad' },
-    el('p', {}, el('strong', {}, 'Something on this page went wrong. '), `${error?.message ?? error} Reload the page; nothing that was stored is lost.`),
-    button('Dismiss', () => fill(place), { class: 'quiet' })));
+  const message = byId('message');
+  fill(message, el('div', { class: 'notice bad' },
+    el('p', {}, el('strong', {}, 'This page has an error. '), `${error?.message ?? error} Reload the page. No stored data is lost.`),
+    button('Dismiss', () => fill(message), { class: 'quiet' })));
 }
 
-window.addEventListener('error', event => event.error && tell(event.error));
-window.addEventListener('unhandledrejection', event => tell(event.reason));
+window.addEventListener('error', event => event.error && showError(event.error));
+window.addEventListener('unhandledrejection', event => showError(event.reason));
 
-for (const part of [chart, upload, receipt, metrics, batches, dlq]) part.start();
+for (const section of [chart, upload, receipt, metrics, batches, dlq]) section.start();
 openFromAddress(location.hash);

@@ -1,44 +1,44 @@
-// Draws events per day as stacked bars. The table beside it says the same in text.
+// The chart of events per day, as stacked bars. The table beside it has the same values as text.
 
-import { byId, el, fill, say, svg } from './dom.js';
+import { byId, el, fill, setText, svg } from './dom.js';
 import { DAY_MS, dayLabel, dayToMs, msToDay, number, plural } from './format.js';
 
-const MOST_DAYS = 60;
-const FEWEST_DAYS = 7;
-const SERIES = 5;
+const MAX_DAYS = 60;
+const MIN_DAYS = 7;
+const MAX_SERIES = 5;
 const HEIGHT = 260;
-const HALF_LABEL = 24;
+const HALF_LABEL_WIDTH = 24;
 const MARGIN = { top: 14, right: 4, bottom: 26, left: 46 };
 
-let drawn = null;
-let drawnWidth = 0;
+let current = null;
+let currentWidth = 0;
 
 export function start() {
   const place = byId('chart');
   new ResizeObserver(() => requestAnimationFrame(() => {
-    if (drawn && place.clientWidth !== drawnWidth) draw(drawn);
+    if (current && place.clientWidth !== currentWidth) draw(current);
   })).observe(place);
 }
 
-/** Shows `days` (as `GET /metrics` lists them, at least one). */
+/** Draws `days`, a non-empty list as `GET /metrics` returns it. */
 export function showChart(days) {
   const sorted = [...days].sort((a, b) => (a.date < b.date ? -1 : 1));
   const last = dayToMs(sorted.at(-1).date);
-  const earliest = Math.max(dayToMs(sorted[0].date), last - (MOST_DAYS - 1) * DAY_MS);
-  const first = Math.min(earliest, last - (FEWEST_DAYS - 1) * DAY_MS);
+  const earliest = Math.max(dayToMs(sorted[0].date), last - (MAX_DAYS - 1) * DAY_MS);
+  const first = Math.min(earliest, last - (MIN_DAYS - 1) * DAY_MS);
   const within = sorted.filter(day => dayToMs(day.date) >= first);
   const types = series(within);
-  drawn = { first, last, days: within, types, hidden: sorted.length - within.length };
+  current = { first, last, days: within, types, hidden: sorted.length - within.length };
   legend(types, within.some(day => day.stale));
-  draw(drawn);
+  draw(current);
 }
 
-/** The most frequent types, each a series of its own; the rest make one together. */
+/** Returns the most frequent event types, which get a series each; the others share one. */
 function series(days) {
   const sums = new Map();
   for (const day of days) for (const { event_type: type, count } of day.metrics) sums.set(type, (sums.get(type) ?? 0) + count);
   const ranked = [...sums].sort((a, b) => b[1] - a[1]).map(([type]) => type);
-  const named = ranked.slice(0, ranked.length > SERIES + 1 ? SERIES : SERIES + 1);
+  const named = ranked.slice(0, ranked.length > MAX_SERIES + 1 ? MAX_SERIES : MAX_SERIES + 1);
   return { named, others: ranked.length - named.length };
 }
 
@@ -48,25 +48,25 @@ function legend(types, stale) {
   const entry = (name, label) => el('li', {}, el('span', { class: `swatch ${name}`, 'aria-hidden': 'true' }), label);
   fill(byId('chart-legend'),
     types.named.map((type, i) => entry(`series-${i}`, type)),
-    types.others ? entry(`series-${SERIES}`, othersLabel(types)) : null,
+    types.others ? entry(`series-${MAX_SERIES}`, othersLabel(types)) : null,
     stale ? entry('stale', 'being recomputed') : null);
 }
 
-/** The parts of one day from the bottom up. */
-function parts(day, types) {
+/** Returns the segments of the bar of a day, from the bottom up. */
+function segments(day, types) {
   const counts = new Map(day.metrics.map(({ event_type: type, count }) => [type, count]));
   const list = types.named.map((type, i) => ({ label: type, count: counts.get(type) ?? 0, name: `series-${i}` }));
   if (types.others) {
     const named = list.reduce((sum, { count }) => sum + count, 0);
-    list.push({ label: othersLabel(types), count: day.total - named, name: `series-${SERIES}` });
+    list.push({ label: othersLabel(types), count: day.total - named, name: `series-${MAX_SERIES}` });
   }
   return list.filter(({ count }) => count > 0);
 }
 
 function draw({ first, last, days, types, hidden }) {
   const place = byId('chart');
-  drawnWidth = place.clientWidth;
-  const width = Math.max(drawnWidth, 240);
+  currentWidth = place.clientWidth;
+  const width = Math.max(currentWidth, 240);
   const inner = { width: width - MARGIN.left - MARGIN.right, height: HEIGHT - MARGIN.top - MARGIN.bottom };
   const count = Math.round((last - first) / DAY_MS) + 1;
   const step = inner.width / count;
@@ -87,12 +87,12 @@ function draw({ first, last, days, types, hidden }) {
   }, dayLabel(msToDay(ms)))),
   days.map(day => bar(day, types, { x: x(dayToMs(day.date)), y, step, inner })));
 
-  const quiet = note(days, hidden);
-  const readout = byId('chart-note');
-  say(readout, quiet);
-  picture.addEventListener('pointermove', event => point(picture, event, readout, quiet, types, days));
-  picture.addEventListener('pointerdown', event => point(picture, event, readout, quiet, types, days));
-  picture.addEventListener('pointerleave', () => point(picture, null, readout, quiet, types, days));
+  const defaultNote = note(days, hidden);
+  const noteNode = byId('chart-note');
+  setText(noteNode, defaultNote);
+  picture.addEventListener('pointermove', event => highlightDay(picture, event, noteNode, defaultNote, types, days));
+  picture.addEventListener('pointerdown', event => highlightDay(picture, event, noteNode, defaultNote, types, days));
+  picture.addEventListener('pointerleave', () => highlightDay(picture, null, noteNode, defaultNote, types, days));
   fill(place, picture);
 }
 
@@ -100,7 +100,7 @@ function bar(day, types, { x, y, step, inner }) {
   const width = Math.max(1, Math.min(step * 0.76, 34));
   const left = x + (step - width) / 2;
   let below = 0;
-  const blocks = parts(day, types).map(({ count, name }) => {
+  const blocks = segments(day, types).map(({ count, name }) => {
     const bottom = y(below);
     below += count;
     const height = Math.max(bottom - y(below) - (below === count ? 0 : 1), 0.75);
@@ -113,18 +113,18 @@ function bar(day, types, { x, y, step, inner }) {
     day.stale ? svg('rect', { class: 'stale-mark', x: left - 1.5, y: y(0) - height - 1.5, width: width + 3, height: height + 1.5 }) : null);
 }
 
-/** Says the figures of the day under the pointer below the chart. */
-function point(picture, event, readout, quiet, types, days) {
+/** Shows the values of the day under the pointer below the chart. */
+function highlightDay(picture, event, noteNode, defaultNote, types, days) {
   const group = event?.target.closest('.day') ?? null;
   for (const other of picture.querySelectorAll('.day.is-pointed')) if (other !== group) other.classList.remove('is-pointed');
   if (!group) {
-    say(readout, quiet);
+    setText(noteNode, defaultNote);
     return;
   }
   group.classList.add('is-pointed');
   const day = days.find(({ date }) => date === group.dataset.date);
-  const detail = parts(day, types).map(({ label, count }) => `${label} ${number(count)}`).join(', ');
-  say(readout, `${longDay(day.date)}: ${plural(day.total, 'event')} (${detail}), ${plural(day.unique_users, 'user')}${day.stale ? '; being recomputed' : ''}`);
+  const detail = segments(day, types).map(({ label, count }) => `${label} ${number(count)}`).join(', ');
+  setText(noteNode, `${longDay(day.date)}: ${plural(day.total, 'event')} (${detail}), ${plural(day.unique_users, 'user')}${day.stale ? '; being recomputed' : ''}`);
 }
 
 const longDay = day => dayLabel(day, { day: 'numeric', month: 'short', year: 'numeric' });
@@ -135,29 +135,30 @@ function note(days, hidden) {
 }
 
 function description(days) {
-  const busiest = days.reduce((most, day) => (day.total > most.total ? day : most));
-  return `Stacked bars for ${note(days, 0)}. The busiest day is ${longDay(busiest.date)} with ${plural(busiest.total, 'event')}. The table has every figure.`;
+  const busiest = days.reduce((max, day) => (day.total > max.total ? day : max));
+  return `Stacked bars for ${note(days, 0)}. The busiest day is ${longDay(busiest.date)} with ${plural(busiest.total, 'event')}. The table has all values.`;
 }
 
-function niceScale(most) {
-  const rough = most / 4;
+/** Returns round ticks up to at least `max`. */
+function niceScale(max) {
+  const rough = max / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = Math.max(1, [1, 2, 2.5, 5, 10].map(factor => factor * power).find(size => size >= rough));
-  const whole = Math.ceil(step);
-  const top = Math.ceil(most / whole) * whole;
-  return { top, ticks: Array.from({ length: top / whole + 1 }, (_, i) => i * whole) };
+  const interval = Math.ceil(step);
+  const top = Math.ceil(max / interval) * interval;
+  return { top, ticks: Array.from({ length: top / interval + 1 }, (_, i) => i * interval) };
 }
 
-/** The days that get a label: as many as fit, always at the same distance, counted from the last. */
+/** Returns the days with a label: as many as fit, at equal distances, including the last day. */
 function dayTicks(first, count, step) {
-  const every = [1, 2, 7, 14, 28].find(days => days * step >= 2 * HALF_LABEL + 14) ?? 56;
+  const every = [1, 2, 7, 14, 28].find(days => days * step >= 2 * HALF_LABEL_WIDTH + 14) ?? 56;
   const ticks = [];
   for (let i = count - 1; i >= 0; i -= every) ticks.unshift(first + i * DAY_MS);
   return ticks;
 }
 
-/** Labels are centred under their day, but for one that would be cut at the edge. */
-const anchored = (middle, width) => (middle + HALF_LABEL > width
+/** Centres a label under its day, unless the edge would clip it. */
+const anchored = (middle, width) => (middle + HALF_LABEL_WIDTH > width
   ? { x: width - 1, 'text-anchor': 'end' }
   : { x: middle, 'text-anchor': 'middle' });
 

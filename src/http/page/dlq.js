@@ -1,15 +1,15 @@
-// Dead letters, for whoever holds the administrator's token. The token lives in this tab only.
+// The dead-letter queue. Needs the admin token, which is stored for this tab only.
 
 import { get, request } from './api.js';
-import { emit } from './bus.js';
-import { ask, busy, button, byId, el, fill, row, say } from './dom.js';
+import { button, byId, confirmDialog, el, fill, row, setText, withBusy } from './dom.js';
+import { emit } from './event-bus.js';
 import { instant, number, plural, reason, words } from './format.js';
 import { clearProblem, showProblem } from './problem.js';
 
 const QUEUE = 'admin/queues/event-processing/dlq';
-const KEPT_AS = 'tallymill.token';
+const STORAGE_KEY = 'tallymill.token';
 const COLUMNS = [
-  { label: 'Job', kind: 'head' }, { label: 'Batch' }, { label: 'Why it failed', kind: 'wide' }, { label: 'Tries', kind: 'num' },
+  { label: 'Job', kind: 'head' }, { label: 'Batch' }, { label: 'Why it failed', kind: 'wide' }, { label: 'Attempts', kind: 'num' },
   { label: 'Failed at' }, { label: 'Actions', kind: 'row-actions' },
 ];
 
@@ -19,10 +19,10 @@ const node = byId('dlq-table');
 const body = node.tBodies[0];
 const more = byId('dlq-more');
 
-let token = recall();
+let token = loadToken();
 let next = null;
-/** Whether a token was typed here: a kept one that went stale must not pull the focus on loading. */
-let asked = false;
+/** Whether the user typed a token. A stored token that is refused on load must not move the focus. */
+let isTyped = false;
 
 export function start() {
   fill(node.tHead.rows[0], COLUMNS.map(({ label, kind }) => el('th', {
@@ -32,58 +32,58 @@ export function start() {
     event.preventDefault();
     const typed = byId('token').value.trim();
     if (typed === '') {
-      say(status, 'Type the token first.');
+      setText(status, 'Type the token first.');
       byId('token').focus();
       return;
     }
-    busy(event.submitter ?? event.target, () => open(typed));
+    withBusy(event.submitter ?? event.target, () => signIn(typed));
   });
   byId('token-forget').addEventListener('click', () => {
-    forget();
+    forgetToken();
     clearProblem(problem);
-    say(status, 'The token is forgotten.');
+    setText(status, 'The token is deleted from this tab.');
     byId('token').focus();
   });
-  byId('dlq-refresh').addEventListener('click', event => busy(event.currentTarget, () => act(reload, '')));
-  byId('retry-all').addEventListener('click', event => busy(event.currentTarget, retryAll));
-  more.addEventListener('click', () => busy(more, () => act(loadMore, '')));
-  if (token) act(reload, '');
+  byId('dlq-refresh').addEventListener('click', event => withBusy(event.currentTarget, () => run(reload, '')));
+  byId('retry-all').addEventListener('click', event => withBusy(event.currentTarget, retryAll));
+  more.addEventListener('click', () => withBusy(more, () => run(loadMore, '')));
+  if (token) run(reload, '');
 }
 
-/** Reads the list again if it is on show and nobody is in the middle of it. */
+/** Reads the list again, unless it is hidden or has the focus. */
 export function refresh() {
-  if (token && !byId('dlq-actions').hidden && !node.contains(document.activeElement)) act(reload);
+  if (token && !byId('dlq-actions').hidden && !node.contains(document.activeElement)) run(reload);
 }
 
-async function open(typed) {
+async function signIn(typed) {
   token = typed;
-  asked = true;
-  if (await act(reload, '')) byId('dlq-title').focus({ preventScroll: true });
+  isTyped = true;
+  if (await run(reload, '')) byId('dlq-title').focus({ preventScroll: true });
 }
 
-/** Does `work` with the token; a token that is refused is forgotten. Answers whether it went well. */
-async function act(work, done) {
+/** Runs `work` and shows its status text or error. Forgets a refused token. Returns whether `work` succeeded. */
+async function run(work, done) {
   clearProblem(problem);
   try {
-    const said = await work();
-    if (done !== undefined || said) say(status, said ?? done);
+    const message = await work();
+    if (done !== undefined || message) setText(status, message ?? done);
     return true;
-  } catch (fault) {
-    say(status, '');
-    if (fault.status === 401 || fault.status === 403 || noAdministrator(fault)) forget();
-    if (fault.status === 401 && asked) byId('token').focus();
-    showProblem(problem, fault, adviceFor(fault));
+  } catch (error) {
+    setText(status, '');
+    if (error.status === 401 || error.status === 403 || isDisabled(error)) forgetToken();
+    if (error.status === 401 && isTyped) byId('token').focus();
+    showProblem(problem, error, adviceFor(error));
     return false;
   }
 }
 
-/** A server without a token of its own, as against one whose store is away for a moment. */
-const noAdministrator = fault => fault.status === 503 && !fault.problem?.retryable;
+/** Whether the server has no admin token. Other 503 replies are retryable. */
+const isDisabled = error => error.status === 503 && !error.problem?.retryable;
 
-function adviceFor(fault) {
-  if (fault.status === 401) return { advised: 'The token was refused. Type it again: it is the value of ADMIN_TOKEN the server was started with.' };
-  if (noAdministrator(fault)) {
-    return { advised: 'The server has no ADMIN_TOKEN. Set one in its environment or .env, start it again, and type the same token here.' };
+function adviceFor(error) {
+  if (error.status === 401) return { advised: 'The token was refused. Type it again: it is the value of ADMIN_TOKEN with which the server was started.' };
+  if (isDisabled(error)) {
+    return { advised: 'The server has no ADMIN_TOKEN. Set one in its environment or .env, restart it, and type the same token here.' };
   }
   return {};
 }
@@ -100,7 +100,7 @@ async function loadMore() {
 }
 
 function show({ jobs, failed_count: count, next_cursor: cursor }) {
-  keep();
+  storeToken();
   next = cursor ?? null;
   byId('token-form').hidden = true;
   byId('token').value = '';
@@ -109,7 +109,7 @@ function show({ jobs, failed_count: count, next_cursor: cursor }) {
   const badge = byId('dlq-count');
   badge.hidden = jobs.length === 0;
   badge.className = 'badge is-failed';
-  say(badge, number(count ?? jobs.length));
+  setText(badge, number(count ?? jobs.length));
   byId('dlq-empty').hidden = jobs.length > 0;
   node.hidden = jobs.length === 0;
   more.hidden = next === null;
@@ -122,45 +122,45 @@ function letterRow(job) {
   return row(COLUMNS, [
     [words(job.kind), el('code', { class: 'muted small block' }, job.id)],
     batch ? el('a', { href: `#batch/${encodeURIComponent(batch)}` }, el('code', {}, batch)) : '–',
-    [el('span', { class: 'wrong' }, reason(job.failedReason) || 'No reason was kept.'), job.history?.length ? past(job.history) : null].filter(Boolean),
+    [el('span', { class: 'wrong' }, reason(job.failedReason) || 'No reason was recorded.'), job.history?.length ? historyDetails(job.history) : null].filter(Boolean),
     number(job.attempts), instant(job.timestamp),
     [
-      button('Retry', event => busy(event.currentTarget, () => settle(job, 'retry')), { class: 'retry', 'aria-label': `Retry ${name}` }),
-      button('Discard', event => busy(event.currentTarget, () => discard(job, name)), { class: 'discard quiet', 'aria-label': `Discard ${name}` }),
+      button('Retry', event => withBusy(event.currentTarget, () => apply(job, 'retry')), { class: 'retry', 'aria-label': `Retry ${name}` }),
+      button('Discard', event => withBusy(event.currentTarget, () => discard(job, name)), { class: 'discard quiet', 'aria-label': `Discard ${name}` }),
     ],
   ], { dataset: { job: job.id } });
 }
 
-function past(history) {
+function historyDetails(history) {
   return el('details', { class: 'cells' },
     el('summary', {}, plural(history.length, 'step')),
     el('ol', { class: 'plain' }, history.map(({ at, to, attempt, worker, reason: why }) => el('li', {},
       instant(at, { dateStyle: 'short', timeStyle: 'medium' }), ` ${to}`,
-      attempt ? `, try ${attempt}` : '', worker ? ` by ${worker}` : '', why ? `: ${reason(why)}` : ''))));
+      attempt ? `, attempt ${attempt}` : '', worker ? ` by ${worker}` : '', why ? `: ${reason(why)}` : ''))));
 }
 
 async function discard(job, name) {
-  const sure = await ask({
+  const confirmed = await confirmDialog({
     title: 'Discard this job?',
-    text: [`${name} will not be tried again by itself.`, 'The batch stays as it is and can be processed again or undone.'],
+    text: [`${name} will not be retried automatically.`, 'The batch stays unchanged and can be processed again or undone.'],
     yes: 'Discard the job',
-    no: 'Keep it',
+    no: 'Cancel',
   });
-  if (sure) await settle(job, 'discard');
+  if (confirmed) await apply(job, 'discard');
 }
 
-function settle(job, what) {
-  return act(async () => {
-    await request('POST', `${QUEUE}/${encodeURIComponent(job.id)}/${what}`, { token });
+function apply(job, action) {
+  return run(async () => {
+    await request('POST', `${QUEUE}/${encodeURIComponent(job.id)}/${action}`, { token });
     await reload();
     emit('batches-changed', job.data?.batchId);
     byId('dlq-title').focus({ preventScroll: true });
-    return what === 'retry' ? 'The job is queued again.' : 'The job is discarded.';
+    return action === 'retry' ? 'The job is queued again.' : 'The job is discarded.';
   });
 }
 
 function retryAll() {
-  return act(async () => {
+  return run(async () => {
     const { retried } = await request('POST', `${QUEUE}/retry`, { token });
     await reload();
     emit('batches-changed');
@@ -168,29 +168,29 @@ function retryAll() {
   });
 }
 
-// Storage may be switched off; the token then lasts as long as the page.
-function recall() {
+// Session storage may be disabled. The token then lasts until the page is closed.
+function loadToken() {
   try {
-    return sessionStorage.getItem(KEPT_AS);
+    return sessionStorage.getItem(STORAGE_KEY);
   } catch {
     return null;
   }
 }
 
-function keep() {
+function storeToken() {
   try {
-    sessionStorage.setItem(KEPT_AS, token);
+    sessionStorage.setItem(STORAGE_KEY, token);
   } catch {
-    // Kept in memory.
+    // The token stays in memory.
   }
 }
 
-function forget() {
+function forgetToken() {
   token = null;
   try {
-    sessionStorage.removeItem(KEPT_AS);
+    sessionStorage.removeItem(STORAGE_KEY);
   } catch {
-    // It was only in memory.
+    // The token was in memory only.
   }
   for (const id of ['dlq-actions', 'dlq-count', 'dlq-empty', 'dlq-table', 'dlq-more']) byId(id).hidden = true;
   fill(body);

@@ -1,10 +1,10 @@
-// Builds nodes. Text from files and replies only ever becomes text, never markup.
+// Creates DOM nodes. Text from files and replies becomes text nodes, never markup.
 
 export const byId = id => document.getElementById(id);
 
 /**
- * Makes an element. `class`, `dataset` and `on…` are understood; `true` sets a bare attribute; null, undefined and
- * false leave an attribute or a child out.
+ * Creates an element. `class`, `dataset` and `on…` have their usual meaning. `true` sets an attribute without a value.
+ * Attributes and children that are null, undefined or false are left out.
  */
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
@@ -30,23 +30,23 @@ export function svg(tag, attributes = {}, ...children) {
 
 const present = children => children.flat().filter(child => child !== null && child !== undefined && child !== false);
 
-/** Replaces what a node holds. */
+/** Replaces the children of a node. */
 export function fill(node, ...children) {
   node.replaceChildren(...present(children));
   return node;
 }
 
-/** Text in which the service puts names and values between backticks, with those as code. */
-export const coded = text => String(text).split('`').map((part, i) => (i % 2 ? el('code', {}, part) : part));
+/** Splits a text of the service into nodes, with the parts between backticks as code. */
+export const withCode = text => String(text).split('`').map((part, i) => (i % 2 ? el('code', {}, part) : part));
 
-/** Sets text only when it differs, so that live regions speak once. */
-export function say(node, text) {
+/** Sets the text of a node if it differs, since live regions announce every change. */
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
 /**
- * One table row. Cells carry their column's label, which narrow screens show beside the value, and their roles, which
- * the narrow layout would otherwise take away.
+ * Creates a table row. Cells have the label of their column, which narrow screens show beside the value, and explicit
+ * roles, which the narrow layout would remove.
  */
 export function row(columns, cells, attributes = {}) {
   const tr = el('tr', { role: 'row', ...attributes });
@@ -62,7 +62,7 @@ export function row(columns, cells, attributes = {}) {
   return tr;
 }
 
-/** A table with its head; `kind` is `num`, `head` (row header) or a class of its own. */
+/** Creates a table with its header. `kind` of a column is `num`, `head` (row header) or another class. */
 export function table(id, caption, columns) {
   const body = el('tbody', { role: 'rowgroup' });
   const head = el('tr', { role: 'row' }, columns.map(({ label, kind }) => el('th', {
@@ -78,8 +78,8 @@ export function button(label, onclick, props = {}) {
   return el('button', { type: 'button', onclick, ...props }, label);
 }
 
-/** Keeps a button from being pressed twice while its work runs, without losing the focus it has. */
-export async function busy(control, work) {
+/** Runs `work` with a button disabled. `aria-disabled` keeps the focus, which `disabled` would lose. */
+export async function withBusy(control, work) {
   if (control.getAttribute('aria-disabled') === 'true') return undefined;
   control.setAttribute('aria-disabled', 'true');
   try {
@@ -89,8 +89,8 @@ export async function busy(control, work) {
   }
 }
 
-/** Asks before something is done that cannot be taken back; answers true for yes. */
-export function ask({ title, text, yes, no = 'Cancel' }) {
+/** Asks for confirmation of an action that cannot be reverted. Returns whether it is confirmed. */
+export function confirmDialog({ title, text, yes, no = 'Cancel' }) {
   const dialog = byId('confirm');
   byId('confirm-title').textContent = title;
   fill(byId('confirm-text'), ...[text].flat().map(line => el('p', {}, line)));
@@ -104,11 +104,11 @@ export function ask({ title, text, yes, no = 'Cancel' }) {
   });
 }
 
-/** Moves to a place and lets keyboards and screen readers go on from there. */
-export function goTo(node) {
+/** Moves the focus to a node and scrolls to it. */
+export function focusOn(node) {
   node.focus({ preventScroll: true });
   const { top } = node.getBoundingClientRect();
   if (top >= 0 && top < innerHeight * 0.4) return;
-  const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
-  node.scrollIntoView({ block: 'start', behavior: calm ? 'auto' : 'smooth' });
+  const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  node.scrollIntoView({ block: 'start', behavior: reducedMotion ? 'auto' : 'smooth' });
 }

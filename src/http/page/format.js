@@ -1,4 +1,4 @@
-// Turns figures, instants and names of the service into words.
+// Formats numbers, instants and names of the service as text.
 
 export const number = value => (value === null || value === undefined ? '–' : Number(value).toLocaleString());
 
@@ -27,7 +27,7 @@ export function duration(seconds) {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
-/** An instant as a `<time>` in the reader's own zone; its title is the exact UTC. */
+/** Formats an instant as a `<time>` in the time zone of the browser, with the exact UTC as its title. */
 export function instant(value, style = { dateStyle: 'medium', timeStyle: 'short' }) {
   const date = new Date(value ?? NaN);
   if (Number.isNaN(date.getTime())) return document.createTextNode('–');
@@ -38,7 +38,7 @@ export function instant(value, style = { dateStyle: 'medium', timeStyle: 'short'
   return node;
 }
 
-/** A calendar day as milliseconds at UTC midnight, so that no zone can move it. */
+/** Converts a calendar day to milliseconds at UTC midnight, which no time zone can shift. */
 export const dayToMs = day => Date.parse(`${day}T00:00:00Z`);
 export const msToDay = ms => new Date(ms).toISOString().slice(0, 10);
 export const DAY_MS = 86_400_000;
@@ -47,15 +47,15 @@ export function dayLabel(day, options = { day: 'numeric', month: 'short' }) {
   return new Date(dayToMs(day)).toLocaleDateString(undefined, { ...options, timeZone: 'UTC' });
 }
 
-const NAMES = {
+const PUNCTUATION = {
   ',': 'comma', ';': 'semicolon', '\t': 'tab', '|': 'pipe', '"': 'double quote', "'": 'single quote',
   lf: 'LF', crlf: 'CRLF', cr: 'CR',
 };
 
-export const punctuation = value => NAMES[value] ?? String(value ?? '–');
+export const punctuation = value => PUNCTUATION[value] ?? String(value ?? '–');
 
 const ROLES = {
-  event_type: 'event type', timestamp: 'timestamp', user_id: 'user id', event_id: 'event id', attribute: 'attribute', ignored: 'left out',
+  event_type: 'event type', timestamp: 'timestamp', user_id: 'user id', event_id: 'event id', attribute: 'attribute', ignored: 'ignored',
 };
 
 export const role = value => ROLES[value] ?? String(value);
@@ -68,7 +68,7 @@ export function words(name) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** The text of a fault, which some replies give as an object. */
+/** Returns the text of a fault, which some replies have as an object. */
 export function reason(value) {
   if (value === null || value === undefined) return '';
   return typeof value === 'string' ? value : value.message ?? value.detail ?? JSON.stringify(value);

@@ -1,15 +1,15 @@
-// Daily figures: the range and type asked for, their totals, the chart and the table.
+// Daily metrics: the filter, totals, chart and table.
 
 import { get } from './api.js';
-import { repeat } from './bus.js';
-import { byId, el, fill, row, say } from './dom.js';
 import { showChart } from './chart.js';
+import { byId, el, fill, row, setText } from './dom.js';
 import { instant, number, plural } from './format.js';
+import { poll } from './poll.js';
 import { clearProblem, showProblem } from './problem.js';
 
-/** Days put into the table at once: a decade of days makes for a slow page. */
+/** Days added to the table at once, since thousands of rows are slow to render. */
 const DAYS_AT_ONCE = 100;
-const STALE_EVERY_MS = 5000;
+const STALE_INTERVAL_MS = 5000;
 const COLUMNS = [{ label: 'Day', kind: 'head' }, { label: 'Event type' }, { label: 'Events', kind: 'num' }, { label: 'Users', kind: 'num' }];
 
 const form = byId('metrics-form');
@@ -19,18 +19,18 @@ const more = byId('metrics-more');
 const types = new Set();
 
 let stop = () => {};
-let waiting = [];
-let last = '';
+let remaining = [];
+let lastShown = '';
 
 export function start() {
   let timer = 0;
-  const soon = () => {
+  const reloadSoon = () => {
     clearTimeout(timer);
     timer = setTimeout(reload, 300);
   };
-  form.addEventListener('input', soon);
-  form.addEventListener('change', soon);
-  form.addEventListener('reset', soon);
+  form.addEventListener('input', reloadSoon);
+  form.addEventListener('change', reloadSoon);
+  form.addEventListener('reset', reloadSoon);
   form.addEventListener('submit', event => {
     event.preventDefault();
     reload();
@@ -39,54 +39,54 @@ export function start() {
   reload();
 }
 
-/** Asks for what the form says, and again while some day is being recomputed. */
+/** Reads the metrics that the filter selects, and polls them while a day is stale. */
 export function reload() {
   stop();
   const query = { from: byId('metrics-from').value, to: byId('metrics-to').value, event_type: byId('metrics-type').value };
   if (query.from && query.to && query.from > query.to) {
-    const fault = { status: 0, code: 'from-after-to', problem: { title: 'The first day is after the last', detail: `${query.from} is after ${query.to}.` } };
-    showProblem(problem, fault, { advised: 'Choose a first day that is not after the last.' });
+    const error = { status: 0, code: 'from-after-to', problem: { title: 'The first day is after the last', detail: `${query.from} is after ${query.to}.` } };
+    showProblem(problem, error, { advised: 'Choose a first day that is not after the last.' });
     return;
   }
   const key = JSON.stringify(query);
-  stop = repeat(async signal => {
+  stop = poll(async signal => {
     try {
-      const figures = await get('metrics', query, { signal });
+      const metrics = await get('metrics', query, { signal });
       if (signal.aborted) return false;
       clearProblem(problem);
-      const text = key + JSON.stringify(figures);
-      if (text !== last) show(figures, query);
-      last = text;
-      return figures.data.some(day => day.stale);
-    } catch (fault) {
+      const text = key + JSON.stringify(metrics);
+      if (text !== lastShown) show(metrics, query);
+      lastShown = text;
+      return metrics.data.some(day => day.stale);
+    } catch (error) {
       if (signal.aborted) return false;
-      if (fault.status >= 400 && fault.status < 500 && fault.status !== 429) {
-        showProblem(problem, fault);
+      if (error.status >= 400 && error.status < 500 && error.status !== 429) {
+        showProblem(problem, error);
         return false;
       }
-      throw fault;
+      throw error;
     }
   }, {
-    every: STALE_EVERY_MS,
-    failed: (fault, wait) => showProblem(problem, fault, { advised: `Asking again in ${Math.ceil(wait / 1000)} s.` }),
+    interval: STALE_INTERVAL_MS,
+    onError: (error, wait) => showProblem(problem, error, { advised: `Next attempt in ${Math.ceil(wait / 1000)} s.` }),
   });
 }
 
-function show(figures, query) {
+function show(metrics, query) {
   const filtered = Boolean(query.from || query.to || query.event_type);
-  const { data } = figures;
+  const { data } = metrics;
   byId('metrics-body').hidden = data.length === 0;
   const empty = byId('metrics-empty');
   empty.hidden = data.length > 0;
-  say(empty, filtered
+  setText(empty, filtered
     ? 'No events match. Choose a wider range or another event type.'
-    : 'No figures yet. Upload a file and process it; its days will appear here.');
-  say(byId('metrics-status'), data.length ? `Figures of ${plural(data.length, 'day')} shown.` : empty.textContent);
+    : 'No metrics yet. Upload a file and process it; its days will appear here.');
+  setText(byId('metrics-status'), data.length ? `Metrics of ${plural(data.length, 'day')} shown.` : empty.textContent);
   for (const day of data) for (const { event_type: type } of day.metrics) types.add(type);
   offerTypes();
   if (data.length === 0) return;
-  totals(figures);
-  waiting = [...data].sort((a, b) => (a.date < b.date ? 1 : -1));
+  totals(metrics);
+  remaining = [...data].sort((a, b) => (a.date < b.date ? 1 : -1));
   fill(body);
   showDays(DAYS_AT_ONCE);
   showChart(data);
@@ -102,7 +102,7 @@ function totals({ count, data, totals: sums }) {
   fill(byId('metrics-totals'), items.map(([name, label, value]) => el('div', { dataset: { total: name } }, el('dt', {}, label), el('dd', {}, value))));
 }
 
-/** Types are kept once seen: a filtered reply only names the one that was asked for. */
+/** Offers all event types seen so far, since a filtered reply has only one. */
 function offerTypes() {
   const select = byId('metrics-type');
   const offered = new Set([...select.options].map(option => option.value));
@@ -114,9 +114,9 @@ function offerTypes() {
 }
 
 function showDays(count) {
-  body.append(...waiting.splice(0, count).flatMap(dayRows));
-  more.hidden = waiting.length === 0;
-  say(more, `Show ${plural(Math.min(waiting.length, DAYS_AT_ONCE * 10), 'earlier day')}`);
+  body.append(...remaining.splice(0, count).flatMap(dayRows));
+  more.hidden = remaining.length === 0;
+  setText(more, `Show ${plural(Math.min(remaining.length, DAYS_AT_ONCE * 10), 'earlier day')}`);
 }
 
 function dayRows(day) {

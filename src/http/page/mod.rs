@@ -1,17 +1,17 @@
-//! The web page: static files, embedded in the binary.
+//! The web page: static files that are embedded in the binary. The page is a client of the public HTTP interface.
 
 use actix_web::{HttpResponse, http::header, web::Path};
 
 use super::problem::{Code, Problem};
 
-/// Everything comes from here, nothing runs inline.
-const POLICY: &str =
+/// Allows files of this server only, and no inline code.
+const CONTENT_SECURITY_POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 macro_rules! assets {
     ($($name:literal),* $(,)?) => {
-        /// Name, type and content of each file.
-        const ASSETS: &[(&str, &str)] = &[$(($name, include_str!(concat!($name)))),*];
+        /// The name and content of each file.
+        const ASSETS: &[(&str, &str)] = &[$(($name, include_str!($name))),*];
     };
 }
 
@@ -19,20 +19,21 @@ assets![
     "api.js",
     "app.js",
     "batches.js",
-    "bus.js",
     "chart.js",
     "dlq.js",
     "dom.js",
+    "dry-run.js",
     "errors.js",
+    "event-bus.js",
     "format.js",
     "icon.svg",
-    "look.js",
     "metrics.js",
+    "poll.js",
     "problem.js",
     "profiles.js",
     "receipt-parts.js",
     "receipt.js",
-    "settle.js",
+    "remedies.js",
     "status.js",
     "style.css",
     "undo.js",
@@ -41,14 +42,16 @@ assets![
 
 const INDEX: &str = include_str!("index.html");
 
+/// `GET /`: returns the page.
 pub(super) async fn index() -> HttpResponse {
     file("text/html; charset=utf-8", INDEX)
 }
 
+/// `GET /assets/{name}`: returns a script, style sheet or image of the page.
 pub(super) async fn asset(name: Path<String>) -> Result<HttpResponse, Problem> {
-    let found = ASSETS.iter().find(|(known, _)| *known == *name);
+    let asset = ASSETS.iter().find(|(other, _)| *other == *name);
     let (name, content) =
-        found.ok_or_else(|| Problem::new(Code::NotFound, "there is no such file"))?;
+        asset.ok_or_else(|| Problem::new(Code::NotFound, "there is no such file"))?;
     let kind = match name.rsplit('.').next() {
         Some("js") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
@@ -61,9 +64,9 @@ pub(super) async fn asset(name: Path<String>) -> Result<HttpResponse, Problem> {
 fn file(kind: &'static str, content: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(kind)
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        // The files change with the binary, under the same names.
+        // A new binary has other contents under the same names.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(content)
 }

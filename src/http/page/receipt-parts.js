@@ -1,9 +1,9 @@
-// The quieter parts of a receipt: how the file was read, and which batches it overlaps with.
+// Parts of a receipt: the properties of the file, and the overlaps with other batches.
 
-import { coded, el, row, table } from './dom.js';
+import { el, row, table, withCode } from './dom.js';
 import { bytes, instant, number, plural, punctuation, role, words } from './format.js';
 
-/** How the file was read: enough to notice a wrong guess. */
+/** Lists the detected properties of the file, so that a wrong detection is noticed. */
 export function fileFacts(batch) {
   const { file, dialect, columns, identity, event_time: times } = batch;
   const facts = [
@@ -17,15 +17,15 @@ export function fileFacts(batch) {
     dialect?.repeated_headers > 0 && ['Header repeated', plural(dialect.repeated_headers, 'time')],
     times?.min && ['First event', instant(times.min)],
     times?.max && ['Last event', instant(times.max)],
-    identity && ['Same event if', identity.kind === 'none' ? 'never: every row counts' : `same ${identity.kind === 'key' ? identity.columns.join(', ') : words(identity.kind).toLowerCase()}${identity.source ? ` in source “${identity.source}”` : ''}`],
-    batch.parent && ['Mended rows of', el('a', { href: `#batch/${encodeURIComponent(batch.parent)}` }, 'that batch')],
+    identity && ['Event identity', identity.kind === 'none' ? 'none: every row counts' : `same ${identity.kind === 'key' ? identity.columns.join(', ') : words(identity.kind).toLowerCase()}${identity.source ? ` in source “${identity.source}”` : ''}`],
+    batch.parent && ['Corrected rows of', el('a', { href: `#batch/${encodeURIComponent(batch.parent)}` }, 'that batch')],
     batch.profile && ['Profile', batch.profile],
     batch.batch_id && ['Batch', el('code', {}, batch.batch_id)],
     file?.sha256 && ['SHA-256', el('code', {}, file.sha256)],
   ].filter(Boolean);
   return el('details', { class: 'file-facts' },
-    el('summary', {}, 'How the file was read'),
-    identity?.hint ? el('p', {}, coded(identity.hint)) : null,
+    el('summary', {}, 'Properties of the file'),
+    identity?.hint ? el('p', {}, withCode(identity.hint)) : null,
     el('dl', { class: 'facts' }, facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))),
     columns?.length ? columnTable(columns) : null);
 }
@@ -39,18 +39,18 @@ function columnTable(columns) {
   return node;
 }
 
-/** Rows that were kept out of the figures, and the batches that hold the originals. */
+/** Lists the rows that are not counted, and the batches with the originals. */
 export function overlaps({ overlaps: list = [] }) {
   if (!list.length) return null;
   return el('section', { 'aria-label': 'Overlaps' },
-    el('h3', {}, 'Rows kept out of the figures'),
+    el('h3', {}, 'Rows that are not counted'),
     el('ul', { class: 'plain' }, list.map(overlap => el('li', {},
-      said(overlap), ' ',
+      overlapText(overlap), ' ',
       el('a', { href: `#batch/${encodeURIComponent(overlap.batch_id)}` }, 'Open that batch'),
       overlap.samples?.length ? samples(overlap.samples) : null))));
 }
 
-function said({ duplicates, conflicts, status }) {
+function overlapText({ duplicates, conflicts, status }) {
   const parts = [];
   if (duplicates) parts.push(`${plural(duplicates, 'row')} already counted`);
   if (conflicts) parts.push(`${plural(conflicts, 'row')} with the same id and other content`);

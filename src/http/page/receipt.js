@@ -1,21 +1,23 @@
-// One batch: what the upload found, its live state while it is processed or undone, and what can be done with it.
+// The receipt of one batch: counts, rejected rows, live status, and the actions on it.
 
-import { address, batchPath, get, rejectedRows, request } from './api.js';
-import { emit, repeat } from './bus.js';
-import { busy, button, byId, coded, el, fill, goTo, say } from './dom.js';
+import { batchPath, downloadRejectedRows, get, request, urlOf } from './api.js';
+import { button, byId, el, fill, focusOn, setText, withBusy, withCode } from './dom.js';
 import { errorsTable } from './errors.js';
+import { emit } from './event-bus.js';
 import { fileName, instant, number, plural } from './format.js';
+import { poll } from './poll.js';
 import { clearProblem, showProblem } from './problem.js';
 import { fileFacts, overlaps } from './receipt-parts.js';
-import { isActive, mayProcess, mayUndo, showLive } from './status.js';
+import { isActive, mayProcess, mayUndo, showStatus } from './status.js';
 import { undo } from './undo.js';
 
 const card = byId('receipt');
 const problem = byId('receipt-problem');
 const title = byId('receipt-title');
 
+/** The batch on display. */
 let shown = null;
-/** The batch last asked for: a slow reply must not cover what was opened since. */
+/** The id of the batch opened last. A late reply for another one is ignored. */
 let opening = null;
 let stopPolling = () => {};
 
@@ -34,9 +36,9 @@ export function start() {
 export function showReceipt(receipt) {
   show(receipt);
   history.replaceState(null, '', `#batch/${receipt.batch_id}`);
-  goTo(title);
-  // The receipt of a file that was already here may be of a batch long processed.
-  if (receipt.duplicate_of || isActive(receipt.status)) follow();
+  focusOn(title);
+  // The receipt of a duplicate has no job and days, so the batch is read.
+  if (receipt.duplicate_of || isActive(receipt.status)) startPolling();
 }
 
 /** Opens a batch by its id. */
@@ -47,17 +49,17 @@ export async function openBatch(id) {
     const batch = await get(batchPath(id));
     if (opening !== id) return;
     show(batch);
-    goTo(title);
-    if (isActive(shown.status)) follow();
-  } catch (fault) {
+    focusOn(title);
+    if (isActive(shown.status)) startPolling();
+  } catch (error) {
     if (opening !== id) return;
     close();
     card.hidden = false;
     byId('receipt-badge').hidden = true;
-    say(title, 'Batch');
+    setText(title, 'Batch');
     document.body.classList.add('has-receipt');
-    showProblem(problem, fault);
-    goTo(title);
+    showProblem(problem, error);
+    focusOn(title);
   }
 }
 
@@ -69,12 +71,12 @@ export function close() {
   document.body.classList.remove('has-receipt');
   for (const part of ['notice', 'counts', 'problem', 'overlaps', 'errors', 'file']) fill(byId(`receipt-${part}`));
   for (const id of ['process-button', 'process-again', 'undo-button', 'batch-progress']) byId(id).hidden = true;
-  say(byId('batch-status'), '');
+  setText(byId('batch-status'), '');
 }
 
-/** Takes news of the batch on show from elsewhere on the page. */
-export function hear(batchId) {
-  if (shown?.batch_id === batchId) follow();
+/** Reads a batch again if it is the one on display. */
+export function refresh(batchId) {
+  if (shown?.batch_id === batchId) startPolling();
 }
 
 function show(batch) {
@@ -82,7 +84,7 @@ function show(batch) {
   shown = batch;
   card.dataset.batch = batch.batch_id;
   card.dataset.file = batch.file?.name ?? '';
-  say(title, fileName(batch));
+  setText(title, fileName(batch));
   byId('receipt-badge').hidden = false;
   card.hidden = false;
   document.body.classList.add('has-receipt');
@@ -94,96 +96,96 @@ function show(batch) {
 
 function update(batch) {
   const before = shown.status;
-  const overlapping = JSON.stringify(batch.overlaps ?? []);
+  const overlapKey = JSON.stringify(batch.overlaps ?? []);
   shown = batch;
-  showLive(batch, {
+  showStatus(batch, {
     badge: byId('receipt-badge'), text: byId('batch-status'), progress: byId('batch-progress'),
   });
   fill(byId('receipt-counts'), counts(batch));
-  const gone = batch.status === 'deleted';
-  byId('receipt-errors').hidden = gone;
-  shows(byId('process-button'), mayProcess(batch.status));
-  shows(byId('process-again'), batch.status === 'completed');
-  shows(byId('undo-button'), mayUndo(batch.status));
+  const isDeleted = batch.status === 'deleted';
+  byId('receipt-errors').hidden = isDeleted;
+  setVisible(byId('process-button'), mayProcess(batch.status));
+  setVisible(byId('process-again'), batch.status === 'completed');
+  setVisible(byId('undo-button'), mayUndo(batch.status));
   const place = byId('receipt-overlaps');
-  if (place.dataset.of !== overlapping || place.childElementCount === 0) {
-    place.dataset.of = overlapping;
-    fill(place, gone ? null : overlaps(batch));
+  if (place.dataset.key !== overlapKey || place.childElementCount === 0) {
+    place.dataset.key = overlapKey;
+    fill(place, isDeleted ? null : overlaps(batch));
   }
-  if (before !== batch.status) emit('batch', batch);
+  if (before !== batch.status) emit('batch-updated', batch);
 }
 
-/** Hides or shows a button; the focus it had goes to the title rather than nowhere. */
-function shows(control, visible) {
+/** Hides or shows a button. The focus of a hidden button moves to the title. */
+function setVisible(control, visible) {
   if (!visible && control === document.activeElement) title.focus({ preventScroll: true });
   control.hidden = !visible;
 }
 
-/** Asks for the batch each second while something happens to it. */
-function follow() {
+/** Reads the batch every second while it has an active job. */
+function startPolling() {
   stopPolling();
   const id = shown.batch_id;
   const { duplicate_of: duplicateOf } = shown;
-  let troubled = false;
-  stopPolling = repeat(async signal => {
+  let hasProblem = false;
+  stopPolling = poll(async signal => {
     try {
       const batch = await get(batchPath(id), {}, { signal });
       if (signal.aborted) return false;
-      if (troubled) clearProblem(problem);
-      troubled = false;
+      if (hasProblem) clearProblem(problem);
+      hasProblem = false;
       update({ ...batch, duplicate_of: duplicateOf });
       return isActive(batch.status);
-    } catch (fault) {
-      if (fault.status === 404 || fault.status === 410) {
-        showProblem(problem, fault);
+    } catch (error) {
+      if (error.status === 404 || error.status === 410) {
+        showProblem(problem, error);
         emit('batches-changed');
         return false;
       }
-      throw fault;
+      throw error;
     }
   }, {
-    every: 1000,
-    failed: (fault, wait) => {
-      troubled = true;
-      showProblem(problem, fault, { advised: `Asking again in ${Math.ceil(wait / 1000)} s.` });
+    interval: 1000,
+    onError: (error, wait) => {
+      hasProblem = true;
+      showProblem(problem, error, { advised: `Next attempt in ${Math.ceil(wait / 1000)} s.` });
     },
   });
 }
 
 function process(control, force) {
-  return busy(control, async () => {
+  return withBusy(control, async () => {
     clearProblem(problem);
     const { batch_id: id } = shown;
     try {
       await request('POST', batchPath(id, '/process'), { query: force ? { force: true } : {} });
       emit('batches-changed', id);
-    } catch (fault) {
-      showProblem(problem, fault);
+    } catch (error) {
+      showProblem(problem, error);
     }
   });
 }
 
-/** Names the batches that hold these rows, mended. */
-async function mendedIn(parent, place) {
+/** Lists the batches with the corrected rows of `parent`. */
+async function showCorrections(parent, place) {
   try {
     const { data } = await get('batches', { parent, limit: 20 });
     if (data.length === 0) return;
-    fill(place, 'Mended in ', data.flatMap((child, i) => [
+    fill(place, 'Corrected in ', data.flatMap((child, i) => [
       i ? ', ' : null,
       el('a', { href: `#batch/${encodeURIComponent(child.batch_id)}` }, fileName(child)), ` (${plural(child.inserted_count, 'row')})`,
     ]), '.');
-  } catch (fault) {
-    showProblem(problem, fault);
+  } catch (error) {
+    showProblem(problem, error);
   }
 }
 
-/** Sends the rejected rows once more, read in another way. */
-async function sendAgain(parent, options) {
+/** Uploads the rejected rows again with other options. */
+async function retryRejected(parent, options) {
   clearProblem(problem);
   try {
-    emit('mend', { parent, file: await rejectedRows(parent), options });
-  } catch (fault) {
-    showProblem(problem, fault);
+    emit('correct-rows', { parent, file: await downloadRejectedRows(parent), options });
+  } catch (error) {
+    showProblem(problem, error);
   }
 }
 
@@ -206,16 +208,16 @@ function counts(batch) {
 
 function notice(batch) {
   const warnings = (batch.warnings ?? []).map(({ message, rows }) => el('div', { class: 'notice warn', dataset: { warning: 'true' } },
-    el('p', {}, coded(message), ` (${plural(rows, 'row')}).`)));
-  return [known(batch), ...warnings];
+    el('p', {}, withCode(message), ` (${plural(rows, 'row')}).`)));
+  return [duplicateNotice(batch), ...warnings];
 }
 
-function known(batch) {
+function duplicateNotice(batch) {
   if (!batch.duplicate_of) return null;
   return el('div', { class: 'notice' }, el('p', {},
-    el('strong', {}, 'This very file is already here. '),
-    'Nothing was added; below is the batch it made', batch.created_at ? [' on ', instant(batch.created_at)] : null, '.'),
-  batch.note ? el('p', {}, coded(batch.note)) : null);
+    el('strong', {}, 'This file is already stored. '),
+    'Nothing was added. Below is its batch', batch.created_at ? [' of ', instant(batch.created_at)] : null, '.'),
+  batch.note ? el('p', {}, withCode(batch.note)) : null);
 }
 
 function rejections(batch) {
@@ -223,44 +225,44 @@ function rejections(batch) {
   if (!failed) return null;
   const list = errorsTable(batch, `Rejected rows of ${fileName(batch)}`);
   const note = el('p', { class: 'muted small' });
-  const more = button('Show more', () => busy(more, loadMore));
+  const more = button('Show more', () => withBusy(more, loadMore));
   let cursor = null;
   let count = errors.length;
-  const tell = () => {
+  const updateNote = () => {
     more.hidden = count >= failed || cursor === 'end';
-    say(note, count < failed
-      ? `The first ${number(count)} of ${plural(failed, 'rejected row')} are shown.${cursor === 'end' ? ' The others were counted but not kept.' : ''}`
-      : 'The good rows are stored. Download these, mend them, and upload that file as it is.');
+    setText(note, count < failed
+      ? `The first ${number(count)} of ${plural(failed, 'rejected row')} are shown.${cursor === 'end' ? ' The others were counted but not stored.' : ''}`
+      : 'The valid rows are stored. Download the rejected rows, correct them, and upload the corrected file; the columns that were added may stay.');
   };
   async function loadMore() {
     clearProblem(problem);
     try {
       let before;
-      // The first page repeats what the receipt shows.
+      // The first page repeats the rows of the receipt.
       do {
         before = count;
         const page = await get(batchPath(batch.batch_id, '/errors'), { limit: 100, cursor });
         cursor = page.next_cursor ?? 'end';
         count = list.add(page.data);
       } while (count === before && cursor !== 'end');
-    } catch (fault) {
-      showProblem(problem, fault);
+    } catch (error) {
+      showProblem(problem, error);
     }
-    tell();
+    updateNote();
   }
-  tell();
-  const again = (batch.proposals ?? []).map(({ option, value, rows }) => button(
-    `Send these again, timestamps read as ${value} (${plural(rows, 'row')})`,
-    event => busy(event.currentTarget, () => sendAgain(batch.batch_id, { [option]: value })),
-    { class: 'send-again' }));
-  const children = el('p', { class: 'small' });
-  mendedIn(batch.batch_id, children);
-  const mended = button('Upload mended rows…', () => emit('mend', { parent: batch.batch_id }), { id: 'mend-button' });
+  updateNote();
+  const retries = (batch.proposals ?? []).map(({ option, value, rows }) => button(
+    `Upload these rows again with timestamp format ${value} (${plural(rows, 'row')})`,
+    event => withBusy(event.currentTarget, () => retryRejected(batch.batch_id, { [option]: value })),
+    { class: 'retry-rejected' }));
+  const corrections = el('p', { class: 'small' });
+  showCorrections(batch.batch_id, corrections);
+  const corrected = button('Upload corrected rows…', () => emit('correct-rows', { parent: batch.batch_id }), { id: 'correct-button' });
   return el('section', { 'aria-label': 'Rejected rows' },
     el('div', { class: 'part-head' },
       el('h3', {}, plural(failed, 'row'), ' rejected'),
       el('p', { class: 'links' },
-        el('a', { id: 'errors-csv', href: address(batchPath(batch.batch_id, '/errors.csv')), download: '' }, 'Download to mend (CSV)'), ' ',
-        el('a', { id: 'errors-link', href: address(batchPath(batch.batch_id, '/errors')) }, 'as JSON'))),
-    list.node, children, el('div', { class: 'actions' }, note, more, again, mended));
+        el('a', { id: 'errors-csv', href: urlOf(batchPath(batch.batch_id, '/errors.csv')), download: '' }, 'Download as CSV'), ' ',
+        el('a', { id: 'errors-link', href: urlOf(batchPath(batch.batch_id, '/errors')) }, 'as JSON'))),
+    list.node, corrections, el('div', { class: 'actions' }, note, more, retries, corrected));
 }

@@ -1,13 +1,13 @@
-// The upload form: choosing or dropping a file, its options, progress, and the reply handed on as a receipt.
+// The upload form: selects a file, sends it with its options, shows the progress, and passes on the receipt.
 
 import { upload } from './api.js';
-import { emit, on } from './bus.js';
-import { button, byId, el, fill, goTo, say } from './dom.js';
+import { button, byId, el, fill, focusOn, setText } from './dom.js';
+import * as dryRun from './dry-run.js';
+import { emit, on } from './event-bus.js';
 import { bytes, duration } from './format.js';
-import * as look from './look.js';
 import { clearProblem, showProblem } from './problem.js';
 import * as profiles from './profiles.js';
-import { settle } from './settle.js';
+import { remedies } from './remedies.js';
 
 const input = byId('file');
 const drop = byId('drop');
@@ -22,20 +22,20 @@ export function start() {
     event.preventDefault();
     send();
   });
-  byId('look-button').addEventListener('click', () => send({ onlyLook: true }));
-  byId('parent-clear').addEventListener('click', () => mending(''));
-  on('mend', ({ parent, file, options: more }) => {
-    mending(parent);
+  byId('dry-run-button').addEventListener('click', () => send({ isDryRun: true }));
+  byId('parent-clear').addEventListener('click', () => setParent(''));
+  on('correct-rows', ({ parent, file, options: extra }) => {
+    setParent(parent);
     if (!file) {
-      goTo(input);
+      focusOn(input);
       return;
     }
-    take([file]);
-    again(more);
+    selectFile([file]);
+    retryWith(extra);
   });
-  look.start();
+  dryRun.start();
   profiles.start(options);
-  input.addEventListener('change', chosen);
+  input.addEventListener('change', showSelection);
   byId('cancel-button').addEventListener('click', () => running?.cancel());
   byId('use-example').addEventListener('click', useExample);
   byId('options').addEventListener('toggle', listZones, { once: true });
@@ -44,19 +44,19 @@ export function start() {
   });
   byId('help').open = matchMedia('(min-width: 1000px)').matches;
   acceptDrops();
-  chosen();
+  showSelection();
 }
 
-/** A file may be dropped anywhere: one that misses the zone must not replace the page. */
+/** Accepts a file dropped anywhere: without a handler, the browser would open it in place of the page. */
 function acceptDrops() {
   let depth = 0;
   const hasFiles = event => event.dataTransfer?.types.includes('Files');
-  const light = on => drop.classList.toggle('over', on);
+  const highlight = on => drop.classList.toggle('over', on);
   window.addEventListener('dragenter', event => {
-    if (hasFiles(event)) light(++depth > 0);
+    if (hasFiles(event)) highlight(++depth > 0);
   });
   window.addEventListener('dragleave', event => {
-    if (hasFiles(event)) light(--depth > 0);
+    if (hasFiles(event)) highlight(--depth > 0);
   });
   window.addEventListener('dragover', event => {
     if (hasFiles(event)) event.preventDefault();
@@ -65,36 +65,36 @@ function acceptDrops() {
     if (!hasFiles(event)) return;
     event.preventDefault();
     depth = 0;
-    light(false);
-    if (!running) take(event.dataTransfer.files);
+    highlight(false);
+    if (!running) selectFile(event.dataTransfer.files);
   });
 }
 
-function take(files) {
+function selectFile(files) {
   if (files.length === 0) return;
-  const one = new DataTransfer();
-  one.items.add(files[0]);
-  input.files = one.files;
-  chosen();
-  if (files.length > 1) say(status, `One file at a time: ${files[0].name} was taken.`);
+  const transfer = new DataTransfer();
+  transfer.items.add(files[0]);
+  input.files = transfer.files;
+  showSelection();
+  if (files.length > 1) setText(status, `Only one file can be uploaded at a time: ${files[0].name} is selected.`);
   byId('upload-button').focus();
 }
 
 function useExample() {
-  take([new File([byId('example').textContent], 'example.csv', { type: 'text/csv' })]);
+  selectFile([new File([byId('example').textContent], 'example.csv', { type: 'text/csv' })]);
 }
 
-function chosen() {
+function showSelection() {
   const file = input.files[0];
   clearProblem(problem);
-  say(status, '');
+  setText(status, '');
   drop.classList.toggle('chosen', Boolean(file));
   fill(byId('file-name'), ...(file
     ? [el('strong', {}, file.name)]
     : [el('span', { class: 'link' }, 'Choose a CSV file'), ' or drop it here']));
-  say(byId('file-note'), file
-    ? `${bytes(file.size)}, ready to upload. Choose or drop another to replace it.`
-    : 'One row per event. Nothing is counted before you say so.');
+  setText(byId('file-note'), file
+    ? `${bytes(file.size)}, ready to upload. Choose or drop another file to replace it.`
+    : 'One row per event. Nothing is counted until you process the batch.');
 }
 
 function options() {
@@ -103,98 +103,98 @@ function options() {
   return Object.fromEntries([...form].map(([name, value]) => [name, value.trim()]));
 }
 
-/** Takes the next file for the mended rows of a batch, or for one of its own. */
-function mending(parent) {
+/** Declares the next file as the corrected rows of the batch `parent`; an empty text as an independent file. */
+function setParent(parent) {
   byId('option-parent').value = parent;
   byId('parent-note').hidden = !parent;
 }
 
-async function send({ onlyLook = false } = {}) {
+async function send({ isDryRun = false } = {}) {
   const file = input.files[0];
   if (running) return;
   clearProblem(problem);
   if (!file) {
-    say(status, 'Choose a CSV file first.');
+    setText(status, 'Choose a CSV file first.');
     input.focus();
     return;
   }
   emit('upload-started');
-  look.close();
-  working(true);
-  say(status, onlyLook ? `Looking at ${file.name}…` : `Uploading ${file.name}…`);
+  dryRun.close();
+  setRunning(true);
+  setText(status, isDryRun ? `Dry run of ${file.name}…` : `Uploading ${file.name}…`);
   try {
-    const asked = onlyLook ? { ...options(), dry_run: true } : options();
-    running = upload(file, asked, showProgress(performance.now(), onlyLook));
+    const query = isDryRun ? { ...options(), dry_run: true } : options();
+    running = upload(file, query, showProgress(performance.now(), isDryRun));
     const receipt = await running.receipt;
-    say(status, '');
-    if (onlyLook) {
-      look.showLook(file.name, receipt, () => send());
+    setText(status, '');
+    if (isDryRun) {
+      dryRun.showDryRun(file.name, receipt, () => send());
       return;
     }
     input.value = '';
-    mending('');
-    chosen();
+    setParent('');
+    showSelection();
     emit('uploaded', receipt);
-  } catch (fault) {
-    say(status, '');
-    refused(fault);
-    // A reply that was lost may still have left a batch.
+  } catch (error) {
+    setText(status, '');
+    showRefusal(error);
+    // The batch may be stored although the reply was lost.
     emit('batches-changed');
   } finally {
     running = null;
-    working(false);
+    setRunning(false);
   }
 }
 
-function working(on) {
+function setRunning(on) {
   byId('upload-progress').hidden = !on;
   byId('cancel-button').hidden = !on;
-  for (const id of ['upload-button', 'look-button']) byId(id).setAttribute('aria-disabled', String(on));
+  for (const id of ['upload-button', 'dry-run-button']) byId(id).setAttribute('aria-disabled', String(on));
   input.disabled = on;
   byId('upload-form').setAttribute('aria-busy', String(on));
 }
 
-function showProgress(began, onlyLook) {
+function showProgress(startedAt, isDryRun) {
   const text = byId('progress-text');
   meter.value = 0;
-  say(text, '');
+  setText(text, '');
   return (sent, total) => {
     if (sent >= total) {
-      // No value: how long storing takes is not known.
+      // No value, since the time to store the rows is unknown.
       meter.removeAttribute('value');
-      say(status, onlyLook ? 'Sent. Checking the rows…' : 'Sent. Checking and storing the rows…');
-      say(text, bytes(total));
+      setText(status, isDryRun ? 'Sent. Checking the rows…' : 'Sent. Checking and storing the rows…');
+      setText(text, bytes(total));
       return;
     }
-    const elapsed = (performance.now() - began) / 1000;
+    const elapsed = (performance.now() - startedAt) / 1000;
     const rate = sent / elapsed;
     meter.value = (100 * sent) / total;
     const parts = [`${bytes(sent)} of ${bytes(total)}`, `${Math.floor((100 * sent) / total)} %`];
     if (elapsed > 1 && rate > 0) parts.push(`${bytes(rate)}/s`, `${duration((total - sent) / rate)} left`);
-    say(text, parts.join(' · '));
+    setText(text, parts.join(' · '));
   };
 }
 
-function refused(fault) {
-  const { actions, form } = settle(fault.problem ?? {}, again);
-  const named = `${fault.code} ${fault.problem?.detail ?? ''}`;
-  if (!form && /column|timestamp|no-valid-rows|option|zone/.test(named)) {
-    const timestamps = /timestamp|zone|no-valid-rows/.test(named) && !/column/.test(fault.code);
+function showRefusal(error) {
+  const { actions, form } = remedies(error.problem ?? {}, retryWith);
+  const text = `${error.code} ${error.problem?.detail ?? ''}`;
+  if (!form && /column|timestamp|no-valid-rows|option|zone/.test(text)) {
+    const timestamps = /timestamp|zone|no-valid-rows/.test(text) && !/column/.test(error.code);
     const field = byId(timestamps ? 'option-format' : 'option-columns');
     actions.push(button('Open the options', () => {
       byId('options').open = true;
-      goTo(field);
+      focusOn(field);
     }));
   }
-  showProblem(problem, fault, { actions, form });
+  showProblem(problem, error, { actions, form });
 }
 
-/** Sends the file once more, with some options set in the form, where they can be seen. */
-function again(options) {
+/** Uploads the file again with additional options, which are set in the form for the user to see. */
+function retryWith(options) {
   byId('options').open = true;
   for (const [name, value] of Object.entries(options)) {
     const field = byId('upload-form').elements.namedItem(name);
-    // What was said of other columns still holds.
+    // Mappings of other columns stay valid.
     field.value = name === 'columns' && field.value.trim() ? `${field.value.trim()},${value}` : value;
   }
   send();

@@ -1,31 +1,31 @@
-//! What the headers of a tus request say: version, offset, length, options and checksum.
+//! The headers of a tus request: version, offset, length, options and checksum.
 
 use actix_web::{HttpRequest, http::header};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::super::problem::{Code, Problem};
 use crate::{
+    http::problem::{Code, Problem},
     model::Instant,
     transfer::{AppendRequest, Checksum},
 };
 
-/// The version of the protocol.
+/// The supported version of the protocol.
 pub(super) const VERSION: &str = "1.0.0";
-/// The type of a body that holds a piece of a file.
+/// The media type of a body with bytes of the file.
 pub(super) const CHUNK_TYPE: &str = "application/offset+octet-stream";
-/// Pairs of metadata.
-const PAIRS: usize = 32;
-/// What clients send along of themselves, and says nothing here.
+/// Pairs in `Upload-Metadata`.
+const MAX_PAIRS: usize = 32;
+/// Metadata that client libraries send unasked.
 const IGNORED: [&str; 3] = ["filetype", "type", "relativePath"];
 
-/// The headers of a request in a version that is spoken here.
-pub(super) struct Headers<'a>(&'a HttpRequest);
+/// The headers of a request in the supported version.
+pub(super) struct TusHeaders<'a>(&'a HttpRequest);
 
-impl<'a> Headers<'a> {
+impl<'a> TusHeaders<'a> {
     pub(super) fn of(request: &'a HttpRequest) -> Result<Self, Problem> {
-        let said = Self(request);
-        if said.text("Tus-Resumable") == Some(VERSION) {
-            return Ok(said);
+        let headers = Self(request);
+        if headers.text("Tus-Resumable") == Some(VERSION) {
+            return Ok(headers);
         }
         let why = format!("this is tus {VERSION}: send `Tus-Resumable: {VERSION}`");
         Err(Problem::new(Code::TusVersion, why))
@@ -37,8 +37,8 @@ impl<'a> Headers<'a> {
 
     fn number(&self, name: &str) -> Result<u64, Problem> {
         let text = self.text(name).unwrap_or_default();
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = digits.then(|| text.parse().ok()).flatten();
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = is_number.then(|| text.parse().ok()).flatten();
         number.ok_or_else(|| bad(format!("`{name}` is needed, a whole number of bytes")))
     }
 
@@ -54,12 +54,13 @@ impl<'a> Headers<'a> {
         self.number("Upload-Offset")
     }
 
+    /// Whether the body has bytes of the file.
     pub(super) fn has_chunk(&self) -> bool {
         let kind = self.0.headers().get(header::CONTENT_TYPE);
         kind.is_some_and(|kind| kind.as_bytes() == CHUNK_TYPE.as_bytes())
     }
 
-    /// What is said of the body, which begins there.
+    /// Describes the body, which begins at `offset` within the file.
     pub(super) fn append_request(&self, offset: u64) -> Result<AppendRequest, Problem> {
         Ok(AppendRequest {
             offset,
@@ -78,21 +79,21 @@ impl<'a> Headers<'a> {
             .map_err(|why| bad(format!("`Upload-Checksum`: {why}")))
     }
 
-    /// Upload options by their names, and `filename` for `name`.
+    /// Returns the upload options in the metadata. `filename` stands for the option `name`, unless that is sent too.
     pub(super) fn options(&self) -> Result<Vec<(String, String)>, Problem> {
         let text = self.text("Upload-Metadata").unwrap_or_default();
         let mut pairs = Vec::new();
         for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
-            if pairs.len() == PAIRS {
+            if pairs.len() == MAX_PAIRS {
                 return Err(bad(format!(
-                    "`Upload-Metadata` has more than {PAIRS} pairs"
+                    "`Upload-Metadata` has more than {MAX_PAIRS} pairs"
                 )));
             }
-            pairs.push(read_pair(pair)?);
+            pairs.push(parse_pair(pair)?);
         }
-        let named = pairs.iter().any(|(name, _)| name == "name");
-        let said_better = |name: &str| named && name == "filename";
-        pairs.retain(|(name, _)| !(IGNORED.contains(&name.as_str()) || said_better(name)));
+        let has_name = pairs.iter().any(|(name, _)| name == "name");
+        let is_overridden = |name: &str| has_name && name == "filename";
+        pairs.retain(|(name, _)| !(IGNORED.contains(&name.as_str()) || is_overridden(name)));
         for (name, _) in &mut pairs {
             if name == "filename" {
                 "name".clone_into(name);
@@ -102,7 +103,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-fn read_pair(pair: &str) -> Result<(String, String), Problem> {
+fn parse_pair(pair: &str) -> Result<(String, String), Problem> {
     let (name, value) = pair.trim().split_once(' ').unwrap_or((pair.trim(), ""));
     let value = STANDARD.decode(value.trim()).ok();
     let value = value.and_then(|value| String::from_utf8(value).ok());
@@ -135,11 +136,11 @@ mod tests {
             .insert_header(("Tus-Resumable", VERSION))
             .insert_header(("Upload-Metadata", metadata))
             .to_http_request();
-        Headers::of(&request).expect("the version").options()
+        TusHeaders::of(&request).expect("the version").options()
     }
 
     #[test]
-    fn metadata_names_options_and_the_file() {
+    fn metadata_holds_options_and_the_file_name() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         for (metadata, expected) in [
             ("", vec![]),
@@ -155,7 +156,7 @@ mod tests {
         ] {
             assert_eq!(options(metadata).expect("is read"), expected, "{metadata}");
         }
-        let many = "a YQ==,".repeat(PAIRS + 1);
+        let many = "a YQ==,".repeat(MAX_PAIRS + 1);
         for metadata in ["source ?", "source /w==", "a b c", &many] {
             assert!(options(metadata).is_err(), "{metadata}");
         }

@@ -1,5 +1,6 @@
-//! Resumable uploads: the tus protocol 1.0.0, with creation, creation-with-upload, expiration, checksum and termination.
-//! The request that completes a file answers for what became of it; so does every later one.
+//! Resumable uploads: the tus protocol 1.0.0 with creation, creation-with-upload, expiration, checksum and termination.
+//!
+//! The request that completes a file replies with the outcome of its upload, and so does every later request.
 
 mod headers;
 
@@ -14,149 +15,170 @@ use actix_web::{
     web::{self, Data, Path, Payload},
 };
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    Context, body, client,
+    Context,
+    auth::Caller,
+    body,
+    endpoint::Endpoint,
     params::id,
     problem::{Code, Problem},
-    uploads, view,
+    reply::TransferReply,
+    uploads,
 };
 use crate::{
     model::{TransferId, TransferOutcome, transfer},
     transfer::{AppendRequest, Checksum, TransferError, TransferProgress},
 };
-use headers::{CHUNK_TYPE, Headers, VERSION};
+use headers::{CHUNK_TYPE, TusHeaders, VERSION};
 
 const EXTENSIONS: &str = "creation,creation-with-upload,expiration,checksum,termination";
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
-/// Longest refusal that is kept whole: one with long rows is kept without them.
-const REFUSAL_BYTES: usize = 256 << 10;
+/// Longest problem that is stored with its rejected rows; a longer one is stored without them.
+const MAX_REFUSAL_BYTES: usize = 256 << 10;
 
-/// The routes below `/uploads/tus`.
+/// The routes of `/uploads/tus`.
 pub(super) fn routes() -> impl HttpServiceFactory {
-    let said = DefaultHeaders::new()
+    let version = DefaultHeaders::new()
         .add(("Tus-Resumable", VERSION))
         .add(("Tus-Version", VERSION));
+    let uploads = Endpoint::new("")
+        .on(Method::OPTIONS, options)
+        .on(Method::POST, create);
+    let upload = Endpoint::new("/{id}")
+        .on(Method::OPTIONS, options)
+        .on(Method::GET, show)
+        .on(Method::HEAD, resume)
+        .on(Method::PATCH, append)
+        .on(Method::DELETE, terminate)
+        .on(Method::POST, override_method);
     web::scope("/uploads/tus")
-        .wrap(said)
-        .route("", web::method(Method::OPTIONS).to(abilities))
-        .route("", web::post().to(create))
-        .route("/{id}", web::method(Method::OPTIONS).to(abilities))
-        .route("/{id}", web::get().to(show))
-        .route("/{id}", web::head().to(resume))
-        .route("/{id}", web::patch().to(append))
-        .route("/{id}", web::delete().to(terminate))
-        .route("/{id}", web::post().to(overridden))
+        .wrap(version)
+        .service(uploads)
+        .service(upload)
 }
 
-async fn abilities(at: Data<Context>) -> HttpResponse {
+/// `OPTIONS /uploads/tus`, `OPTIONS /uploads/tus/{id}`: returns the extensions and limits of the server.
+async fn options(context: Data<Context>) -> HttpResponse {
     HttpResponse::NoContent()
-        .insert_header(("Tus-Max-Size", at.limits.body.to_string()))
+        .insert_header(("Tus-Max-Size", context.limits.body.to_string()))
         .insert_header(("Tus-Extension", EXTENSIONS))
         .insert_header(("Tus-Checksum-Algorithm", Checksum::ALGORITHMS))
         .finish()
 }
 
+/// `POST /uploads/tus`: creates an upload, with its first bytes if the request has a body.
 async fn create(
-    at: Data<Context>,
+    context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let said = Headers::of(&request)?;
-    let length = said.length()?;
-    if length > at.limits.body {
-        let why = format!(
-            "the file has {length} bytes, the limit is {}: split it, or raise BODY_LIMIT_BYTES",
-            at.limits.body
-        );
-        return Err(Problem::new(Code::TooLarge, why).limit(at.limits.body, "BODY_LIMIT_BYTES"));
-    }
-    let options = said.options()?;
-    uploads::check_rate(&at, &request).await?;
-    let sender = client::address(&request, &at.trusted_proxies).map(transfer::sender);
-    let mut progress = at.transfers.open(length, options, sender).await?;
+    let headers = TusHeaders::of(&request)?;
+    let length = headers.length()?;
+    check_length(&context, length)?;
+    let options = headers.options()?;
+    uploads::check_rate(&context, &caller).await?;
+    let sender = caller.address.map(transfer::sender);
+    let mut progress = context.transfers.open(length, options, sender).await?;
     let location = format!("/uploads/tus/{}", progress.transfer.id);
     let mut reply = HttpResponse::Created();
-    if said.has_chunk() {
-        let _place = uploads::place(&at)?;
+    if headers.has_chunk() {
+        let _permit = uploads::permit(&context)?;
         let id = progress.transfer.id;
-        progress = match take(&at, id, said.append_request(0)?, payload).await {
+        progress = match append_body(&context, id, headers.append_request(0)?, payload).await {
             Ok(progress) => progress,
             Err(why) => {
-                let mut refused = with_offset(&at, id, why).await;
+                let mut refused = with_offset(&context, id, why).await;
                 let headers = refused.headers_mut();
-                headers.insert(header::LOCATION, text(&location));
+                headers.insert(header::LOCATION, ascii(&location));
                 return Ok(refused);
             }
         };
         if progress.is_complete()
-            && let Some(refused) = conclude(&at, &progress, &mut reply).await?
+            && let Some(refused) = conclude(&context, &progress, &mut reply).await?
         {
             return Ok(refused);
         }
     }
-    Ok(tell(&mut reply, &progress)
+    Ok(insert_progress(&mut reply, &progress)
         .insert_header((header::LOCATION, location))
         .finish())
 }
 
+fn check_length(context: &Context, length: u64) -> Result<(), Problem> {
+    let limit = context.limits.body;
+    if length <= limit {
+        return Ok(());
+    }
+    let why = format!(
+        "the file has {length} bytes, the limit is {limit}: split it, or raise BODY_LIMIT_BYTES"
+    );
+    Err(Problem::new(Code::TooLarge, why).limit(limit, "BODY_LIMIT_BYTES"))
+}
+
+/// `PATCH /uploads/tus/{id}`: appends the body to an upload.
 async fn append(
-    at: Data<Context>,
+    context: Data<Context>,
     request: HttpRequest,
     path: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let said = Headers::of(&request)?;
+    let headers = TusHeaders::of(&request)?;
     let id: TransferId = id(&path)?;
-    if !said.has_chunk() {
+    if !headers.has_chunk() {
         let why = format!("the bytes of an upload are sent as `{CHUNK_TYPE}`");
         return Err(Problem::new(Code::UnsupportedType, why));
     }
-    let piece = said.append_request(said.offset()?)?;
-    let _place = uploads::place(&at)?;
-    let progress = match take(&at, id, piece, payload).await {
+    let append = headers.append_request(headers.offset()?)?;
+    let _permit = uploads::permit(&context)?;
+    let progress = match append_body(&context, id, append, payload).await {
         Ok(progress) => progress,
-        Err(why) => return Ok(with_offset(&at, id, why).await),
+        Err(why) => return Ok(with_offset(&context, id, why).await),
     };
-    state(&at, &progress, HttpResponse::NoContent()).await
+    progress_reply(&context, &progress, HttpResponse::NoContent()).await
 }
 
+/// `HEAD /uploads/tus/{id}`: returns the offset at which the client resumes.
 async fn resume(
-    at: Data<Context>,
+    context: Data<Context>,
     request: HttpRequest,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    Headers::of(&request)?;
-    let progress = at.transfers.progress(id(&path)?).await?;
-    // Whoever completed it may have died before it was stored.
-    let left = progress.is_complete() && progress.transfer.outcome.is_none();
-    let _place = left.then(|| uploads::place(&at)).transpose()?;
-    state(&at, &progress, HttpResponse::Ok()).await
+    TusHeaders::of(&request)?;
+    let progress = context.transfers.progress(id(&path)?).await?;
+    // The process that received the last byte may have stopped before the batch was stored.
+    let is_unfinished = progress.is_complete() && progress.transfer.outcome.is_none();
+    let _permit = is_unfinished
+        .then(|| uploads::permit(&context))
+        .transpose()?;
+    progress_reply(&context, &progress, HttpResponse::Ok()).await
 }
 
+/// `DELETE /uploads/tus/{id}`: deletes an incomplete upload.
 async fn terminate(
-    at: Data<Context>,
+    context: Data<Context>,
     request: HttpRequest,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    Headers::of(&request)?;
-    at.transfers.terminate(id(&path)?).await?;
+    TusHeaders::of(&request)?;
+    context.transfers.terminate(id(&path)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// For clients that can send nothing but POST.
-async fn overridden(
-    at: Data<Context>,
+/// `POST /uploads/tus/{id}`: acts as the method in `X-HTTP-Method-Override`, for clients limited to POST.
+async fn override_method(
+    context: Data<Context>,
     request: HttpRequest,
     path: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let meant = request.headers().get("x-http-method-override");
-    match meant.map(header::HeaderValue::as_bytes) {
-        Some(b"PATCH") => append(at, request, path, payload).await,
-        Some(b"DELETE") => terminate(at, request, path).await,
-        Some(b"HEAD") => resume(at, request, path).await,
+    let method = request.headers().get("x-http-method-override");
+    match method.map(HeaderValue::as_bytes) {
+        Some(b"PATCH") => append(context, request, path, payload).await,
+        Some(b"DELETE") => terminate(context, request, path).await,
+        Some(b"HEAD") => resume(context, request, path).await,
         Some(_) | None => {
             let why = "POST to an upload needs `X-HTTP-Method-Override` with PATCH, DELETE or HEAD";
             Err(Problem::new(Code::BadUpload, why))
@@ -164,67 +186,64 @@ async fn overridden(
     }
 }
 
-/// The same for people, and for what a HEAD can't say.
-async fn show(at: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
-    let progress = at.transfers.progress(id(&path)?).await?;
+/// `GET /uploads/tus/{id}`: returns the progress of an upload and its outcome as JSON. Not part of tus.
+async fn show(context: Data<Context>, path: Path<String>) -> Result<HttpResponse, Problem> {
+    let progress = context.transfers.progress(id(&path)?).await?;
     let batch = match &progress.transfer.outcome {
         Some(TransferOutcome::Refused { reply }) => return Ok(refusal(reply)),
         Some(TransferOutcome::Stored { batch } | TransferOutcome::Duplicate { batch }) => {
-            Some(batch.to_string())
+            Some(*batch)
         }
         Some(TransferOutcome::Terminated) | None => None,
     };
-    let at_batch = batch.as_ref().map(|id| format!("/batches/{id}"));
-    Ok(HttpResponse::Ok().json(json!({
-        "upload_id": progress.transfer.id.to_string(), "offset": progress.end, "length": progress.transfer.length,
-        "expires_at": view::instant(progress.expires_at()), "batch_id": batch, "links": { "batch": at_batch },
-    })))
+    Ok(HttpResponse::Ok().json(TransferReply::new(&progress, batch)))
 }
 
-/// Appends the body of a request; reads on after a fault, so that its sender gets to see why.
-async fn take(
-    at: &Context,
+/// Appends the body of a request. After a fault the rest is drained, so that the client reads the reply.
+async fn append_body(
+    context: &Context,
     id: TransferId,
     request: AppendRequest,
     payload: Payload,
 ) -> Result<TransferProgress, Problem> {
-    let mut body = std::pin::pin!(body::raw(payload, at.limits.body_idle).fuse());
-    let taken = at.transfers.append(id, request, body.as_mut()).await;
-    if taken.is_err() {
+    let mut body = std::pin::pin!(body::raw(payload, context.limits.body_idle).fuse());
+    let appended = context.transfers.append(id, request, body.as_mut());
+    let appended = appended.await;
+    if appended.is_err() {
         body::drain(body).await;
     }
-    Ok(taken?)
+    Ok(appended?)
 }
 
-/// A refusal that says how much of the upload is here: what arrived before it is kept.
-async fn with_offset(at: &Context, id: TransferId, why: Problem) -> HttpResponse {
+/// Converts a problem to a reply with the offset of the upload, since bytes received before the fault are stored.
+async fn with_offset(context: &Context, id: TransferId, why: Problem) -> HttpResponse {
     let mut refused = why.error_response();
-    if let Ok(progress) = at.transfers.progress(id).await {
-        let end = text(&progress.end.to_string());
+    if let Ok(progress) = context.transfers.progress(id).await {
+        let end = ascii(&progress.end.to_string());
         refused.headers_mut().insert(UPLOAD_OFFSET, end);
     }
     refused
 }
 
-fn text(plain: &str) -> HeaderValue {
-    HeaderValue::from_str(plain).expect("numbers and ids are ASCII")
+fn ascii(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("numbers and ids are ASCII")
 }
 
-/// Where an upload stands, and if it is whole what it came to.
-async fn state(
-    at: &Context,
+/// Completes a reply with the progress of an upload, and with its outcome if the file is complete.
+async fn progress_reply(
+    context: &Context,
     progress: &TransferProgress,
     mut reply: HttpResponseBuilder,
 ) -> Result<HttpResponse, Problem> {
     if progress.is_complete()
-        && let Some(refused) = conclude(at, progress, &mut reply).await?
+        && let Some(refused) = conclude(context, progress, &mut reply).await?
     {
         return Ok(refused);
     }
-    Ok(tell(&mut reply, progress).finish())
+    Ok(insert_progress(&mut reply, progress).finish())
 }
 
-fn tell<'a>(
+fn insert_progress<'a>(
     reply: &'a mut HttpResponseBuilder,
     progress: &TransferProgress,
 ) -> &'a mut HttpResponseBuilder {
@@ -236,17 +255,18 @@ fn tell<'a>(
         .insert_header((header::CACHE_CONTROL, "no-store"))
 }
 
-/// Says in the reply what the file came to; gives another reply if it is refused.
+/// Ingests a complete file and inserts the outcome into the reply. Returns another reply if the file is refused.
 async fn conclude(
-    at: &Context,
+    context: &Context,
     progress: &TransferProgress,
     reply: &mut HttpResponseBuilder,
 ) -> Result<Option<HttpResponse>, Problem> {
-    let outcome = match at.transfers.complete(progress).await {
+    let id = progress.transfer.id;
+    let outcome = match context.transfers.complete(progress).await {
         Err(TransferError::Ingest(why)) if why.is_of_file() => {
-            let reply = Problem::from(why).text(REFUSAL_BYTES);
+            let reply = Problem::from(why).text(MAX_REFUSAL_BYTES);
             let refused = TransferOutcome::Refused { reply };
-            at.transfers.settle(progress.transfer.id, &refused).await?;
+            context.transfers.settle(id, &refused).await?;
             refused
         }
         outcome => outcome?,
@@ -260,20 +280,18 @@ async fn conclude(
             reply.insert_header(("Duplicate-Of", batch.to_string()));
         }
         TransferOutcome::Refused { reply } => return Ok(Some(refusal(&reply))),
-        TransferOutcome::Terminated => {
-            return Err(TransferError::Missing(progress.transfer.id).into());
-        }
+        TransferOutcome::Terminated => return Err(TransferError::Missing(id).into()),
     }
     Ok(None)
 }
 
-/// The reply that a refused file had, again.
-fn refusal(reply: &str) -> HttpResponse {
-    let status = serde_json::from_str::<Value>(reply)
+/// Repeats the stored problem of a refused file.
+fn refusal(problem: &str) -> HttpResponse {
+    let status = serde_json::from_str::<Value>(problem)
         .ok()
         .and_then(|body| u16::try_from(body.get("status")?.as_u64()?).ok())
         .and_then(|status| StatusCode::from_u16(status).ok());
     HttpResponse::build(status.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY))
         .content_type("application/problem+json")
-        .body(reply.to_owned())
+        .body(problem.to_owned())
 }

@@ -1,31 +1,33 @@
-//! Whose request this is: the address of the socket, unless a proxy that is trusted names another.
+//! The address of the client: that of the socket, or the one that trusted proxies report in `X-Forwarded-For`.
 
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::HttpRequest;
 use ipnet::IpNet;
 
-/// The header in which proxies write down, one behind the other, from whom they had the request.
+/// The header to which each proxy appends the address that it received the request from.
 const FORWARDED: &str = "x-forwarded-for";
 
-/// The address of the client; none on a socket without one.
-pub(super) fn address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
+/// Returns the address of the client; none on a socket without an address.
+pub(super) fn of(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
-    let named = request.headers().get_all(FORWARDED);
-    let named: Vec<_> = named.map(|value| value.to_str().unwrap_or("?")).collect();
-    Some(nearest(peer, &named.join(","), trusted))
+    let forwarded = request.headers().get_all(FORWARDED);
+    let forwarded: Vec<_> = forwarded
+        .map(|value| value.to_str().unwrap_or("?"))
+        .collect();
+    Some(last_untrusted(peer, &forwarded.join(","), trusted))
 }
 
-/// From the socket backwards, the first address that is not a trusted proxy. What stands before that was written by
-/// whoever sent the request, and says nothing.
-fn nearest(peer: IpAddr, named: &str, trusted: &[IpNet]) -> IpAddr {
+/// Returns the first address, from the socket backwards, that is not a trusted proxy. Entries before it were written
+/// by the client and prove nothing.
+fn last_untrusted(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
-    for name in named.rsplit(',').map(str::trim) {
+    for entry in forwarded.rsplit(',').map(str::trim) {
         if !is_trusted(client) {
             break;
         }
-        match read(name) {
+        match parse(entry) {
             Some(address) => client = address.to_canonical(),
             None => break,
         }
@@ -33,15 +35,13 @@ fn nearest(peer: IpAddr, named: &str, trusted: &[IpNet]) -> IpAddr {
     client
 }
 
-/// An address, as some proxies with its port.
-fn read(name: &str) -> Option<IpAddr> {
-    let bare = name
+/// Parses an address, to which some proxies append a port.
+fn parse(entry: &str) -> Option<IpAddr> {
+    let bare = entry
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
-    bare.unwrap_or(name)
-        .parse()
-        .ok()
-        .or_else(|| name.parse::<SocketAddr>().ok().map(|at| at.ip()))
+    let address = bare.unwrap_or(entry).parse().ok();
+    address.or_else(|| entry.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 
 #[cfg(test)]
@@ -59,12 +59,12 @@ mod tests {
         for header in headers {
             request = request.append_header((FORWARDED, *header));
         }
-        let found = address(&request.to_http_request(), &trusted);
-        found.expect("an address").to_string()
+        let address = of(&request.to_http_request(), &trusted);
+        address.expect("an address").to_string()
     }
 
     #[test]
-    fn nobody_is_believed_unless_told_so() {
+    fn headers_of_untrusted_peers_are_ignored() {
         assert_eq!(client("192.0.2.1:1", &["203.0.113.9"], &[]), "192.0.2.1");
         let trusted = ["10.0.0.0/8"];
         assert_eq!(
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_trusted_proxies_the_right_most_stranger_is_the_client() {
+    fn last_untrusted_address_is_the_client() {
         let trusted = ["10.0.0.0/8", "2001:db8::1/128"];
         for (headers, expected) in [
             (&["203.0.113.9"][..], "203.0.113.9"),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_ends_the_search_at_the_last_proxy_known() {
+    fn malformed_entry_ends_the_search_at_the_last_valid_proxy() {
         for header in ["unknown", "", "198.51.100.1, unknown", "_hidden"] {
             assert_eq!(client("10.0.0.1:1", &[header], &["10.0.0.0/8"]), "10.0.0.1");
         }
