@@ -99,11 +99,11 @@ fn write(options: &Generate, out: &mut dyn Write) -> io::Result<()> {
 
 fn row(options: &Generate, at: u64, out: &mut Vec<u8>) {
     let seed = mix(options.seed);
-    let dice = mix(at ^ seed ^ 0x0D1C_E000_0000_0000);
-    let repeats = dice.is_multiple_of(100) && at > 0;
+    let random = mix(at ^ seed ^ 0x0D1C_E000_0000_0000);
+    let repeats = random.is_multiple_of(100) && at > 0;
     // The number of the row whose content is written: an earlier one for a repeat.
     let n = if repeats {
-        at - 1 - (dice >> 8) % at.min(REPEAT_DISTANCE)
+        at - 1 - (random >> 8) % at.min(REPEAT_DISTANCE)
     } else {
         at
     };
@@ -112,7 +112,7 @@ fn row(options: &Generate, at: u64, out: &mut Vec<u8>) {
     let fault = if repeats {
         u64::MAX
     } else {
-        (dice >> 32) % 3_000
+        (random >> 32) % 3_000
     };
     // Events of many devices are out of order by up to a minute.
     let step = SPAN_MILLIS / options.rows.max(1);

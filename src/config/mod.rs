@@ -63,7 +63,7 @@ pub struct Config {
     pub job_max_crashes: u32,
     /// `JOB_BACKOFF_SECONDS`: the wait before the second attempt, doubled for each further one.
     pub job_backoff: Duration,
-    /// `JOB_LEASE_SECONDS`: the time without a renewal after which a lease lapses.
+    /// `JOB_LEASE_SECONDS`: the time without a renewal after which a lease expires.
     pub job_lease: Duration,
     /// `SWEEP_SECONDS`: the time between two passes of the reconciler.
     pub sweep: Duration,

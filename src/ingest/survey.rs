@@ -7,7 +7,7 @@ use crate::model::{
 };
 
 /// Microseconds in a day.
-const DAY: i64 = 86_400_000_000;
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Which limit is exceeded, and the line that exceeds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Survey {
             let line = block.lines[at];
             self.first_instant = self.first_instant.min(instant);
             self.last_instant = self.last_instant.max(instant);
-            let day = instant.div_euclid(DAY);
+            let day = instant.div_euclid(DAY_MICROS);
             if day != self.last_day {
                 self.last_day = day;
                 if self.days.insert(day) && self.days.len() > self.max_days {
@@ -217,7 +217,7 @@ mod tests {
             block.event_id.push(b"");
             block.user_id.push(b"u");
             block.event_type.push(&[b'a' + (row % 3) as u8]);
-            block.timestamp.push(i64::from(row % 2) * DAY);
+            block.timestamp.push(i64::from(row % 2) * DAY_MICROS);
         }
         assert_eq!(
             Survey::new(2, 9).add(&block),
@@ -230,7 +230,7 @@ mod tests {
         let mut survey = Survey::new(3, 2);
         assert_eq!(survey.add(&block), Ok(()));
         let expected = EventStatistics {
-            event_time: (0, DAY),
+            event_time: (0, DAY_MICROS),
             event_types: 3,
             days: 2,
             ..EventStatistics::default()

@@ -9,11 +9,11 @@ use chrono_tz::Tz;
 pub struct JobLimits {
     /// Attempts in all, the first included.
     pub attempts: u32,
-    /// Lapsed leases in a row, without progress between, after which the job is dead.
+    /// Expired leases in a row, without progress between, after which the job is dead.
     pub crashes: u32,
     /// Delay before the second attempt; doubled for each further one, ± 20 %.
     pub backoff: Duration,
-    /// Time without a renewal after which a lease has lapsed.
+    /// Time without a renewal after which a lease has expired.
     pub lease: Duration,
     /// Time between two passes of the reconciler.
     pub sweep: Duration,

@@ -146,11 +146,11 @@ pub enum BatchChange {
     RenewUpload,
     /// All rows are durable: the batch becomes visible.
     Seal(Box<Receipt>),
-    /// The upload failed, or its lease lapsed.
+    /// The upload failed, or its lease expired.
     Abandon {
         /// The time.
         at: Instant,
-        /// The renewals that the observer of the lapse read; `None` if the uploader itself abandons it.
+        /// The renewals that the observer of the expiry read; `None` if the uploader itself abandons it.
         renewals: Option<u64>,
     },
     /// A user requests the figures.

@@ -119,7 +119,7 @@ pub struct Job {
     pub state: JobState,
     /// Failures since the job was last armed.
     pub attempt: u32,
-    /// Lapsed leases in a row, without progress between.
+    /// Expired leases in a row, without progress between.
     pub crashes: u32,
     /// The farthest progress of any run; a crash beyond it is not counted as a repeated one.
     pub farthest: Option<JobProgress>,
@@ -204,7 +204,7 @@ pub enum JobChange {
         outcome: RunOutcome,
     },
     /// The lease was not renewed in time.
-    Lapse {
+    Expire {
         /// The token that the observer read.
         token: i64,
         /// The renewals that the observer read.
@@ -219,7 +219,7 @@ pub enum JobChange {
     /// The scheduled verification retries a job that died of errors.
     Revive {
         /// The number of verifications that retry a dead job.
-        nights: u32,
+        most: u32,
     },
 }
 
@@ -232,7 +232,7 @@ impl JobChange {
             Self::Acquire { .. } => "acquire",
             Self::Renew { .. } => "renew",
             Self::Settle { .. } => "settle",
-            Self::Lapse { .. } => "lapse",
+            Self::Expire { .. } => "expire",
             Self::Retry => "retry",
             Self::Discard => "discard",
             Self::Revive { .. } => "revive",

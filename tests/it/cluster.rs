@@ -241,7 +241,7 @@ async fn a_woken_worker_finds_its_job_done_by_another() {
         let once = [JobState::Queued, JobState::Running, JobState::Completed];
         assert_eq!(since, once, "{done:#?}");
         cluster.workers[0].wake();
-        let lost = format!("job {} was taken over: its lease had lapsed", frozen.id);
+        let lost = format!("job {} was taken over: its lease had expired", frozen.id);
         eventually("the end of the stale run", async || {
             cluster.workers[0].log().contains(&lost).then_some(())
         })

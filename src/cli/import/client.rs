@@ -19,7 +19,7 @@ const ATTEMPTS: u32 = 8;
 /// First wait after a failure; doubled for each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait that a server may ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+const MAX_WAIT: Duration = Duration::from_secs(3_600);
 /// Bytes of a file in one chunk.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Longest problem body that is read.
@@ -98,25 +98,26 @@ impl Client {
                 .header(header::CONTENT_LENGTH, bytes)
                 .body(Body::wrap_stream(stream));
             // Not sent again automatically, since the file may have been stored.
-            let answer = request.send().await.map_err(|why| self.no_reply(&why))?;
-            if answer.status() != StatusCode::TOO_MANY_REQUESTS {
-                return read_json(answer).await;
+            let response = request.send().await.map_err(|why| self.no_reply(&why))?;
+            if response.status() != StatusCode::TOO_MANY_REQUESTS {
+                return read_json(response).await;
             }
-            wait_retry_after(&answer, bar).await;
+            wait_retry_after(&response, bar).await;
         }
     }
 
     /// Saves the `errors.csv` of a batch.
-    pub(super) async fn save_errors(&self, batch: &str, to: &Path) -> Result<(), ImportError> {
+    pub(super) async fn save_errors(&self, batch: &str, path: &Path) -> Result<(), ImportError> {
         let url = format!("{}/batches/{batch}/errors.csv", self.url);
-        let answer = self.http.get(url).send().await;
-        let answer = answer.map_err(|why| self.no_reply(&why))?;
-        if !answer.status().is_success() {
-            return Err(error_of_reply(answer).await);
+        let response = self.http.get(url).send().await;
+        let response = response.map_err(|why| self.no_reply(&why))?;
+        if !response.status().is_success() {
+            return Err(error_of_reply(response).await);
         }
-        let unwritable = |why| ImportError::Failed(format!("can't write {}: {why}", to.display()));
-        let mut file = tokio::fs::File::create(to).await.map_err(unwritable)?;
-        let mut rows = answer.bytes_stream();
+        let unwritable =
+            |why| ImportError::Failed(format!("can't write {}: {why}", path.display()));
+        let mut file = tokio::fs::File::create(path).await.map_err(unwritable)?;
+        let mut rows = response.bytes_stream();
         while let Some(chunk) = rows.try_next().await.map_err(|why| self.no_reply(&why))? {
             file.write_all(&chunk).await.map_err(unwritable)?;
         }
@@ -161,10 +162,10 @@ impl Client {
         let mut wait = FIRST_WAIT;
         for left in (0..ATTEMPTS).rev() {
             match request().send().await {
-                Ok(answer) if left > 0 && is_busy(answer.status()) => {
-                    wait_retry_after(&answer, bar).await
+                Ok(response) if left > 0 && is_busy(response.status()) => {
+                    wait_retry_after(&response, bar).await
                 }
-                Ok(answer) => return read_json(answer).await,
+                Ok(response) => return read_json(response).await,
                 Err(why) if left == 0 => return Err(self.no_reply(&why)),
                 Err(_) => tokio::time::sleep(wait).await,
             }
@@ -175,7 +176,7 @@ impl Client {
 
     fn no_reply(&self, why: &reqwest::Error) -> ImportError {
         ImportError::Failed(format!(
-            "no answer from {}: {}; is it running?",
+            "no response from {}: {}; is it running?",
             self.url,
             with_causes(why)
         ))
@@ -190,27 +191,29 @@ fn is_busy(status: StatusCode) -> bool {
 }
 
 /// Waits as long as `Retry-After` asks for.
-async fn wait_retry_after(answer: &Response, bar: &ProgressBar) {
-    let asked = answer.headers().get(header::RETRY_AFTER);
+async fn wait_retry_after(response: &Response, bar: &ProgressBar) {
+    let asked = response.headers().get(header::RETRY_AFTER);
     let seconds = asked.and_then(|text| text.to_str().ok()?.trim().parse().ok());
-    let wait = Duration::from_secs(seconds.unwrap_or(1)).clamp(FIRST_WAIT, LONGEST_WAIT);
+    let wait = Duration::from_secs(seconds.unwrap_or(1)).clamp(FIRST_WAIT, MAX_WAIT);
     bar.suspend(|| eprintln!("the server asks to wait {} s", wait.as_secs_f32()));
     tokio::time::sleep(wait).await;
 }
 
-async fn read_json<T: DeserializeOwned>(answer: Response) -> Result<T, ImportError> {
-    if !answer.status().is_success() {
-        return Err(error_of_reply(answer).await);
+async fn read_json<T: DeserializeOwned>(response: Response) -> Result<T, ImportError> {
+    if !response.status().is_success() {
+        return Err(error_of_reply(response).await);
     }
-    let read = answer.json().await;
-    read.map_err(|why| ImportError::Failed(format!("can't read the answer: {}", with_causes(&why))))
+    let read = response.json().await;
+    read.map_err(|why| {
+        ImportError::Failed(format!("can't read the response: {}", with_causes(&why)))
+    })
 }
 
 /// Converts an error reply to an error.
-async fn error_of_reply(mut answer: Response) -> ImportError {
-    let status = answer.status();
+async fn error_of_reply(mut response: Response) -> ImportError {
+    let status = response.status();
     let mut body = Vec::new();
-    while let Ok(Some(part)) = answer.chunk().await {
+    while let Ok(Some(part)) = response.chunk().await {
         body.extend_from_slice(&part);
         if body.len() > PROBLEM_BYTES {
             break;

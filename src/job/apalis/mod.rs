@@ -99,7 +99,7 @@ impl Runs {
             run.await;
         });
         if let Err(error) = ended.await {
-            tracing::error!(job.id = %job, %error, "run of job {job} panicked, the job is queued again once its lease lapses");
+            tracing::error!(job.id = %job, %error, "run of job {job} panicked, the job is queued again once its lease expires");
         }
     }
 

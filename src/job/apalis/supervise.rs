@@ -5,10 +5,10 @@ use std::{future::Future, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// First wait before an ended worker is replaced; doubled up to [`LONGEST_RESTART`].
-const RESTART: Duration = Duration::from_millis(200);
+/// First wait before an ended worker is replaced; doubled up to [`MAX_RESTART_WAIT`].
+const FIRST_RESTART_WAIT: Duration = Duration::from_millis(200);
 /// Longest wait before an ended worker is replaced.
-const LONGEST_RESTART: Duration = Duration::from_secs(3);
+const MAX_RESTART_WAIT: Duration = Duration::from_secs(3);
 /// Age at which a worker counts as healthy, so that its end is a new incident.
 const HEALTHY_AGE: Duration = Duration::from_secs(10);
 
@@ -22,16 +22,16 @@ pub(super) async fn supervise<F, E>(
     E: std::fmt::Display + Send + 'static,
 {
     // Dropping the set ends the worker.
-    let (mut worker, mut wait) = (JoinSet::new(), RESTART);
+    let (mut worker, mut wait) = (JoinSet::new(), FIRST_RESTART_WAIT);
     for n in 0_u64.. {
         worker.spawn(start(format!("{name_prefix}-{n}")));
         let ended = tokio::select! {
             ended = worker.join_next() => ended,
             () = tokio::time::sleep(HEALTHY_AGE) => {
-                if wait != RESTART {
+                if wait != FIRST_RESTART_WAIT {
                     tracing::info!("queue worker is healthy again");
                 }
-                wait = RESTART;
+                wait = FIRST_RESTART_WAIT;
                 worker.join_next().await
             }
         };
@@ -44,7 +44,7 @@ pub(super) async fn supervise<F, E>(
             Some(Err(panic)) => panic.to_string(),
         };
         // One warning per incident: the following ends would repeat it every few seconds.
-        if wait == RESTART {
+        if wait == FIRST_RESTART_WAIT {
             tracing::warn!(
                 reason,
                 "queue worker ended, replacing it until a worker stays up"
@@ -56,6 +56,6 @@ pub(super) async fn supervise<F, E>(
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return,
         }
-        wait = (wait * 2).min(LONGEST_RESTART);
+        wait = (wait * 2).min(MAX_RESTART_WAIT);
     }
 }

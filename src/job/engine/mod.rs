@@ -3,7 +3,7 @@
 //! ```text
 //!        arm              acquire                  run ended
 //!  (new) ----> queued -----------------> running --------------------> completed --arm--> queued
-//!                ^   lease lapsed,        |  |
+//!                ^   lease expired,        |  |
 //!                |   released, retry,     |  +-- attempts or crashes spent --> dead --retry--> queued
 //!                |   delay                |                                       \--discard-> discarded
 //!                +------------------------+  +-- no longer needed -----------> cancelled

@@ -1,4 +1,4 @@
-//! Makes the ledger agree with what batches and days require: arms missing jobs, takes back lapsed leases, nudges due
+//! Makes the ledger agree with what batches and days require: arms missing jobs, takes back expired leases, nudges due
 //! jobs. A lost nudge, a dead worker or a flushed queue costs a pass of delay and nothing else.
 
 use std::{
@@ -30,7 +30,7 @@ struct ObservedLease {
 }
 
 enum LeaseState {
-    Lapsed,
+    Expired,
     Live(ObservedLease),
 }
 
@@ -40,7 +40,7 @@ pub struct Reconciler {
     clock: Arc<dyn Clock>,
     jobs: JobQueue,
     limits: JobLimits,
-    /// Set if one process owns the store: a lease without this prefix is of an earlier start, and has lapsed.
+    /// Set if one process owns the store: a lease without this prefix is of an earlier start, and has expired.
     owner_prefix: Option<String>,
     job_leases: HashMap<JobId, ObservedLease>,
     upload_leases: HashMap<BatchId, ObservedLease>,
@@ -76,8 +76,8 @@ impl Reconciler {
     /// # Errors
     /// [`StoreError`](crate::store::StoreError) if the store is unavailable; the next pass does the rest.
     pub async fn pass(&mut self) -> Result<()> {
-        self.requeue_lapsed_jobs().await?;
-        self.abandon_lapsed_uploads().await?;
+        self.requeue_expired_jobs().await?;
+        self.abandon_expired_uploads().await?;
         self.arm_batches().await?;
         self.arm_stale_days().await?;
         for id in self.store.due_jobs(self.clock.now(), NUDGES).await? {
@@ -86,7 +86,7 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn requeue_lapsed_jobs(&mut self) -> Result<()> {
+    async fn requeue_expired_jobs(&mut self) -> Result<()> {
         let running = self
             .store
             .jobs_in(JobState::Running, None, OBSERVED_LEASES)
@@ -96,7 +96,7 @@ impl Reconciler {
             let Some(lease) = &job.lease else { continue };
             let before = self.job_leases.remove(&job.id);
             match self.observe(before, &lease.owner, job.token, lease.renewals) {
-                LeaseState::Lapsed => self.requeue_lapsed_job(job, lease.renewals).await?,
+                LeaseState::Expired => self.requeue_expired_job(job, lease.renewals).await?,
                 LeaseState::Live(lease) => drop(live.insert(job.id, lease)),
             }
         }
@@ -104,32 +104,32 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn requeue_lapsed_job(&self, job: &Job, renewals: u64) -> Result<()> {
-        tracing::warn!(job.id = %job.id, token = job.token, crashes = job.crashes + 1, "lease of job {} lapsed, the job is queued again", job.id);
+    async fn requeue_expired_job(&self, job: &Job, renewals: u64) -> Result<()> {
+        tracing::warn!(job.id = %job.id, token = job.token, crashes = job.crashes + 1, "lease of job {} expired, the job is queued again", job.id);
         let now = self.clock.now();
-        // The first lapse is mostly a restart, which needs no wait.
+        // The first expiry is mostly a restart, which needs no wait.
         let run_at = if job.crashes == 0 {
             now
         } else {
             now + delay(self.limits.backoff, job.crashes, job.token.cast_unsigned())
         };
-        let lapse = JobChange::Lapse {
+        let expire = JobChange::Expire {
             token: job.token,
             renewals,
             run_at,
         };
         self.store
-            .change_job(job.id, &lapse, self.clock.now())
+            .change_job(job.id, &expire, self.clock.now())
             .await
             .map(drop)
     }
 
-    async fn abandon_lapsed_uploads(&mut self) -> Result<()> {
+    async fn abandon_expired_uploads(&mut self) -> Result<()> {
         let mut live = HashMap::new();
         for (id, (owner, renewals)) in self.batches_in(BatchStatus::Receiving).await? {
             let before = self.upload_leases.remove(&id);
             match self.observe(before, &owner, 0, renewals) {
-                LeaseState::Lapsed => self.abandon_upload(id, renewals).await?,
+                LeaseState::Expired => self.abandon_upload(id, renewals).await?,
                 LeaseState::Live(lease) => drop(live.insert(id, lease)),
             }
         }
@@ -157,7 +157,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Compares a lease with the previous pass. A lease lapses once its counter has not grown for the lease's length on
+    /// Compares a lease with the previous pass. A lease expires once its counter has not grown for the lease's length on
     /// this process's own clock, so clocks of two machines are never compared.
     fn observe(
         &self,
@@ -171,13 +171,13 @@ impl Reconciler {
             .as_ref()
             .is_some_and(|prefix| !owner.starts_with(prefix))
         {
-            return LeaseState::Lapsed;
+            return LeaseState::Expired;
         }
         let now = self.clock.elapsed();
         match before {
             Some(lease) if (lease.token, lease.renewals) == (token, renewals) => {
                 if now.saturating_sub(lease.since) >= self.limits.lease {
-                    LeaseState::Lapsed
+                    LeaseState::Expired
                 } else {
                     LeaseState::Live(lease)
                 }

@@ -67,7 +67,7 @@ async fn revive_dead_jobs(context: &JobContext<'_>) -> Result<(), RunError> {
 
 async fn revive(context: &JobContext<'_>, job: &Job) -> Result<(), RunError> {
     let now = context.clock.now();
-    let revive = JobChange::Revive { nights: REVIVALS };
+    let revive = JobChange::Revive { most: REVIVALS };
     if job.after(&revive, now).is_err() {
         return Ok(());
     }

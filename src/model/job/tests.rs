@@ -66,7 +66,7 @@ fn each_state_allows_just_what_the_table_says() {
         (settle(RunOutcome::Cancelled), "running>cancelled"),
         (settle(RunOutcome::Released), "running>queued"),
         (
-            JobChange::Lapse {
+            JobChange::Expire {
                 token: 3,
                 renewals: 2,
                 run_at: later,
@@ -75,7 +75,7 @@ fn each_state_allows_just_what_the_table_says() {
         ),
         (JobChange::Retry, "dead>queued"),
         (JobChange::Discard, "dead>discarded"),
-        (JobChange::Revive { nights: 3 }, "dead>queued"),
+        (JobChange::Revive { most: 3 }, "dead>queued"),
     ];
     for (change, expected) in table {
         let moves: Vec<String> = JobState::ALL
@@ -90,7 +90,7 @@ fn each_state_allows_just_what_the_table_says() {
 }
 
 #[test]
-fn a_stale_token_neither_renews_nor_settles_nor_lapses() {
+fn a_stale_token_neither_renews_nor_settles_nor_expires() {
     let it = job(JobState::Running);
     assert!(
         it.after(
@@ -114,7 +114,7 @@ fn a_stale_token_neither_renews_nor_settles_nor_lapses() {
     );
     assert!(
         it.after(
-            &JobChange::Lapse {
+            &JobChange::Expire {
                 token: 2,
                 renewals: 2,
                 run_at: now()
@@ -125,7 +125,7 @@ fn a_stale_token_neither_renews_nor_settles_nor_lapses() {
     );
     assert!(
         it.after(
-            &JobChange::Lapse {
+            &JobChange::Expire {
                 token: 3,
                 renewals: 1,
                 run_at: now()
@@ -186,14 +186,14 @@ fn crashes_count_only_without_progress_between() {
             )
             .expect("its own");
         it.after(
-            &JobChange::Lapse {
+            &JobChange::Expire {
                 token: it.token,
                 renewals: 1,
                 run_at: now(),
             },
             now(),
         )
-        .expect("lapsed")
+        .expect("expired")
     };
     let once = crash(job(JobState::Queued), 10);
     let twice = crash(once.clone(), 10);
@@ -204,7 +204,7 @@ fn crashes_count_only_without_progress_between() {
 #[test]
 fn a_dead_job_is_tried_again_on_three_nights_only() {
     let mut it = job(JobState::Dead);
-    let revive = JobChange::Revive { nights: 3 };
+    let revive = JobChange::Revive { most: 3 };
     for _ in 0..3 {
         it = it.after(&revive, now()).expect("a night is left");
         it.state = JobState::Dead;

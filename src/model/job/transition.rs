@@ -37,14 +37,14 @@ impl Job {
             }
             JobChange::Renew { token, progress } if is_current(token) => next.renew(*progress),
             JobChange::Settle { token, outcome } if is_current(token) => next.settle(outcome, now),
-            JobChange::Lapse {
+            JobChange::Expire {
                 token,
                 renewals,
                 run_at,
             } if is_current(token)
                 && self.lease.as_ref().is_some_and(|l| l.renewals == *renewals) =>
             {
-                next.lapse(*run_at, now);
+                next.expire(*run_at, now);
             }
             JobChange::Retry if self.state == JobState::Dead => {
                 next.nights = 0;
@@ -53,8 +53,8 @@ impl Job {
             JobChange::Discard if self.state == JobState::Dead => {
                 next.enter(JobState::Discarded, now, "discarded by an admin")
             }
-            JobChange::Revive { nights }
-                if self.state == JobState::Dead && self.died_of_error && self.nights < *nights =>
+            JobChange::Revive { most }
+                if self.state == JobState::Dead && self.died_of_error && self.nights < *most =>
             {
                 next.nights += 1;
                 next.reset_and_requeue(now, "tried again by the nightly run");
@@ -62,7 +62,7 @@ impl Job {
             JobChange::Acquire { .. }
             | JobChange::Renew { .. }
             | JobChange::Settle { .. }
-            | JobChange::Lapse { .. }
+            | JobChange::Expire { .. }
             | JobChange::Retry
             | JobChange::Discard
             | JobChange::Revive { .. } => return Err(refused()),
@@ -120,7 +120,7 @@ impl Job {
         self.lease = None;
     }
 
-    fn lapse(&mut self, run_at: Instant, now: Instant) {
+    fn expire(&mut self, run_at: Instant, now: Instant) {
         let is_farther = self.progress > self.farthest;
         self.crashes = if is_farther { 1 } else { self.crashes + 1 };
         self.farthest = self.farthest.max(self.progress);

@@ -242,8 +242,8 @@ impl Harness {
         now(self.sweep.pass()).expect("the store is here");
     }
 
-    /// Lets every lease lapse that is not renewed.
-    pub(super) fn lapse(&mut self) {
+    /// Lets every lease expire that is not renewed.
+    pub(super) fn expire(&mut self) {
         self.pass();
         self.clock.advance(Duration::from_secs(30));
         self.pass();

@@ -60,7 +60,7 @@ fn another_worker_completes_the_batch_of_a_killed_one() {
             "its lease has not run out"
         );
         harness.nudged();
-        harness.lapse();
+        harness.expire();
         assert!(harness.nudged().contains(&job), "the sweep nudges it again");
         assert_eq!(harness.run(job), NudgeResult::Settled);
         assert_eq!(
@@ -79,7 +79,7 @@ fn woken_stale_workers_cannot_publish_or_settle() {
     harness.script.freeze(Some("put_partials"));
     let mut zombie = harness.begin(job, "boot-1/frozen", Fixed::default());
     harness.script.freeze(None);
-    harness.lapse();
+    harness.expire();
     assert_eq!(harness.run(job), NudgeResult::Settled);
     let (batch, ledger) = (harness.batch(id), harness.job(job));
     assert_eq!(zombie.resume(), Some(NudgeResult::LeaseLost));
@@ -96,7 +96,7 @@ fn late_partials(harness: &mut Harness) -> Vec<(i32, String, u64, u64)> {
     let mut zombie = harness.begin(job, "boot-1/frozen", Fixed::default());
     harness.script.freeze(None);
     now(harness.service().delete(owner)).expect("the ledger is here");
-    harness.lapse();
+    harness.expire();
     harness.drain();
     assert_eq!(zombie.resume(), Some(NudgeResult::LeaseLost));
     now(harness.store().mark_days(&[Day(0)])).expect("marks");
@@ -124,7 +124,7 @@ fn a_run_ends_once_its_lease_is_lost() {
     let (_, job) = harness.ask(1, &FEW);
     harness.script.freeze(Some("put_partials"));
     let mut slow = harness.begin(job, "boot-1/slow", harness.clock.clone());
-    harness.lapse();
+    harness.expire();
     assert_eq!(
         slow.resume(),
         Some(NudgeResult::LeaseLost),
@@ -133,7 +133,7 @@ fn a_run_ends_once_its_lease_is_lost() {
 }
 
 #[test]
-fn renewed_leases_do_not_lapse() {
+fn renewed_leases_do_not_expire() {
     let mut harness = Harness::new();
     let (_, job) = harness.ask(1, &FEW);
     harness.script.freeze(Some("put_partials"));
@@ -204,13 +204,13 @@ fn jobs_run_only_once_they_are_due() {
 }
 
 #[test]
-fn a_crashing_job_dies_after_the_allowed_lapses() {
+fn a_crashing_job_dies_after_the_allowed_expiries() {
     let mut harness = Harness::new();
     let (id, job) = harness.ask(1, &FEW);
     for crash in 1..=5 {
         harness.wait_for(job);
         kill_at(&harness, job, "scan_events");
-        harness.lapse();
+        harness.expire();
         let queued = harness.job(job);
         assert_eq!((queued.state, queued.crashes), (JobState::Queued, crash));
     }
@@ -336,7 +336,7 @@ fn repeated_requests_change_nothing_unless_forced() {
 }
 
 #[test]
-fn leases_of_an_earlier_start_lapse_at_once() {
+fn leases_of_an_earlier_start_expire_at_once() {
     let harness = Harness::new();
     let (id, job) = harness.ask(1, &FEW);
     let upload = now(receiving(harness.store(), 9));

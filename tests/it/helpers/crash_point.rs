@@ -145,7 +145,7 @@ pub(crate) async fn all(store: &dyn Store, status: BatchStatus) -> Vec<BatchId> 
     all.into_iter().map(|batch| batch.id).collect()
 }
 
-/// Abandons receiving batches, as the reconciler does once their leases lapse.
+/// Abandons receiving batches, as the reconciler does once their leases expire.
 pub(crate) async fn abandon_crashed_uploads(store: &dyn Store) {
     for id in all(store, BatchStatus::Receiving).await {
         let abandon = BatchChange::Abandon {

@@ -75,7 +75,7 @@ impl InterceptedStore {
     fn saw_job(&self, change: &JobChange, now: &Changed<Job>) {
         let seen = match (change, now) {
             (JobChange::Settle { .. }, Changed::Refused(_)) => Observation::SettleRefused,
-            (JobChange::Lapse { .. }, Changed::Done(_)) => Observation::Lapse,
+            (JobChange::Expire { .. }, Changed::Done(_)) => Observation::Expire,
             (JobChange::Settle { outcome, .. }, Changed::Done(_)) => match outcome {
                 RunOutcome::Retry { .. } => Observation::Retry,
                 RunOutcome::Dead { .. } => Observation::Dead,

@@ -31,8 +31,8 @@ pub(crate) enum Observation {
     Dead,
     /// A stopping worker released its job.
     HandedBack,
-    /// A lease lapsed.
-    Lapse,
+    /// A lease expired.
+    Expire,
     /// A batch was deleted during a run.
     UndoWhileProcessing,
     /// A file was uploaded again.
@@ -51,7 +51,7 @@ impl Observation {
         Self::Retry,
         Self::Dead,
         Self::HandedBack,
-        Self::Lapse,
+        Self::Expire,
         Self::UndoWhileProcessing,
         Self::Reupload,
         Self::Recount,

@@ -24,7 +24,7 @@ pub(crate) struct Runs {
     pub(crate) claims: i64,
     /// Runs beyond one per request.
     pub(crate) extra: i64,
-    pub(crate) lapses: usize,
+    pub(crate) expires: usize,
 }
 
 impl Ledger {
@@ -87,8 +87,8 @@ impl Ledger {
             runs.jobs += 1;
             runs.claims += job.token;
             runs.extra += (job.token - requests).max(0);
-            let lapsed = |line: &&HistoryEntry| line.reason == "the worker's lease ran out";
-            runs.lapses += job.history.iter().filter(lapsed).count();
+            let expired = |line: &&HistoryEntry| line.reason == "the worker's lease ran out";
+            runs.expires += job.history.iter().filter(expired).count();
         }
         runs
     }

@@ -1,6 +1,6 @@
 //! Random histories of the processing protocol, driven through the real engine and the real embedded store.
 //!
-//! At every store verb another actor may step, a worker may crash, or its lease may lapse while it runs or is frozen
+//! At every store verb another actor may step, a worker may crash, or its lease may expire while it runs or is frozen
 //! until newer runs exist. Once nothing is left to do, the figures must equal a plain oracle
 //! over the live published batches. `TALLYMILL_SEEDS=N` runs N seeds, `TALLYMILL_SEED=S` replays one;
 //! `tests/long` runs ten thousand, and searches the seeds of the mutants.

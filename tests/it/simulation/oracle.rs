@@ -12,22 +12,22 @@ use super::{
     world::SimulationWorld,
 };
 
-type Verdict = std::result::Result<(), String>;
+type CheckResult = std::result::Result<(), String>;
 
 /// Checks that each identity counts once, on a day on which a live batch has it; that each row without identity counts;
 /// that sums add up; that no batch failed; and that deleted batches leave nothing.
-pub(super) fn judge(world: &SimulationWorld) -> Verdict {
+pub(super) fn check_invariants(world: &SimulationWorld) -> CheckResult {
     let batches: Vec<Batch> = world
         .batches
         .iter()
         .filter_map(|id| world.now(world.inner.batch(*id)).expect("reads"))
         .collect();
     for batch in &batches {
-        sums(batch)?;
+        check_sums(batch)?;
         if batch.status.is_void() {
-            nothing_left(world, batch)?;
+            check_deleted(world, batch)?;
         } else {
-            no_stale_partials(world, batch)?;
+            check_partials(world, batch)?;
         }
         if batch.status == BatchStatus::Failed {
             return Err(format!(
@@ -39,7 +39,7 @@ pub(super) fn judge(world: &SimulationWorld) -> Verdict {
     figures(world, &batches)
 }
 
-fn sums(batch: &Batch) -> Verdict {
+fn check_sums(batch: &Batch) -> CheckResult {
     let Some(counts) = batch.published.as_ref().map(|p| p.counts) else {
         return Ok(());
     };
@@ -50,9 +50,9 @@ fn sums(batch: &Batch) -> Verdict {
     }
 }
 
-fn nothing_left(world: &SimulationWorld, batch: &Batch) -> Verdict {
+fn check_deleted(world: &SimulationWorld, batch: &Batch) -> CheckResult {
     let id = batch.id;
-    let edges = world
+    let overlaps = world
         .now(world.inner.overlaps_of_loser(id, None, 1))
         .expect("reads")
         .len()
@@ -70,16 +70,16 @@ fn nothing_left(world: &SimulationWorld, batch: &Batch) -> Verdict {
             .expect("reads")
             .is_empty()
     });
-    if edges == 0 && matches!(events, Err(StoreError::Missing { .. })) && !partials {
+    if overlaps == 0 && matches!(events, Err(StoreError::Missing { .. })) && !partials {
         return Ok(());
     }
     let events = events.is_ok();
     Err(format!(
-        "{id} is deleted, but has {edges} overlaps, events: {events}, partials: {partials}"
+        "{id} is deleted, but has {overlaps} overlaps, events: {events}, partials: {partials}"
     ))
 }
 
-fn no_stale_partials(world: &SimulationWorld, batch: &Batch) -> Verdict {
+fn check_partials(world: &SimulationWorld, batch: &Batch) -> CheckResult {
     let published = batch.published.as_ref().map(|p| p.token);
     let stale = tokens(world, batch)
         .filter(|t| Some(*t) != published)
@@ -102,7 +102,7 @@ fn tokens(world: &SimulationWorld, batch: &Batch) -> std::ops::RangeInclusive<i6
     1..=job.map_or(0, |j| j.token)
 }
 
-fn figures(world: &SimulationWorld, batches: &[Batch]) -> Verdict {
+fn figures(world: &SimulationWorld, batches: &[Batch]) -> CheckResult {
     let mut identities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut possible: BTreeMap<(String, i64), BTreeSet<String>> = BTreeMap::new();
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();

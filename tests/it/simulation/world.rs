@@ -24,7 +24,7 @@ use super::{
     ObservationCounts,
     backend::SimulatedBackend,
     generated_file::{Random, upload},
-    oracle::judge,
+    oracle::check_invariants,
     step_gate::{Nudges, SharedSteps, StepGate},
 };
 use crate::helpers::{
@@ -148,7 +148,7 @@ impl SimulationWorld {
         if let Some(complaint) = self.complaints.lock().expect("one thread").first() {
             return Err(complaint.clone());
         }
-        judge(self)
+        check_invariants(self)
     }
 
     fn store(&self, faulty: bool) -> Arc<dyn Store> {
@@ -270,9 +270,9 @@ impl SimulationWorld {
         }
     }
 
-    /// Lets the lease of a worker lapse that may still be alive: it continues at once, or is frozen at its present verb and
+    /// Lets the lease of a worker expire that may still be alive: it continues at once, or is frozen at its present verb and
     /// wakes after newer runs.
-    fn lapse(&mut self) {
+    fn expire(&mut self) {
         let running = self
             .now(self.inner.jobs_in(JobState::Running, None, 100))
             .expect("lists");
@@ -280,15 +280,15 @@ impl SimulationWorld {
             return;
         }
         let found = &running[self.random.below(running.len() as u64) as usize];
-        let lapse = JobChange::Lapse {
+        let expire = JobChange::Expire {
             token: found.token,
             renewals: found.lease.as_ref().map_or(0, |l| l.renewals),
             run_at: self.clock.now(),
         };
-        self.shared.counts.count(Observation::Lapse);
+        self.shared.counts.count(Observation::Expire);
         drop(
-            self.now(self.inner.change_job(found.id, &lapse, self.clock.now()))
-                .expect("lapses"),
+            self.now(self.inner.change_job(found.id, &expire, self.clock.now()))
+                .expect("expires"),
         );
         if self.random.chance(70) {
             let wakes = self.steps + self.random.below(FREEZE_STEPS);
@@ -338,7 +338,7 @@ impl SimulationWorld {
             self.deliver(chaos);
         }
         if chaos && self.random.chance(3) {
-            self.lapse();
+            self.expire();
         }
         let Some(at) = self.pick_actor() else {
             return;

@@ -29,8 +29,8 @@ async fn settle(store: &dyn Store, job: JobId, token: i64, now: Instant) -> Opti
     change(store, job, JobChange::Settle { token, outcome }, now).await
 }
 
-fn lapse(token: i64, renewals: u64, run_at: Instant) -> JobChange {
-    JobChange::Lapse {
+fn expire(token: i64, renewals: u64, run_at: Instant) -> JobChange {
+    JobChange::Expire {
         token,
         renewals,
         run_at,
@@ -85,8 +85,8 @@ pub(super) async fn one_of_twenty_workers_acquires_the_lease(store: Arc<dyn Stor
 pub(super) async fn expired_leases_are_acquired_with_a_higher_token(store: Arc<dyn Store>) {
     store.arm(job(1), at(0)).await.expect("arms");
     let first = acquire(&*store, job(1), at(0)).await.expect("is due");
-    let lapsed = change(&*store, job(1), lapse(first.token, 0, at(9)), at(3)).await;
-    assert_eq!(lapsed.expect("expires").crashes, 1);
+    let expired = change(&*store, job(1), expire(first.token, 0, at(9)), at(3)).await;
+    assert_eq!(expired.expect("expires").crashes, 1);
     assert!(
         acquire(&*store, job(1), at(8)).await.is_none(),
         "not yet due"
@@ -114,17 +114,17 @@ pub(super) async fn renewed_leases_do_not_expire(store: Arc<dyn Store>) {
     change(&*store, job(1), renew, at(1))
         .await
         .expect("owns the lease");
-    let stale = change(&*store, job(1), lapse(token, 0, at(9)), at(3)).await;
+    let stale = change(&*store, job(1), expire(token, 0, at(9)), at(3)).await;
     assert!(stale.is_none());
-    let seen = change(&*store, job(1), lapse(token, 1, at(9)), at(3)).await;
+    let seen = change(&*store, job(1), expire(token, 1, at(9)), at(3)).await;
     assert!(seen.is_some());
 }
 
 pub(super) async fn stale_tokens_are_refused(store: Arc<dyn Store>) {
     store.arm(job(1), at(0)).await.expect("arms");
     let stale = acquire(&*store, job(1), at(0)).await.expect("is due").token;
-    let lapsed = change(&*store, job(1), lapse(stale, 0, at(0)), at(0)).await;
-    assert!(lapsed.is_some());
+    let expired = change(&*store, job(1), expire(stale, 0, at(0)), at(0)).await;
+    assert!(expired.is_some());
     let renew = JobChange::Renew {
         token: stale,
         progress: None,
@@ -151,8 +151,8 @@ pub(super) async fn settled_jobs_stay_settled(store: Arc<dyn Store>) {
         .expect("owns the lease");
     assert!(settle(&*store, job(1), token, at(2)).await.is_none());
     assert!(acquire(&*store, job(1), at(2)).await.is_none());
-    let lapsed = change(&*store, job(1), lapse(token, 0, at(2)), at(2)).await;
-    assert!(lapsed.is_none());
+    let expired = change(&*store, job(1), expire(token, 0, at(2)), at(2)).await;
+    assert!(expired.is_none());
     assert_eq!(store.job(job(1)).await.expect("reads"), Some(settled));
     assert_eq!(store.due_jobs(at(9), 10).await.expect("lists"), []);
 }
