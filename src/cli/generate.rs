@@ -1,5 +1,5 @@
-//! `generate`: writes sample events as CSV, byte for byte the same for equal rows and seed. About 1 % of the rows repeat
-//! an earlier one, 0.1 % are invalid.
+//! `generate`: writes sample events as CSV. Equal options give equal bytes. About 1 % of the rows repeat an earlier
+//! one, 0.1 % are invalid.
 
 use std::{
     fs::File,
@@ -108,6 +108,7 @@ fn row(options: &Generate, at: u64, out: &mut Vec<u8>) {
         at
     };
     let [a, b, c] = [1, 2, 3].map(|salt| mix(n.wrapping_mul(4).wrapping_add(salt) ^ seed));
+    // Of 3,000 rows, one has no event type (0), one is cut short (1), and one has month 13 (2).
     let fault = if repeats {
         u64::MAX
     } else {
@@ -160,7 +161,7 @@ fn instant(millis: u64, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
-/// Chooses a user by 53 random bits; the n-th is about as frequent as 1/n.
+/// Chooses a user by 53 random bits. The frequency of the n-th user is about proportional to 1/n.
 fn user(bits: u64) -> u64 {
     let share = bits as f64 / (1_u64 << 53) as f64;
     (USERS.ln() * share).exp() as u64
@@ -251,7 +252,7 @@ mod tests {
         let mut ids: Vec<&str> = text.lines().skip(1).map(|r| &r[..36]).collect();
         ids.dedup();
         let falls = ids.windows(2).filter(|w| w[0] >= w[1]).count();
-        // Only where a row repeats an earlier one.
+        // Ids fall only where a row repeats an earlier one.
         assert!(falls < 60, "{falls}");
     }
 }

@@ -46,9 +46,11 @@ pub async fn run(config: Config, role: Role) -> ExitCode {
     let serving = app.run(stop.clone());
     let signalled = async {
         signal().await;
-        tracing::info!("signal received, running uploads finish first");
+        tracing::info!(
+            "signal received, waiting for running uploads; a second signal stops at once"
+        );
         stop.cancel();
-        // The second signal stops at once.
+        // A second signal ends the process without waiting.
         signal().await;
     };
     tokio::select! {

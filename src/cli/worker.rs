@@ -1,4 +1,4 @@
-//! `worker`: runs jobs only. Refused with the embedded store, which has one process.
+//! `worker`: runs jobs only. Refused with the embedded store, which only one process can open.
 
 use std::process::ExitCode;
 

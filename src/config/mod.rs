@@ -33,41 +33,41 @@ pub struct Config {
     pub mongo_uri: Option<Secret>,
     /// `REDIS_URL`: the shared queue and upload limit; `None` is in process.
     pub redis_url: Option<Secret>,
-    /// `ADMIN_TOKEN`: the bearer token of the admin routes; `None` closes them.
+    /// `ADMIN_TOKEN`: the bearer token of the admin routes; `None` disables them.
     pub admin_token: Option<Secret>,
     /// `LOG_LEVEL`: a level, or levels by module.
     pub log_level: String,
-    /// `LOG_FORMAT`.
+    /// `LOG_FORMAT`: the form of log lines.
     pub log_format: LogFormat,
-    /// `CLEANUP_INTERVAL_SECONDS`.
+    /// `CLEANUP_INTERVAL_SECONDS`: the time between two cleanups.
     pub cleanup_interval: Duration,
     /// `CLEANUP_TTL_SECONDS`: the age at which an unprocessed batch is deleted; `None` is never.
     pub cleanup_ttl: Option<Duration>,
-    /// `REPROCESS_CRON`: the text, which `app` parses.
+    /// `REPROCESS_CRON`: the schedule of the verification, as text that `app` parses.
     pub reprocess_cron: String,
-    /// `REPROCESS_BUDGET_SECONDS`.
+    /// `REPROCESS_BUDGET_SECONDS`: the longest duration of one verification.
     pub reprocess_budget: Duration,
     /// `TIME_ZONE`: the zone whose midnights separate days.
     pub time_zone: Tz,
     /// `UPLOAD_LIMIT`: uploads per window and client; 0 is no limit.
     pub upload_limit: u32,
-    /// `UPLOAD_WINDOW_SECONDS`.
+    /// `UPLOAD_WINDOW_SECONDS`: the window of `upload_limit`.
     pub upload_window: Duration,
     /// `TRUSTED_PROXIES`: the networks whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// `WORKER_CONCURRENCY`: jobs that the process runs at once.
     pub worker_concurrency: usize,
-    /// `JOB_MAX_ATTEMPTS`.
+    /// `JOB_MAX_ATTEMPTS`: attempts before a job is dead, the first included.
     pub job_max_attempts: u32,
-    /// `JOB_MAX_CRASHES`.
+    /// `JOB_MAX_CRASHES`: lost workers in a row before a job is dead.
     pub job_max_crashes: u32,
-    /// `JOB_BACKOFF_SECONDS`.
+    /// `JOB_BACKOFF_SECONDS`: the wait before the second attempt, doubled for each further one.
     pub job_backoff: Duration,
-    /// `JOB_LEASE_SECONDS`.
+    /// `JOB_LEASE_SECONDS`: the time without a renewal after which a lease lapses.
     pub job_lease: Duration,
-    /// `SWEEP_SECONDS`.
+    /// `SWEEP_SECONDS`: the time between two passes of the reconciler.
     pub sweep: Duration,
-    /// `SHUTDOWN_SECONDS`.
+    /// `SHUTDOWN_SECONDS`: the time for running uploads and jobs to end at a stop.
     pub shutdown: Duration,
     /// The limits of a file.
     pub limits: FileLimits,
@@ -76,21 +76,21 @@ pub struct Config {
 /// The limits of an uploaded file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileLimits {
-    /// `BODY_LIMIT_BYTES`.
+    /// `BODY_LIMIT_BYTES`: the largest file, unpacked.
     pub body_bytes: u64,
-    /// `RECORD_LIMIT_BYTES`.
+    /// `RECORD_LIMIT_BYTES`: the longest row.
     pub record_bytes: usize,
-    /// `RECORD_LIMIT_LINES`.
+    /// `RECORD_LIMIT_LINES`: the most lines of one row.
     pub record_lines: u32,
-    /// `CELL_LIMIT_BYTES`.
+    /// `CELL_LIMIT_BYTES`: the longest cell.
     pub cell_bytes: usize,
-    /// `COLUMN_LIMIT`.
+    /// `COLUMN_LIMIT`: the most columns.
     pub columns: usize,
-    /// `EVENT_TYPE_LIMIT_BYTES`.
+    /// `EVENT_TYPE_LIMIT_BYTES`: the longest event type.
     pub event_type_bytes: usize,
-    /// `USER_ID_LIMIT_BYTES`.
+    /// `USER_ID_LIMIT_BYTES`: the longest user id.
     pub user_id_bytes: usize,
-    /// `EVENT_ID_LIMIT_BYTES`.
+    /// `EVENT_ID_LIMIT_BYTES`: the longest event id.
     pub event_id_bytes: usize,
     /// `REJECTION_LIMIT`: rejected rows stored per batch.
     pub rejections: u64,

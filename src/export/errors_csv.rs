@@ -1,5 +1,5 @@
 //! The file `errors.csv`: rejected rows with their faults, to be corrected and uploaded again.
-//! Writing and the inverse that the parser applies stand side by side, because one must undo the other.
+//! The changes to cells and labels are in one module with their inverses, which the parser applies to a corrected file.
 //! No cell of the file runs as a formula in a spreadsheet (CWE-1236).
 
 use crate::model::{FaultCode, Rejection};
@@ -10,19 +10,19 @@ pub const APPENDED_COLUMNS: [&str; 3] = ["_line", "_error_code", "_error"];
 /// Marks a cell whose content is missing or incomplete; a row that still contains it is rejected again.
 pub const INCOMPLETE_MARK: char = '\u{fffd}';
 
-/// The positions of the appended columns among `labels`. Users may have moved or removed some.
+/// Returns the positions of the appended columns among `labels`. Users may have moved or removed some.
 pub fn appended_positions<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<usize> {
     let is_appended = |(at, label): (usize, &str)| APPENDED_COLUMNS.contains(&label).then_some(at);
     labels.enumerate().filter_map(is_appended).collect()
 }
 
-/// Whether a file with that many appended columns is an `errors.csv`. One such label may be a column of the user.
+/// Whether a file with that many appended columns is an `errors.csv`. A single one may be a column of the user's own.
 #[must_use]
 pub fn is_errors_csv(appended: usize) -> bool {
     appended >= 2
 }
 
-/// Whether the cell is written with an apostrophe in front: it starts a formula, after any number of apostrophes.
+/// Whether the cell is written with an apostrophe in front: it is a formula, perhaps behind apostrophes of its own.
 fn needs_apostrophe(cell: &[u8]) -> bool {
     let first = cell.iter().find(|byte| **byte != b'\'');
     matches!(first, Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))

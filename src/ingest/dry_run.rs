@@ -31,7 +31,7 @@ pub struct DryRun {
 }
 
 impl Ingest {
-    /// Reads a file as an upload does, and stores nothing.
+    /// Reads a file like an upload, without storing anything.
     ///
     /// # Errors
     /// [`IngestError`] if an upload of the file would be refused.

@@ -1,4 +1,4 @@
-//! The options of an upload: parses names and values as a client sends them. This is the only place that does.
+//! The options of an upload. This is the only module that parses their names and values.
 
 mod name;
 mod value;
@@ -24,7 +24,7 @@ pub enum OptionFault {
     /// The value is not UTF-8.
     #[error("the option `{0}` is not UTF-8 text")]
     NotText(String),
-    /// A profile has an option of one upload.
+    /// A profile has an option that belongs to a single upload.
     #[error(
         "the option `{0}` is of one file, so it can't be in a profile: send it with each upload"
     )]
@@ -66,7 +66,7 @@ pub enum OptionFault {
     Parse(#[from] ParseOptionError),
 }
 
-/// What identifies an event, unless a key does.
+/// What identifies an event if no key is stated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Dedupe {
     /// The event id, if the event has one.
@@ -95,7 +95,7 @@ pub struct UploadOptions {
     pub source: String,
     /// The labels of the columns that identify an event; empty if none are stated.
     pub key: Vec<String>,
-    /// What identifies an event, unless `key` does.
+    /// What identifies an event, if `key` is empty.
     pub dedupe: Dedupe,
     /// The profile that supplied options, if any.
     pub profile: Option<ProfileName>,

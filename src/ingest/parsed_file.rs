@@ -1,4 +1,4 @@
-//! Passes the messages of the parser thread to a sink, and returns the properties of the complete file.
+//! Passes the rows from the parser thread to a sink, and returns the properties of the complete file.
 
 use tokio::sync::mpsc;
 
@@ -88,7 +88,7 @@ impl ParsedFile {
         })
     }
 
-    /// Returns what the receipt contains besides the file and its rejections.
+    /// Returns the part of the receipt that describes neither the file nor its rejections.
     pub(super) fn summary(self, options: &UploadOptions) -> BatchSummary {
         let ParserEnd {
             summary, survey, ..

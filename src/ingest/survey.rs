@@ -21,9 +21,9 @@ pub(super) enum LimitExceeded {
 pub struct EventStatistics {
     /// The first and the last instant, in microseconds since 1970 (UTC); both 0 without events.
     pub event_time: (i64, i64),
-    /// Different event types.
+    /// The number of distinct event types.
     pub event_types: u32,
-    /// Different days (UTC).
+    /// The number of distinct days (UTC).
     pub days: u32,
     /// Whether any event has an identity.
     pub has_identities: bool,
@@ -71,7 +71,7 @@ impl Survey {
         }
     }
 
-    /// Sets the identity to search for in the blocks that follow.
+    /// Sets the identity rule, by which later blocks are searched for events with an identity.
     pub(super) fn set_identity(&mut self, identity: Option<Identity>) {
         self.identity = identity;
     }
@@ -155,7 +155,7 @@ impl Survey {
 }
 
 fn count_scientific_ids(ids: &mut Option<ScientificIds>, column: &TextColumn, lines: &[u32]) {
-    // Most blocks have none, and one search of their text shows it.
+    // Most blocks have no such id, and one search of all their text proves it.
     if memchr::memmem::find(&column.bytes, b"E+").is_none() {
         return;
     }

@@ -1,5 +1,5 @@
-//! The upload of one file. The body is parsed on a thread of its own while it arrives, and the store encodes on another;
-//! bounded channels join the three.
+//! The upload of one file. While the body arrives, one thread parses it and another, of the store, encodes the events;
+//! bounded channels connect these stages.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ impl Ingest {
     ///
     /// # Errors
     /// [`IngestError`] if the options, the body, the file or the store is at fault. Nothing of the file is visible then,
-    /// but for [`IngestError::OutcomeUnknown`].
+    /// except perhaps after [`IngestError::OutcomeUnknown`].
     pub async fn upload<S>(
         &self,
         options: &UploadOptions,
@@ -189,7 +189,7 @@ impl Ingest {
             Ok(())
         };
         let receiving = ParsedFile::receive(received_messages, options.tolerance, sink);
-        // Ends at the first error of the file, even if the client is silent.
+        // Ends at the first error of the file, even while the client sends nothing.
         let file = futures_util::future::try_join(sending, receiving).await;
         // The error of a body that broke off is the least specific one: a faulty file is reported before it.
         match (body_error, file) {

@@ -1,4 +1,4 @@
-//! What the engine hands to the body of a job.
+//! The context that the engine passes to the body of a job.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,9 +9,9 @@ use crate::{
     store::Store,
 };
 
-/// The surroundings of one run.
+/// The parts of the service that one run uses.
 pub struct JobContext<'a> {
-    /// All data.
+    /// The store.
     pub store: &'a dyn Store,
     /// The time.
     pub clock: &'a dyn Clock,

@@ -1,4 +1,4 @@
-//! The HTTP client: one method a request. Waits when the server asks for it, and separates refusals from failures.
+//! The HTTP client: one method per request. Waits as `Retry-After` asks, and separates refusals from failures.
 
 use std::{path::Path, time::Duration};
 
@@ -51,7 +51,7 @@ impl Client {
                 "give its address as http://host:port or https://host",
             ));
         }
-        // `Err` only says that a provider is installed already.
+        // `Err` only means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .no_proxy()
@@ -106,7 +106,7 @@ impl Client {
         }
     }
 
-    /// Writes the rejected rows of a batch to a file, as CSV.
+    /// Saves the `errors.csv` of a batch.
     pub(super) async fn save_errors(&self, batch: &str, to: &Path) -> Result<(), ImportError> {
         let url = format!("{}/batches/{batch}/errors.csv", self.url);
         let answer = self.http.get(url).send().await;
@@ -227,7 +227,7 @@ async fn error_of_reply(mut answer: Response) -> ImportError {
     }
 }
 
-/// An error with its causes, in one line.
+/// Returns an error with its causes, in one line.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,3 +1,5 @@
+//! `import` against a server with canned responses.
+
 use std::{
     io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
@@ -7,7 +9,7 @@ use std::{
 
 use super::*;
 
-/// Answers one canned response per connection, in order, and reports what it was sent.
+/// A server that sends one canned response per connection, in order, and passes on the requests that it received.
 struct Stub {
     url: String,
     requests: mpsc::Receiver<(String, Vec<u8>)>,
@@ -37,7 +39,7 @@ fn stub(answers: Vec<(u16, &'static str, serde_json::Value)>) -> Stub {
     }
 }
 
-/// Head line and body.
+/// Reads a request. Returns its first line and its body.
 fn request(stream: &TcpStream) -> (String, Vec<u8>) {
     let mut reader = BufReader::new(stream);
     let (mut first, mut length) = (String::new(), 0);

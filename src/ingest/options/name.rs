@@ -1,15 +1,15 @@
-//! The names of upload options, in one list.
+//! The names and scopes of the upload options, in one table.
 
 use std::fmt;
 
-/// What an option is about.
+/// What an option applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OptionScope {
     /// The meaning of rows. These options also hold for corrected rows of the same file.
     Meaning,
     /// How a file is read, and how many rejected rows it may have.
     Reading,
-    /// One upload. These options cannot be in a profile.
+    /// One upload only. These options cannot be in a profile.
     Upload,
 }
 
@@ -78,7 +78,7 @@ impl OptionName {
         self.row().1
     }
 
-    /// Returns what the option is about.
+    /// Returns what the option applies to.
     #[must_use]
     pub fn scope(self) -> OptionScope {
         self.row().2

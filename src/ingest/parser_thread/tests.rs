@@ -75,7 +75,7 @@ impl Writing {
             "utf-16be" => marked.encode_utf16().flat_map(u16::to_be_bytes).collect(),
             label => Encoding::of_label(label)
                 .and_then(|encoding| encoding.encode(&marked))
-                .expect("made of characters that it has"),
+                .expect("the encoding has every character of the table"),
         }
     }
 

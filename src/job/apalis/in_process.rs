@@ -1,4 +1,4 @@
-//! The queue within one process: the memory storage of apalis, bounded, with one waiting nudge a job.
+//! The queue within one process: the memory storage of apalis, bounded, with at most one waiting nudge per job.
 
 use std::{
     collections::HashSet,
@@ -27,6 +27,7 @@ use crate::{
 /// Both halves of the queue.
 pub(super) struct InProcessQueue {
     storage: Mutex<MemoryStorage<JobId>>,
+    /// The jobs whose nudge no worker has received yet.
     waiting: Mutex<HashSet<JobId>>,
 }
 

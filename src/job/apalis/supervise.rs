@@ -1,4 +1,4 @@
-//! Restarts workers: apalis ends a worker for good at its first error, so a new one replaces it.
+//! Replaces workers, since apalis ends a worker for good at its first error.
 
 use std::{future::Future, time::Duration};
 
@@ -47,10 +47,10 @@ pub(super) async fn supervise<F, E>(
         if wait == RESTART {
             tracing::warn!(
                 reason,
-                "queue worker ended, a new one is started until one stays"
+                "queue worker ended, replacing it until a worker stays up"
             );
         } else {
-            tracing::debug!(reason, "queue worker ended again");
+            tracing::debug!(reason, "queue worker ended again, replacing it");
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}

@@ -7,7 +7,8 @@ use chrono_tz::Tz;
 
 use super::timestamp::{SECOND, TimestampFault};
 
-/// Seconds for which an offset is cached. No zone shifts twice within an hour.
+/// Seconds for which an offset is cached. No zone shifts twice within an hour, so an offset that holds at both ends of an
+/// hour holds throughout.
 const HOUR: i64 = 3600;
 
 /// A time zone with its last offset in a cache, since files are mostly in order of time.
@@ -118,7 +119,8 @@ mod tests {
         ] {
             let cached = CachedZone::new(tz);
             for step in 0..40_000_i64 {
-                // Steps of 4 h 21 m reach hours, days and years at different minutes. The second time is close by.
+                // Steps of 4 h 21 m reach hours, days and years at different minutes. The second time, ten minutes
+                // later, is mostly answered from the cache.
                 let local = (step * 15_660 + (step % 7) * 60) * SECOND;
                 for local in [local, local + 600 * SECOND] {
                     assert_eq!(

@@ -1,4 +1,4 @@
-//! The invariants of a simulation at rest, computed only from which batches are live and published.
+//! The invariants of a simulation at rest. The expected figures follow only from which batches are live and published.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ use super::{
 
 type Verdict = std::result::Result<(), String>;
 
-/// Checks that each identity counts once, on a day on which a live batch has it; each row without identity counts; sums
-/// add up; nothing is left of deleted batches.
+/// Checks that each identity counts once, on a day on which a live batch has it; that each row without identity counts;
+/// that sums add up; that no batch failed; and that deleted batches leave nothing.
 pub(super) fn judge(world: &SimulationWorld) -> Verdict {
     let batches: Vec<Batch> = world
         .batches
@@ -30,7 +30,10 @@ pub(super) fn judge(world: &SimulationWorld) -> Verdict {
             no_stale_partials(world, batch)?;
         }
         if batch.status == BatchStatus::Failed {
-            return Err(format!("{} failed, and no dead letter says so", batch.id));
+            return Err(format!(
+                "{} is failed, although its dead job was retried",
+                batch.id
+            ));
         }
     }
     figures(world, &batches)
@@ -72,7 +75,7 @@ fn nothing_left(world: &SimulationWorld, batch: &Batch) -> Verdict {
     }
     let events = events.is_ok();
     Err(format!(
-        "{id} is deleted, but left {edges} overlaps, events: {events}, partials: {partials}"
+        "{id} is deleted, but has {edges} overlaps, events: {events}, partials: {partials}"
     ))
 }
 
@@ -87,7 +90,7 @@ fn no_stale_partials(world: &SimulationWorld, batch: &Batch) -> Verdict {
                 .is_empty()
         });
     match stale {
-        Some(token) => Err(format!("{} keeps partials of run {token}", batch.id)),
+        Some(token) => Err(format!("{} has stale partials of run {token}", batch.id)),
         None => Ok(()),
     }
 }

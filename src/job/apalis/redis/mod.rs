@@ -1,5 +1,5 @@
 //! The queue that all processes share: apalis-redis, with the additions that its version 1.0.0 needs.
-//! Redis may be flushed at any time; the ledger and the reconciler fill the queue again.
+//! Redis may be flushed at any time: the reconciler fills the queue again from the ledger.
 
 mod heartbeat;
 mod scripts;
@@ -32,7 +32,7 @@ const QUEUE: &str = "jobs";
 const NUDGE_TIMEOUT: Duration = Duration::from_millis(300);
 /// Longest response time for a worker's connection. A timeout is an error, and any error ends a worker.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time between two polls for nudges; a nudge waits half of it on average.
+/// Time between two polls for nudges. A nudge waits half as long on average.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two heartbeats of a worker. It sends none while it hands over a task.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ const MISSED_HEARTBEATS: usize = 30;
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Removals of done tasks between two searches for orphaned keys.
 const TRIMS_PER_PASS: u32 = 60;
-/// Longest duration of a maintenance pass: its search, its removals and a reserve.
+/// Longest duration of a maintenance pass: the search, [`TRIMS_PER_PASS`] removals, and a margin.
 const PASS_TIMEOUT: Duration = Duration::from_secs(90);
 /// Longest time for the removal of an ended worker, since Redis may be unavailable.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -185,7 +185,7 @@ impl RedisQueue {
         }
     }
 
-    /// Returns once an idle worker has stopped to send heartbeats.
+    /// Returns once an idle worker has stopped sending heartbeats.
     async fn heartbeats_stopped(&self, worker: &str, runs: &Runs) {
         let mut monitor = HeartbeatMonitor::new(self.clock.elapsed());
         loop {
@@ -202,7 +202,8 @@ impl RedisQueue {
         }
     }
 
-    /// Removes done tasks all the time, and orphaned keys of killed processes in each pass.
+    /// Runs maintenance passes without end. Each removes the orphaned keys of killed processes, and then done tasks once
+    /// a second.
     async fn maintain(&self) {
         loop {
             self.maintenance_pass(PASS_TIMEOUT, async |mut redis| {
