@@ -1,4 +1,4 @@
-//! Bodies as they arrive: one stream of chunks, whether raw or one part of a form, with a bound on silence.
+//! Reads the body of an upload as a stream of chunks: a raw body, or the file of a form. Idle and slow bodies are errors.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use tokio::time::Instant;
 use super::problem::{Code, Problem};
 use crate::ingest::BodyError;
 
-/// Parts of a form: the file and a few options.
-const PARTS: usize = 16;
-/// Bytes of an option's value.
-const OPTION_BYTES: usize = 8 * 1024;
-/// What is read and thrown away so that a client that is still sending gets to see why it was refused.
-const DRAINED: usize = 64 << 20;
-/// How long that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
-/// Slowest body, in bytes a second, after a time of grace: a connection is not held open for nothing.
-const SLOWEST: u64 = 16 << 10;
-/// Time before slowness counts.
+/// Largest number of parts of a form.
+const MAX_PARTS: usize = 16;
+/// Largest value of an option.
+const MAX_OPTION_BYTES: usize = 8 * 1024;
+/// Bytes that are discarded after an error, so that a client that still sends can read the reply.
+const MAX_DRAINED_BYTES: usize = 64 << 20;
+/// Time for discarding them.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lowest average rate of a body after [`GRACE`], in bytes per second.
+const MIN_BYTES_PER_SECOND: u64 = 16 << 10;
+/// Time before the rate is checked.
 const GRACE: Duration = Duration::from_secs(60);
 
 fn broken(why: &dyn std::fmt::Display) -> BodyError {
@@ -28,20 +28,20 @@ fn broken(why: &dyn std::fmt::Display) -> BodyError {
     BodyError::Broken { cause }
 }
 
-/// A raw body.
+/// Returns a body that is the file itself.
 pub(super) fn raw(
     payload: Payload,
     idle: Duration,
 ) -> impl Stream<Item = Result<Bytes, BodyError>> {
-    patient(payload.map_err(|why: PayloadError| broken(&why)), idle)
+    with_timeouts(payload.map_err(|why: PayloadError| broken(&why)), idle)
 }
 
-/// Ends a stream that is silent for too long, or slower than [`SLOWEST`] all in all.
-fn patient<S>(body: S, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyError>>
+/// Ends a stream with an error if it is idle, or slower than [`MIN_BYTES_PER_SECOND`] on average.
+fn with_timeouts<S>(body: S, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyError>>
 where
     S: Stream<Item = Result<Bytes, BodyError>> + Unpin,
 {
-    let begun = Instant::now();
+    let started = Instant::now();
     stream::unfold(Some((body, 0)), move |state| async move {
         let (mut body, seen) = state?;
         let next = match tokio::time::timeout(idle, body.next()).await {
@@ -51,15 +51,15 @@ where
             }),
         };
         let seen = seen + next.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        let late = begun.elapsed() > GRACE + Duration::from_secs(seen / SLOWEST);
+        let late = started.elapsed() > GRACE + Duration::from_secs(seen / MIN_BYTES_PER_SECOND);
         let next = match next {
             Ok(_) if late => Err(BodyError::TooSlow {
-                bytes_per_second: SLOWEST,
+                bytes_per_second: MIN_BYTES_PER_SECOND,
             }),
             next => next,
         };
-        let go_on = next.is_ok().then_some((body, seen));
-        Some((next, go_on))
+        let state = next.is_ok().then_some((body, seen));
+        Some((next, state))
     })
 }
 
@@ -90,7 +90,7 @@ impl Form {
 
     async fn read_options(mut form: Multipart) -> Result<Self, Problem> {
         let mut options = Vec::new();
-        for _ in 0..PARTS {
+        for _ in 0..MAX_PARTS {
             let Some(part) = form.next().await else {
                 return Err(Problem::new(
                     Code::NoFile,
@@ -111,11 +111,11 @@ impl Form {
                 });
             }
             let name = part.name().unwrap_or_default().to_owned();
-            let value = part.bytes(OPTION_BYTES).await;
+            let value = part.bytes(MAX_OPTION_BYTES).await;
             let value = value.map_err(|_| {
                 Problem::new(
                     Code::BadOption,
-                    format!("the option `{name}` is longer than {OPTION_BYTES} bytes"),
+                    format!("the option `{name}` is longer than {MAX_OPTION_BYTES} bytes"),
                 )
             })?;
             let value = value.map_err(|why| bad_form(&why))?;
@@ -132,21 +132,22 @@ impl Form {
         }
         Err(Problem::new(
             Code::BadMultipart,
-            format!("the form has more than {PARTS} parts"),
+            format!("the form has more than {MAX_PARTS} parts"),
         ))
     }
 
-    /// The file's bytes; ends with a fault if anything but the form's end follows them.
+    /// Returns the bytes of the file. Ends with an error if anything but the end of the form follows them.
     pub(super) fn into_file(self, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyError>> {
         let Self { file, rest, .. } = self;
-        let bytes = patient(file.map_err(|why| broken(&why)), idle);
+        let bytes = with_timeouts(file.map_err(|why| broken(&why)), idle);
         bytes.chain(
-            stream::once(nothing_more(rest, idle)).filter_map(|fault| async { fault.map(Err) }),
+            stream::once(error_after_file(rest, idle)).filter_map(|error| async { error.map(Err) }),
         )
     }
 }
 
-async fn nothing_more(mut rest: Multipart, idle: Duration) -> Option<BodyError> {
+/// Returns an error unless the form ends.
+async fn error_after_file(mut rest: Multipart, idle: Duration) -> Option<BodyError> {
     let Ok(next) = tokio::time::timeout(idle, rest.next()).await else {
         return Some(BodyError::FormNotEnded {
             seconds: idle.as_secs(),
@@ -169,18 +170,18 @@ async fn nothing_more(mut rest: Multipart, idle: Duration) -> Option<BodyError> 
     }
 }
 
-/// Reads on for a while, so that the reply is not lost in a connection reset.
+/// Reads and discards the rest of a body. Without it, a connection reset could reach the client before the reply.
 pub(super) async fn drain<S: Stream<Item = Result<Bytes, BodyError>>>(body: S) {
     let mut body = std::pin::pin!(body);
     let read = async {
         let mut seen = 0;
         while let Some(Ok(chunk)) = body.next().await {
             seen += chunk.len();
-            if seen > DRAINED {
+            if seen > MAX_DRAINED_BYTES {
                 break;
             }
         }
     };
-    // Late is as good as done: the reply follows anyway.
-    let _ = tokio::time::timeout(DRAIN_TIME, read).await;
+    // After the timeout the reply is sent all the same.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, read).await;
 }

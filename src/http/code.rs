@@ -1,10 +1,10 @@
-//! The one table of what can go wrong: a name, a status and a title each.
+//! The table of problem codes: name, status and title of each.
 
 use actix_web::http::StatusCode;
 
 macro_rules! codes {
     ($($name:ident $slug:literal $status:ident $title:literal;)*) => {
-        /// What went wrong; the names are part of the interface and never change.
+        /// The kind of a problem. The names are part of the interface and never change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[expect(missing_docs, reason = "the title in the table says it")]
         pub enum Code { $($name),* }
@@ -13,19 +13,19 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The name users see.
+            /// Returns the name in replies.
             #[must_use]
             pub fn slug(self) -> &'static str {
                 match self { $(Self::$name => $slug),* }
             }
 
-            /// The HTTP status.
+            /// Returns the HTTP status.
             #[must_use]
             pub fn status(self) -> u16 {
                 self.status_code().as_u16()
             }
 
-            /// The kind of fault in words.
+            /// Returns the title in replies.
             #[must_use]
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title),* }
@@ -94,7 +94,7 @@ codes! {
 impl Code {
     pub(super) fn status_code(self) -> StatusCode {
         match self {
-            // Of tus, and in no list of HTTP.
+            // A status of tus that HTTP does not define.
             Self::ChecksumMismatch => StatusCode::from_u16(460).expect("three digits"),
             listed => listed.listed_status(),
         }

@@ -1,4 +1,4 @@
-//! What a client sees of an error: RFC 9457 `application/problem+json`, made only here, out of one table of codes.
+//! Error replies: RFC 9457 `application/problem+json`. Converts the errors of all modules to a code of one table.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use crate::{
     transfer::{MAX_CHECKED_BYTES, TransferError},
 };
 
-/// Seconds after which a client may try again when the store is away.
+/// Seconds after which a client may retry while the store is unavailable.
 const RETRY_AFTER: u64 = 5;
 
 /// An error reply.
@@ -48,7 +48,7 @@ impl Problem {
         self
     }
 
-    /// The first of the rows that were rejected.
+    /// Adds the first rejected rows.
     fn with_errors(self, rows: &BadRows) -> Self {
         let BadRows {
             failed,
@@ -64,12 +64,13 @@ impl Problem {
             .with("proposals", ProposalReply::list(proposal.as_ref()))
     }
 
+    /// Makes the problem retryable after a number of seconds.
     pub(super) fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// A limit that was passed: its value, and the setting that moves it.
+    /// Adds the limit that was exceeded, and the setting that changes it.
     pub(super) fn limit(self, limit: impl Serialize, setting: &str) -> Self {
         self.with("limit", limit).with("setting", setting)
     }
@@ -96,11 +97,11 @@ impl Problem {
         serde_json::to_string(&body).expect("field names are text")
     }
 
-    /// The body of the reply, without the rows it lists if it were longer than `most`.
-    pub(super) fn text(mut self, most: usize) -> String {
-        let whole = self.body();
-        if whole.len() <= most {
-            return whole;
+    /// Returns the body of the reply. If it is longer than `max_bytes`, the rejected rows are left out.
+    pub(super) fn text(mut self, max_bytes: usize) -> String {
+        let body = self.body();
+        if body.len() <= max_bytes {
+            return body;
         }
         self.extra.remove("errors");
         self.with("errors_truncated", true).body()
@@ -154,19 +155,20 @@ impl ResponseError for Problem {
     }
 }
 
+/// Replies to paths without a route.
 pub(super) async fn no_route(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let shown: String = request.path().chars().take(200).collect();
-    let why = format!("there is no route `{} {shown}`", request.method());
+    let path: String = request.path().chars().take(200).collect();
+    let why = format!("there is no route `{} {path}`", request.method());
     Err(Problem::new(Code::NotFound, why))
 }
 
 impl From<StoreError> for Problem {
     fn from(why: StoreError) -> Self {
-        // Logged here, once, with its cause; the client need not know the inside.
+        // Logged here with its cause, since the reply must not reveal internals.
         let cause = std::error::Error::source(&why).map(ToString::to_string);
         match why {
             StoreError::Unavailable { .. } => {
-                tracing::warn!(error = %why, cause, "the store is not available");
+                tracing::warn!(error = %why, cause, "the store is unavailable, the request gets 503");
                 Self::new(
                     Code::Unavailable,
                     "the store is not available at the moment: try again in a few seconds",
@@ -176,7 +178,7 @@ impl From<StoreError> for Problem {
             | StoreError::Missing { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Setup(_) => {
-                tracing::error!(error = %why, cause, "the store failed");
+                tracing::error!(error = %why, cause, "the store failed, the request gets 500");
                 Self::new(
                     Code::Internal,
                     "something went wrong inside; the log has it under this request's id",
@@ -363,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_have_one_name_each_and_keep_it() {
+    fn codes_have_unique_kebab_case_names() {
         let names: std::collections::BTreeSet<_> = Code::ALL.iter().map(|c| c.slug()).collect();
         assert_eq!(names.len(), Code::ALL.len());
         assert!(
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inner_error_is_not_told_to_the_client() {
+    fn internal_errors_are_hidden_from_clients() {
         let inner = StoreError::Failed {
             what: "SQLite",
             source: "near \"SELEC\": syntax error".into(),
