@@ -3,9 +3,10 @@
 
 pub mod cron;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono_tz::Tz;
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::JobQueue;
@@ -35,13 +36,21 @@ pub struct Schedule {
 impl Schedule {
     /// Arms due jobs until `stop`.
     pub async fn run(self, jobs: JobQueue, clock: Arc<dyn Clock>, stop: CancellationToken) {
-        let both = async {
-            tokio::join!(
-                self.arm_verifications(&jobs, clock.as_ref()),
-                self.arm_cleanups(&jobs, clock.as_ref()),
-            )
+        let arming = async {
+            loop {
+                let both = async {
+                    tokio::join!(
+                        self.arm_verifications(&jobs, clock.as_ref()),
+                        self.arm_cleanups(&jobs, clock.as_ref()),
+                    )
+                };
+                if AssertUnwindSafe(both).catch_unwind().await.is_err() {
+                    tracing::error!("schedule panicked, it starts over in {RETRY:?}");
+                }
+                clock.sleep(RETRY).await;
+            }
         };
-        stop.run_until_cancelled(both).await;
+        stop.run_until_cancelled(arming).await;
     }
 
     async fn arm_cleanups(&self, jobs: &JobQueue, clock: &dyn Clock) {
