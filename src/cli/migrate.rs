@@ -1,11 +1,11 @@
-//! `migrate`: brings the store to the schema of this version and stops. Opening a store migrates it.
+//! The command `migrate`: opens the store, which migrates it to the schema of this version, and exits.
 
 use std::process::ExitCode;
 
 use super::{failed, refused};
 use crate::{app, config::Config, store::StoreError};
 
-/// Migrates the store.
+/// Migrates the store that the settings select.
 pub async fn run(config: &Config) -> ExitCode {
     match app::open(config).await {
         Ok(backend) => {

@@ -18,8 +18,8 @@ pub(super) fn of(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     Some(last_untrusted(peer, &forwarded.join(","), trusted))
 }
 
-/// Returns the first address, from the socket backwards, that is not a trusted proxy. Entries before it were written
-/// by the client and prove nothing.
+/// Returns the first address, from the socket backwards, that is not a trusted proxy. If all are trusted or an entry is
+/// malformed, returns the last valid one. Earlier entries may be forged by the client.
 fn last_untrusted(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
@@ -37,10 +37,10 @@ fn last_untrusted(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
 
 /// Parses an address, to which some proxies append a port.
 fn parse(entry: &str) -> Option<IpAddr> {
-    let bare = entry
+    let unbracketed = entry
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
-    let address = bare.unwrap_or(entry).parse().ok();
+    let address = unbracketed.unwrap_or(entry).parse().ok();
     address.or_else(|| entry.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 

@@ -13,7 +13,7 @@ use actix_web::{
 
 use super::problem::{Code, Problem};
 
-/// A path of the table of routes.
+/// A path of the route table, with its handlers.
 pub(super) struct Endpoint {
     resource: Resource,
     methods: Vec<Method>,

@@ -1,8 +1,8 @@
-// Formats numbers, instants and names of the service as text.
+// Formats numbers, instants and names of the API as text.
 
 export const number = value => (value === null || value === undefined ? '–' : Number(value).toLocaleString());
 
-/** `1 row`, `2 rows`. */
+/** Formats a count with its noun: `1 row`, `2 rows`. */
 export function plural(count, one, many = `${one}s`) {
   return `${number(count)} ${Number(count) === 1 ? one : many}`;
 }
@@ -27,7 +27,7 @@ export function duration(seconds) {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
-/** Formats an instant as a `<time>` in the time zone of the browser, with the exact UTC as its title. */
+/** Formats an instant as a `<time>` in the time zone of the browser, with the exact UTC instant as its title. */
 export function instant(value, style = { dateStyle: 'medium', timeStyle: 'short' }) {
   const date = new Date(value ?? NaN);
   if (Number.isNaN(date.getTime())) return document.createTextNode('–');
@@ -38,7 +38,7 @@ export function instant(value, style = { dateStyle: 'medium', timeStyle: 'short'
   return node;
 }
 
-/** Converts a calendar day to milliseconds at UTC midnight, which no time zone can shift. */
+/** Converts a calendar day to the milliseconds of its midnight in UTC, so that the time zone of the browser cannot shift it. */
 export const dayToMs = day => Date.parse(`${day}T00:00:00Z`);
 export const msToDay = ms => new Date(ms).toISOString().slice(0, 10);
 export const DAY_MS = 86_400_000;
@@ -62,13 +62,13 @@ export const role = value => ROLES[value] ?? String(value);
 
 export const fileName = batch => batch.file?.name || 'unnamed file';
 
-/** `only_this` to `Only this`. */
+/** Converts a name such as `only_this` to the text `Only this`. */
 export function words(name) {
   const text = String(name).replaceAll(/[_-]+/g, ' ');
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** Returns the text of a fault, which some replies have as an object. */
+/** Returns the text of a fault, which is a string in some replies and an object in others. */
 export function reason(value) {
   if (value === null || value === undefined) return '';
   return typeof value === 'string' ? value : value.message ?? value.detail ?? JSON.stringify(value);

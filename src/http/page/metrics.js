@@ -9,17 +9,18 @@ import { clearProblem, showProblem } from './problem.js';
 
 /** Days added to the table at once, since thousands of rows are slow to render. */
 const DAYS_AT_ONCE = 100;
+/** Time between two reads of the metrics while a day is stale. */
 const STALE_INTERVAL_MS = 5000;
 const COLUMNS = [{ label: 'Day', kind: 'head' }, { label: 'Event type' }, { label: 'Events', kind: 'num' }, { label: 'Users', kind: 'num' }];
 
 const form = byId('metrics-form');
 const problem = byId('metrics-problem');
-const body = byId('metrics-table').tBodies[0];
-const more = byId('metrics-more');
-const types = new Set();
+const tableBody = byId('metrics-table').tBodies[0];
+const moreButton = byId('metrics-more');
+const seenTypes = new Set();
 
-let stop = () => {};
-let remaining = [];
+let stopPolling = () => {};
+let remainingDays = [];
 let lastShown = '';
 
 export function start() {
@@ -35,28 +36,27 @@ export function start() {
     event.preventDefault();
     reload();
   });
-  more.addEventListener('click', () => showDays(DAYS_AT_ONCE * 10));
+  moreButton.addEventListener('click', () => showDays(DAYS_AT_ONCE * 10));
   reload();
 }
 
 /** Reads the metrics that the filter selects, and polls them while a day is stale. */
 export function reload() {
-  stop();
+  stopPolling();
   const query = { from: byId('metrics-from').value, to: byId('metrics-to').value, event_type: byId('metrics-type').value };
   if (query.from && query.to && query.from > query.to) {
     const error = { status: 0, code: 'from-after-to', problem: { title: 'The first day is after the last', detail: `${query.from} is after ${query.to}.` } };
     showProblem(problem, error, { advised: 'Choose a first day that is not after the last.' });
     return;
   }
-  const key = JSON.stringify(query);
-  stop = poll(async signal => {
+  stopPolling = poll(async signal => {
     try {
       const metrics = await get('metrics', query, { signal });
       if (signal.aborted) return false;
       clearProblem(problem);
-      const text = key + JSON.stringify(metrics);
-      if (text !== lastShown) show(metrics, query);
-      lastShown = text;
+      const content = JSON.stringify([query, metrics]);
+      if (content !== lastShown) show(metrics, query);
+      lastShown = content;
       return metrics.data.some(day => day.stale);
     } catch (error) {
       if (signal.aborted) return false;
@@ -82,17 +82,17 @@ function show(metrics, query) {
     ? 'No events match. Choose a wider range or another event type.'
     : 'No metrics yet. Upload a file and process it; its days will appear here.');
   setText(byId('metrics-status'), data.length ? `Metrics of ${plural(data.length, 'day')} shown.` : empty.textContent);
-  for (const day of data) for (const { event_type: type } of day.metrics) types.add(type);
+  for (const day of data) for (const { event_type: type } of day.metrics) seenTypes.add(type);
   offerTypes();
   if (data.length === 0) return;
-  totals(metrics);
-  remaining = [...data].sort((a, b) => (a.date < b.date ? 1 : -1));
-  fill(body);
+  showTotals(metrics);
+  remainingDays = [...data].sort((a, b) => (a.date < b.date ? 1 : -1));
+  fill(tableBody);
   showDays(DAYS_AT_ONCE);
   showChart(data);
 }
 
-function totals({ count, data, totals: sums }) {
+function showTotals({ count, data, totals: sums }) {
   const items = [
     ['events', 'events', number(sums.processed_events)],
     ['users', 'unique users', number(sums.unique_users)],
@@ -106,34 +106,36 @@ function totals({ count, data, totals: sums }) {
 function offerTypes() {
   const select = byId('metrics-type');
   const offered = new Set([...select.options].map(option => option.value));
-  if ([...types].every(type => offered.has(type))) return;
+  if ([...seenTypes].every(type => offered.has(type))) return;
   const chosen = select.value;
   const [all] = select.options;
-  fill(select, all, [...types].sort().map(type => el('option', { value: type }, type)));
+  fill(select, all, [...seenTypes].sort().map(type => el('option', { value: type }, type)));
   select.value = chosen;
 }
 
 function showDays(count) {
-  body.append(...remaining.splice(0, count).flatMap(dayRows));
-  more.hidden = remaining.length === 0;
-  setText(more, `Show ${plural(Math.min(remaining.length, DAYS_AT_ONCE * 10), 'earlier day')}`);
+  tableBody.append(...remainingDays.splice(0, count).flatMap(dayRows));
+  moreButton.hidden = remainingDays.length === 0;
+  setText(moreButton, `Show ${plural(Math.min(remainingDays.length, DAYS_AT_ONCE * 10), 'earlier day')}`);
 }
 
+/** Returns the table rows of a day: one for all event types, then one for each if there are several. */
 function dayRows(day) {
-  const single = day.metrics.length === 1;
-  const head = el('span', { title: `Computed at ${day.computed_at}` }, day.date);
-  const mark = day.stale ? el('span', { class: 'badge is-stale' }, 'recomputing') : null;
+  const date = el('span', { title: `Computed at ${day.computed_at}` }, day.date);
+  const staleBadge = day.stale ? el('span', { class: 'badge is-stale' }, 'recomputing') : null;
+  const dateCell = [date, staleBadge].filter(Boolean);
+  // The row of all event types has an empty type.
   const attributes = type => ({ dataset: { date: day.date, type }, class: type === '' ? 'whole-day' : null });
-  if (single) {
+  if (day.metrics.length === 1) {
     const [{ event_type: type, count, unique_users: users }] = day.metrics;
-    const tr = row(COLUMNS, [[head, mark].filter(Boolean), type, number(count), number(users)], attributes(type));
+    const tr = row(COLUMNS, [dateCell, type, number(count), number(users)], attributes(type));
     tr.classList.add('whole-day');
     return [tr];
   }
-  const parts = [...day.metrics].sort((a, b) => b.count - a.count);
+  const byCount = [...day.metrics].sort((a, b) => b.count - a.count);
   return [
-    row(COLUMNS, [[head, mark].filter(Boolean), 'all', number(day.total), number(day.unique_users)], attributes('')),
-    ...parts.map(({ event_type: type, count, unique_users: users }) => row(COLUMNS, [
+    row(COLUMNS, [dateCell, 'all', number(day.total), number(day.unique_users)], attributes('')),
+    ...byCount.map(({ event_type: type, count, unique_users: users }) => row(COLUMNS, [
       el('span', { class: 'unseen' }, day.date), type, number(count), number(users),
     ], attributes(type))),
   ];

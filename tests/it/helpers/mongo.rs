@@ -1,5 +1,5 @@
-//! The MongoDB of the tests: the one named by `tests/support/mongo`, with a database per test. A test fails, and says
-//! why, if there is none.
+//! The MongoDB of the tests: the server that `tests/support/mongo` selects, with a database per test. Without one, a
+//! test fails and reports why.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -10,24 +10,25 @@ use std::{
     time::Duration,
 };
 
-/// Starts a server in a directory; stops it and removes its data once the test process closes stdin, also by a crash.
+/// The keeper: a shell that runs a server in a directory and executes commands from stdin. Once the test process closes
+/// stdin, even by a crash, the keeper kills the server and removes its data.
 const KEEPER: &str = r#"
 dir=$1; shift
 mkfifo "$dir/stdin" && exec 3<> "$dir/stdin"
 start() { "$@" <&3 & server=$!; }
 start "$@"
-while read -r order; do
-  case $order in
+while read -r command; do
+  case $command in
     hang)
       kill -STOP $server
-      # A thread that is at work may still answer before the signal reaches it.
+      # A running thread may still answer until the signal reaches it: wait until none runs.
       while grep -qs '^State:[[:space:]]*[A-SU-Za-su-z]' /proc/$server/task/*/status; do :; done
       ;;
     go) kill -CONT $server ;;
     kill) kill -KILL $server; wait $server 2> /dev/null ;;
     start) start "$@" ;;
   esac
-  echo "done: $order"
+  echo "done: $command"
 done
 kill -KILL $server 2> /dev/null
 wait $server 2> /dev/null
@@ -35,31 +36,36 @@ rm -rf "$dir"
 "#;
 
 /// Attempts to find a free port for a server that can't choose one.
-const PORTS: usize = 20;
-/// Connection attempts to a started server, and the wait between two.
+const PORT_ATTEMPTS: usize = 20;
+/// Connection attempts to a started server.
 const CONNECT_ATTEMPTS: usize = 400;
+/// Time between two connection attempts.
 const CONNECT_WAIT: Duration = Duration::from_millis(25);
 
-enum Kind {
+/// The MongoDB that `tests/support/mongo` selects.
+enum Source {
+    /// A server that runs already.
     Url(String),
+    /// The program `mongod`.
     Mongod(PathBuf),
+    /// The program of the stand-in, `FerretDB`.
     StandIn(PathBuf),
 }
 
-fn kind() -> &'static Kind {
-    static KIND: OnceLock<Kind> = OnceLock::new();
-    KIND.get_or_init(|| {
+fn source() -> &'static Source {
+    static SOURCE: OnceLock<Source> = OnceLock::new();
+    SOURCE.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/mongo");
-        let ran = Command::new(script)
+        let output = Command::new(script)
             .output()
             .expect("tests/support/mongo runs");
-        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
-        let why = String::from_utf8_lossy(&ran.stderr);
-        match said.trim().split_once(' ') {
-            Some(("url", url)) => Kind::Url(url.into()),
-            Some(("mongod", path)) => Kind::Mongod(path.into()),
-            Some(("ferretdb", path)) => Kind::StandIn(path.into()),
-            _ => panic!("no MongoDB to test with: {why}"),
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        match stdout.trim().split_once(' ') {
+            Some(("url", url)) => Source::Url(url.into()),
+            Some(("mongod", path)) => Source::Mongod(path.into()),
+            Some(("ferretdb", path)) => Source::StandIn(path.into()),
+            _ => panic!("no MongoDB to test with: {stderr}"),
         }
     })
 }
@@ -72,39 +78,41 @@ pub(crate) struct Mongo {
 }
 
 impl Mongo {
-    /// Returns the server that most tests share, each with its own database.
+    /// Returns the server that most tests share, each with a database of its own.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Mongo> = OnceLock::new();
-        SHARED.get_or_init(|| match kind() {
-            Kind::Url(url) => Self {
+        SHARED.get_or_init(|| match source() {
+            Source::Url(url) => Self {
                 url: url.clone(),
                 port: 0,
                 keeper: None,
             },
-            Kind::Mongod(_) | Kind::StandIn(_) => Self::start(),
+            Source::Mongod(_) | Source::StandIn(_) => Self::start(),
         })
     }
 
-    /// Starts a server for a test that kills or stops it.
+    /// Starts a server for a test that kills or freezes it.
     pub(crate) fn start() -> Self {
-        match kind() {
-            Kind::StandIn(path) => Self::own(path, |server, port, dir| {
+        match source() {
+            Source::StandIn(path) => Self::start_program(path, |server, port, dir| {
                 let listen = format!("127.0.0.1:{port}");
                 server.args(["-listen", &listen, "-data"]).arg(dir);
             }),
-            Kind::Mongod(path) => Self::own(path, |server, port, dir| {
+            Source::Mongod(path) => Self::start_program(path, |server, port, dir| {
                 let port = port.to_string();
                 let options = ["--quiet", "--bind_ip", "127.0.0.1", "--port", &port];
                 server.args(options).arg("--dbpath").arg(dir);
             }),
-            Kind::Url(_) => {
-                panic!("this test stops its server: it needs mongod on the PATH, or the stand-in")
+            Source::Url(_) => {
+                panic!(
+                    "this test kills or freezes its server: it needs mongod on the PATH, or the stand-in"
+                )
             }
         }
     }
 
-    fn own(path: &Path, arguments: fn(&mut Command, u16, &Path)) -> Self {
-        for _ in 0..PORTS {
+    fn start_program(path: &Path, arguments: fn(&mut Command, u16, &Path)) -> Self {
+        for _ in 0..PORT_ATTEMPTS {
             let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
             let port = free.expect("a free port").port();
             let dir = directory();
@@ -117,7 +125,7 @@ impl Mongo {
                 port,
                 keeper: Some((keeper, out)),
             };
-            // Another process may have taken the port in between.
+            // Another process may have bound the port before the server did.
             if answers(port) {
                 return server;
             }
@@ -151,30 +159,34 @@ impl Mongo {
 
     /// Kills the server.
     pub(crate) fn kill(&mut self) {
-        self.order("kill");
+        self.send_command("kill");
     }
 
     /// Restarts the server with its data on its port.
     pub(crate) fn start_again(&mut self) {
-        self.order("start");
-        assert!(answers(self.port), "it does not start again");
+        self.send_command("start");
+        assert!(answers(self.port), "the server does not restart");
     }
 
-    /// Stops the process, so that connections stay open without answers.
+    /// Freezes the server (SIGSTOP), so that connections stay open without answers.
     pub(crate) fn hang(&mut self) {
-        self.order("hang");
+        self.send_command("hang");
     }
 
-    /// Resumes a stopped process.
+    /// Resumes a frozen server (SIGCONT).
     pub(crate) fn resume(&mut self) {
-        self.order("go");
+        self.send_command("go");
     }
 
-    fn order(&mut self, order: &str) {
-        let (keeper, out) = self.keeper.as_mut().expect("a server of our own");
+    /// Sends a command to the keeper, and waits until it is done.
+    fn send_command(&mut self, command: &str) {
+        let (keeper, out) = self
+            .keeper
+            .as_mut()
+            .expect("a server that this test started");
         let stdin = keeper.stdin.as_mut().expect("piped");
-        writeln!(stdin, "{order}").expect("the keeper lives");
-        let (done, mut line) = (format!("done: {order}"), String::new());
+        writeln!(stdin, "{command}").expect("the keeper lives");
+        let (done, mut line) = (format!("done: {command}"), String::new());
         while line.trim() != done {
             line.clear();
             let read = out.read_line(&mut line).expect("the keeper lives");
@@ -192,7 +204,7 @@ impl Drop for Mongo {
     }
 }
 
-/// Waits until a server accepts connections.
+/// Waits until a server accepts connections; returns whether it did in time.
 pub(crate) fn answers(port: u16) -> bool {
     (0..CONNECT_ATTEMPTS).any(|_| {
         let connected = TcpStream::connect(("127.0.0.1", port)).is_ok();
@@ -203,20 +215,22 @@ pub(crate) fn answers(port: u16) -> bool {
     })
 }
 
+/// Creates the directory of a server, in memory where possible.
 pub(crate) fn directory() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let root = if memory.is_dir() {
-        memory.into()
+    let shared_memory = Path::new("/dev/shm");
+    let root = if shared_memory.is_dir() {
+        shared_memory.into()
     } else {
         std::env::temp_dir()
     };
     let dir = tempfile::Builder::new()
         .prefix("tallymill-mongo-")
         .tempdir_in(root);
-    // Its keeper removes it.
+    // The keeper of the server removes the directory.
     dir.expect("a directory").keep()
 }
 
+/// Starts a keeper, which runs `server`.
 pub(crate) fn keep(dir: &Path, server: &Command) -> Child {
     Command::new("sh")
         .args(["-c", KEEPER, "keeper"])

@@ -1,4 +1,4 @@
-//! The real binary in its own process, which can be killed.
+//! Runs the real binary in a process that tests can kill, freeze and stop.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Time between two checks of a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Settings of tests: any port, no upload limit, short intervals.
+/// Settings of tests: any free port, no upload limit, short intervals, and more crashes of a job than any test causes.
 const SETTINGS: [(&str, &str); 6] = [
     ("PORT", "0"),
     ("UPLOAD_LIMIT", "0"),
@@ -26,7 +26,7 @@ const SETTINGS: [(&str, &str); 6] = [
 pub(crate) fn tallymill(data: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallymill"));
     command.env_clear();
-    // A `.env` of the source tree is not for tests.
+    // Tests must not read a `.env` of the source tree.
     command.current_dir(data.parent().unwrap_or(data));
     command.env("DATA_DIR", data);
     for (name, value) in SETTINGS.iter().chain(settings) {
@@ -35,26 +35,26 @@ pub(crate) fn tallymill(data: &Path, settings: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Polls until `look` returns a value.
-pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
-    let seen = within(TIMEOUT, look).await;
-    seen.unwrap_or_else(|| panic!("never saw {what}"))
+/// Polls until `condition` returns a value; panics with `what` after [`TIMEOUT`].
+pub(crate) async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let value = within(TIMEOUT, condition).await;
+    value.unwrap_or_else(|| panic!("never saw {what}"))
 }
 
-/// Polls until `look` returns a value, at most for a duration.
+/// Polls until `condition` returns a value; returns `None` after `timeout`.
 pub(crate) async fn within<T>(
-    patience: Duration,
-    mut look: impl AsyncFnMut() -> Option<T>,
+    timeout: Duration,
+    mut condition: impl AsyncFnMut() -> Option<T>,
 ) -> Option<T> {
-    let seen = async {
+    let polling = async {
         loop {
-            if let Some(found) = look().await {
-                return found;
+            if let Some(value) = condition().await {
+                return value;
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    tokio::time::timeout(patience, seen).await.ok()
+    tokio::time::timeout(timeout, polling).await.ok()
 }
 
 /// A running process; killed when dropped.
@@ -66,7 +66,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts the service of one process and waits until it answers.
+    /// Starts an API with workers, and waits until it is ready.
     pub(crate) async fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
         Self::run(data, &["serve"], settings).await
     }
@@ -83,8 +83,8 @@ impl Service {
 
     async fn run(data: &Path, command: &[&str], settings: &[(&str, &str)]) -> Self {
         let log = data.with_extension("log");
-        let before = std::fs::read_to_string(&log).map_or(0, |log| log.len());
-        let out = File::options()
+        let start = std::fs::read_to_string(&log).map_or(0, |log| log.len());
+        let output = File::options()
             .create(true)
             .append(true)
             .open(&log)
@@ -92,8 +92,8 @@ impl Service {
         let child = tallymill(data, settings)
             .args(command)
             .stdin(Stdio::null())
-            .stdout(out.try_clone().expect("a handle"))
-            .stderr(out)
+            .stdout(output.try_clone().expect("a handle"))
+            .stderr(output)
             .spawn()
             .expect("starts");
         let mut service = Self {
@@ -105,13 +105,13 @@ impl Service {
             if let Some(ended) = service.child.try_wait().expect("a status") {
                 panic!("the process ended with {ended}: {}", service.log());
             }
-            ready(&service.log()[before..])
+            logged_url(&service.log()[start..])
         })
         .await;
         service
     }
 
-    /// Returns the whole log of this directory.
+    /// Returns the log of all processes that were started on this data directory.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -153,8 +153,8 @@ impl Service {
     }
 }
 
-/// Returns the URL that a started process logged; empty for a worker; none before it has started.
-fn ready(log: &str) -> Option<String> {
+/// Returns the URL that a process logs once it is ready: empty for a worker, `None` before.
+fn logged_url(log: &str) -> Option<String> {
     if log.contains("tallymill works on jobs") {
         return Some(String::new());
     }
@@ -165,7 +165,7 @@ fn ready(log: &str) -> Option<String> {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

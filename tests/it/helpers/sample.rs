@@ -1,4 +1,5 @@
-//! Files with overlapping events, and an oracle of their figures: one plain pass without jobs.
+//! Generated files with overlapping events, an oracle that computes their figures in one pass without jobs, and queries
+//! of the figures and batches of a running service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,15 +7,16 @@ use reqwest::Client;
 use serde_json::Value;
 
 const EVENT_TYPES: [&str; 3] = ["login", "search", "logout"];
-/// One row in this many is invalid.
-const BAD: u64 = 100;
-/// One row in this many is a conflict, which differs in nothing that figures show.
-const CONFLICTS: u64 = 20;
+/// On average, one row in this many is invalid.
+const INVALID_INTERVAL: u64 = 100;
+/// On average, one row in this many has another hour, and so conflicts with the other rows of its event. The hour
+/// changes no figure.
+const CONFLICT_INTERVAL: u64 = 20;
 
-/// (day, type) to (count, users).
+/// (events, unique users) by (day, event type).
 pub(crate) type Figures = BTreeMap<(String, String), (u64, u64)>;
 
-/// `SplitMix64`: equal numbers for equal seeds.
+/// The generator `SplitMix64`: equal seeds produce equal numbers.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -32,11 +34,13 @@ impl Random {
 pub(crate) struct Sample {
     pub(crate) name: String,
     pub(crate) csv: String,
+    /// Number of rows.
     pub(crate) received: u64,
+    /// Number of valid rows.
     pub(crate) inserted: u64,
 }
 
-/// Returns user, type and day of an event, which are equal in every file with it.
+/// Returns the user, type and day of event `n`, which are the same in every file that contains it.
 fn event(n: u64) -> (u64, &'static str, u64) {
     (n % 37, EVENT_TYPES[(n / 7 % 3) as usize], n / 11 % 5 + 10)
 }
@@ -45,43 +49,46 @@ impl Sample {
     /// Returns a file of `rows` + 1 rows, drawn from `events` distinct events.
     pub(crate) fn new(number: u64, rows: u64, events: u64, random: &mut Random) -> Self {
         let mut csv = "event_id,user_id,event_type,timestamp\n".to_owned();
-        // The only row without an identity keeps files from being equal.
+        // The user and time of this row, the only one without an event id, differ in each file: no file is a duplicate.
         let (user, hour, minute) = (number % 37, number / 60 % 24, number % 60);
         csv += &format!(",u{user},login,2025-11-09T{hour:02}:{minute:02}:00Z\n");
-        let mut bad = 0;
+        let mut invalid = 0;
         for _ in 0..rows {
             let n = random.below(events);
-            let (user, kind, day) = event(n);
-            if random.below(BAD) == 0 {
-                bad += 1;
-                csv += &format!("e{n},u{user},{kind},yesterday\n");
+            let (user, event_type, day) = event(n);
+            if random.below(INVALID_INTERVAL) == 0 {
+                invalid += 1;
+                csv += &format!("e{n},u{user},{event_type},yesterday\n");
             } else {
-                let hour = 10 + u64::from(random.below(CONFLICTS) == 0);
-                csv += &format!("e{n},u{user},{kind},2025-11-{day}T{hour}:00:00Z\n");
+                let hour = 10 + u64::from(random.below(CONFLICT_INTERVAL) == 0);
+                csv += &format!("e{n},u{user},{event_type},2025-11-{day}T{hour}:00:00Z\n");
             }
         }
         Self {
             name: format!("file-{number}.csv"),
             csv,
             received: rows + 1,
-            inserted: rows + 1 - bad,
+            inserted: rows + 1 - invalid,
         }
     }
 }
 
-/// Computes the figures in a single pass: a row without id counts, an id counts once.
+/// Computes the expected figures in one pass over the valid rows: each row without an event id counts, and each event
+/// id counts once.
 pub(crate) fn oracle<'a>(files: impl IntoIterator<Item = &'a Sample>) -> Figures {
     let mut seen = BTreeSet::new();
     let mut figures: BTreeMap<(String, String), (u64, BTreeSet<String>)> = BTreeMap::new();
     for line in files.into_iter().flat_map(|file| file.csv.lines().skip(1)) {
         let cells: Vec<&str> = line.split(',').collect();
-        let [id, user, kind, time] = cells[..] else {
-            panic!("four cells: {line}")
+        let [id, user, event_type, time] = cells[..] else {
+            panic!("not four cells: {line}")
         };
         if time == "yesterday" || (!id.is_empty() && !seen.insert(id.to_owned())) {
             continue;
         }
-        let (count, users) = figures.entry((time[..10].into(), kind.into())).or_default();
+        let (count, users) = figures
+            .entry((time[..10].into(), event_type.into()))
+            .or_default();
         *count += 1;
         users.insert(user.to_owned());
     }
@@ -91,10 +98,11 @@ pub(crate) fn oracle<'a>(files: impl IntoIterator<Item = &'a Sample>) -> Figures
         .collect()
 }
 
+/// Returns the JSON at a URL.
 pub(crate) async fn json(client: &Client, url: &str) -> Value {
-    let answer = client.get(url).send().await.expect("answers");
-    assert_eq!(answer.status(), 200, "{url}");
-    answer.json().await.expect("JSON")
+    let reply = client.get(url).send().await.expect("answers");
+    assert_eq!(reply.status(), 200, "{url}");
+    reply.json().await.expect("JSON")
 }
 
 /// Returns every visible batch.
@@ -110,6 +118,7 @@ pub(crate) async fn batches(client: &Client, url: &str) -> Vec<Value> {
     }
 }
 
+/// Returns the figures of all days.
 pub(crate) async fn figures(client: &Client, url: &str) -> Figures {
     let body = json(client, &format!("{url}/metrics")).await;
     let mut all = BTreeMap::new();

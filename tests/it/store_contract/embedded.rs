@@ -21,44 +21,42 @@ use crate::helpers::{
     },
 };
 
-const ALL: Projection = Projection::IDS;
-
 async fn open(dir: &Path, zone: Tz) -> tallymill::store::Result<EmbeddedStore> {
     EmbeddedStore::open(dir, zone, Mode::Durable).await
 }
 
-fn event_file_path(home: &TestStore, n: u64) -> std::path::PathBuf {
+fn event_file_path(fixture: &TestStore, n: u64) -> std::path::PathBuf {
     let name = format!("{}.parquet", id(n));
-    home.dir.path().join("batches").join(name)
+    fixture.dir.path().join("batches").join(name)
 }
 
 async fn refusal(dir: &Path, zone: Tz) -> String {
     match open(dir, zone).await {
         Err(StoreError::Setup(why)) => why,
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it opened"),
+        Ok(_) => panic!("the store opened"),
     }
 }
 
 #[tokio::test]
 async fn documents_and_events_survive_a_reopen() {
-    let home = TestStore::open(Mode::Durable).await;
-    let batch = uploaded(&*home.store, 1, &[("e", "a", "u", 5)]).await;
-    begin(&*home.store, batch, 1).await;
+    let fixture = TestStore::open(Mode::Durable).await;
+    let batch = uploaded(&*fixture.store, 1, &[("e", "a", "u", 5)]).await;
+    begin(&*fixture.store, batch, 1).await;
     let groups = [group(Day(0), "a", 1)];
-    let stored = home.store.put_partials(batch, 1, &groups).await;
+    let stored = fixture.store.put_partials(batch, 1, &groups).await;
     stored.expect("puts");
-    publish(&*home.store, batch, 1, Day(0)).await;
+    publish(&*fixture.store, batch, 1, Day(0)).await;
     let claim = Claim {
         key: tallymill::model::IdentityKey([1; 16]),
         row: 1,
         content: tallymill::model::Content(2),
     };
-    home.store.claim(batch, &[claim]).await.expect("claims");
+    fixture.store.claim(batch, &[claim]).await.expect("claims");
     let job = JobId::Process(batch);
-    let armed = home.store.arm(job, at(1)).await.expect("arms");
-    let before = home.store.batch(batch).await.expect("reads");
-    let TestStore { store, dir } = home;
+    let armed = fixture.store.arm(job, at(1)).await.expect("arms");
+    let before = fixture.store.batch(batch).await.expect("reads");
+    let TestStore { store, dir } = fixture;
     drop(store);
 
     let store = open(dir.path(), Tz::UTC).await.expect("opens");
@@ -68,30 +66,33 @@ async fn documents_and_events_survive_a_reopen() {
     assert!(unowned.is_empty());
     let figures = store.fold_day(Day(0)).await.expect("folds");
     assert_eq!(figures.total().count, 1);
-    let mut scan = store.scan_events(batch, ALL).await.expect("opens");
+    let mut scan = store
+        .scan_events(batch, Projection::IDS)
+        .await
+        .expect("opens");
     let read = scan.next().await.expect("reads").expect("a block");
     assert_eq!((read.rows, read.timestamp), (vec![1], vec![5]));
     assert!(scan.next().await.expect("reads").is_none());
 }
 
 #[tokio::test]
-async fn second_owners_are_refused_with_the_process_id_of_the_first() {
-    let home = TestStore::open(Mode::Durable).await;
-    let why = refusal(home.dir.path(), Tz::UTC).await;
+async fn a_second_owner_is_refused_with_the_process_id_of_the_first() {
+    let fixture = TestStore::open(Mode::Durable).await;
+    let why = refusal(fixture.dir.path(), Tz::UTC).await;
     assert!(
         why.contains(&format!("process {}", std::process::id())),
         "{why}"
     );
-    let holder = EmbeddedStore::holder(home.dir.path()).expect("has an owner");
+    let holder = EmbeddedStore::holder(fixture.dir.path()).expect("has an owner");
     assert_eq!((holder.pid, holder.url), (std::process::id(), None));
-    let TestStore { store, dir } = home;
+    let TestStore { store, dir } = fixture;
     drop(store);
     assert_eq!(EmbeddedStore::holder(dir.path()), None);
     assert!(open(dir.path(), Tz::UTC).await.is_ok());
 }
 
 #[tokio::test]
-async fn other_time_zones_are_refused_with_a_remedy() {
+async fn another_time_zone_is_refused_with_a_remedy() {
     let TestStore { store, dir } = TestStore::open(Mode::Durable).await;
     drop(store);
     let why = refusal(dir.path(), Tz::Asia__Kolkata).await;
@@ -151,7 +152,7 @@ async fn files_of_unfinished_uploads_are_deleted_at_the_next_start() {
 #[tokio::test]
 async fn orphaned_parts_are_deleted_and_transfers_truncated_at_gaps() {
     let TestStore { store, dir } = TestStore::open(Mode::Durable).await;
-    let file = Transfer {
+    let transfer = Transfer {
         id: TransferId::at(at(1)),
         length: 9,
         options: Default::default(),
@@ -166,7 +167,7 @@ async fn orphaned_parts_are_deleted_and_transfers_truncated_at_gaps() {
         bytes: 9,
         parts_per_transfer: 3,
     };
-    let opened = store.open_transfer(&file, limits).await;
+    let opened = store.open_transfer(&transfer, limits).await;
     assert_eq!(opened.expect("opens"), OpenTransferOutcome::Opened);
     for (start, part) in [(0, "abc"), (3, "def"), (6, "ghi")] {
         let part = TransferPart {
@@ -174,7 +175,7 @@ async fn orphaned_parts_are_deleted_and_transfers_truncated_at_gaps() {
             bytes: part.into(),
             arrived_at: at(1),
         };
-        let appended = store.append_part(file.id, part, limits).await;
+        let appended = store.append_part(transfer.id, part, limits).await;
         assert_eq!(
             appended.expect("appends"),
             AppendPartOutcome::Appended(start + 3)
@@ -191,8 +192,8 @@ async fn orphaned_parts_are_deleted_and_transfers_truncated_at_gaps() {
     }
     for remaining in [2, 1] {
         let store = open(dir.path(), Tz::UTC).await.expect("opens");
-        let found = store.transfer(file.id).await.expect("reads");
-        assert_eq!(found.map(|(_, end)| end), Some(3));
+        let stored = store.transfer(transfer.id).await.expect("reads");
+        assert_eq!(stored.map(|(_, end)| end), Some(3));
         let files = std::fs::read_dir(&parts).expect("lists").count();
         assert_eq!(
             files, remaining,
@@ -202,28 +203,28 @@ async fn orphaned_parts_are_deleted_and_transfers_truncated_at_gaps() {
 }
 
 #[tokio::test]
-async fn missing_event_files_are_missing_and_damaged_ones_corrupt() {
+async fn missing_event_files_fail_as_missing_and_damaged_ones_as_corrupt() {
     for mode in [Mode::Durable, Mode::Simulated] {
-        let home = TestStore::open(mode).await;
+        let fixture = TestStore::open(mode).await;
         let events: Vec<_> = (0..5_000).map(|n| ("", "a", "u", n)).collect();
-        let id = uploaded(&*home.store, 1, &events).await;
-        let file = event_file_path(&home, 1);
+        let id = uploaded(&*fixture.store, 1, &events).await;
+        let file = event_file_path(&fixture, 1);
         let complete = std::fs::read(&file).expect("reads");
         let mut overwritten = complete.clone();
         overwritten[4..complete.len() / 2].fill(0xFF);
         for damaged in [&complete[..complete.len() - 9], &[], &overwritten] {
             std::fs::write(&file, damaged).expect("writes");
-            let why = failure(&home, id).await;
+            let why = scan_error(&fixture, id).await;
             assert!(matches!(why, StoreError::Corrupt { .. }), "{why}");
         }
         std::fs::remove_file(&file).expect("removes");
-        let why = failure(&home, id).await;
+        let why = scan_error(&fixture, id).await;
         assert!(matches!(why, StoreError::Missing { .. }), "{why}");
     }
 }
 
-async fn failure(home: &TestStore, id: tallymill::model::BatchId) -> StoreError {
-    let mut scan = match home.store.scan_events(id, ALL).await {
+async fn scan_error(fixture: &TestStore, id: tallymill::model::BatchId) -> StoreError {
+    let mut scan = match fixture.store.scan_events(id, Projection::IDS).await {
         Ok(scan) => scan,
         Err(why) => return why,
     };
@@ -237,11 +238,15 @@ async fn failure(home: &TestStore, id: tallymill::model::BatchId) -> StoreError 
 }
 
 #[tokio::test]
-async fn event_files_name_their_schema_and_keep_the_column_order() {
-    let home = TestStore::open(Mode::Durable).await;
-    let id = receiving(&*home.store, 1).await;
+async fn event_files_state_their_schema_and_preserve_column_order() {
+    let fixture = TestStore::open(Mode::Durable).await;
+    let id = receiving(&*fixture.store, 1).await;
     let columns = columns(&["city", "Timestamp", "row"]);
-    let mut writer = home.store.write_events(id, &columns).await.expect("opens");
+    let mut writer = fixture
+        .store
+        .write_events(id, &columns)
+        .await
+        .expect("opens");
     let mut rows = block(&[("e", "a", "u", 5), ("", "a", "u", 6)]);
     for text in ["Rome", "noon", "4"] {
         let mut column = TextColumn::default();
@@ -251,7 +256,7 @@ async fn event_files_name_their_schema_and_keep_the_column_order() {
     }
     writer.append(rows).await.expect("appends");
     writer.finish().await.expect("finishes");
-    let file = File::open(event_file_path(&home, 1)).expect("opens");
+    let file = File::open(event_file_path(&fixture, 1)).expect("opens");
     let reader = SerializedFileReader::new(file).expect("is Parquet");
     let meta = reader.metadata().file_metadata();
     let footer = meta.key_value_metadata().expect("has keys");
@@ -275,7 +280,7 @@ async fn event_files_name_their_schema_and_keep_the_column_order() {
 #[tokio::test]
 async fn newest_events_are_found_in_every_row_group() {
     const ROWS: u32 = 300_000;
-    let home = TestStore::open(Mode::Durable).await;
+    let fixture = TestStore::open(Mode::Durable).await;
     let mut events = tallymill::model::EventBlock::default();
     let mut random = Random(5);
     for row in 1..=ROWS {
@@ -295,7 +300,7 @@ async fn newest_events_are_found_in_every_row_group() {
         .map(|at| EventPosition::new(events.timestamp[at], events.rows[at]))
         .collect();
     expected.sort_unstable();
-    let batch = sealed(&*home.store, 1, columns(&[]), events).await;
+    let batch = sealed(&*fixture.store, 1, columns(&[]), events).await;
     let filter = EventFilter {
         from: i64::MIN,
         until: 1_850,
@@ -304,15 +309,18 @@ async fn newest_events_are_found_in_every_row_group() {
     };
     for start in [0, 31_000, expected.len() - 200] {
         let after = start.checked_sub(1).map(|at| expected[at]);
-        let found = home.store.find_events(batch, &filter, after, 1_000).await;
-        let found = found.expect("finds");
+        let page = fixture
+            .store
+            .find_events(batch, &filter, after, 1_000)
+            .await;
+        let page = page.expect("finds");
         let rows: Vec<_> = expected[start..]
             .iter()
             .take(1_000)
-            .map(|p| p.row)
+            .map(|position| position.row)
             .collect();
-        assert_eq!(found.events.rows, rows, "from {start}");
-        assert_eq!(found.more, start + 1_000 < expected.len());
-        assert_eq!(found.events.lines[0], rows[0] + 1);
+        assert_eq!(page.events.rows, rows, "from {start}");
+        assert_eq!(page.more, start + 1_000 < expected.len());
+        assert_eq!(page.events.lines[0], rows[0] + 1);
     }
 }
