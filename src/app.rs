@@ -58,7 +58,7 @@ pub enum AppError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The HTTP server ended without being stopped.
+    /// The HTTP server could not be started, or ended without being stopped.
     #[error("the server ended early: {0}")]
     Server(#[from] std::io::Error),
 }
@@ -68,7 +68,8 @@ pub struct App {
     api: Option<Api>,
     backend: Arc<dyn Backend>,
     workers: Option<Workers>,
-    shutdown: Duration,
+    /// Longest time in which requests and jobs end after the service is asked to stop.
+    shutdown_timeout: Duration,
 }
 
 /// The HTTP server.
@@ -101,14 +102,14 @@ impl App {
         let redis = shared::address(&config)?;
         let backend = open(&config).await?;
         let redis = redis.map(|address| address.with_namespace(backend.installation()));
-        let all = backend.clone().store();
+        let store = backend.clone().store();
         let owner = owner(&*backend);
         let (dispatch, pool) = shared::queue(redis.as_ref(), &clock)?;
         shared::log_backends(&*backend, &dispatch, redis.as_ref());
         let limits = limits::of_jobs(&config);
         let stop = CancellationToken::new();
         let runner = Runner::new(
-            all.clone(),
+            store.clone(),
             clock.clone(),
             dispatch.clone(),
             Arc::new(Bodies),
@@ -120,7 +121,7 @@ impl App {
             pool,
             runner: Arc::new(runner),
             reconciler: Reconciler::new(
-                all.clone(),
+                store.clone(),
                 clock.clone(),
                 dispatch.clone(),
                 limits,
@@ -128,7 +129,7 @@ impl App {
             ),
             reconcile_every: config.sweep,
             schedule,
-            jobs: JobQueue::new(all, clock.clone(), dispatch.clone()),
+            jobs: JobQueue::new(store, clock.clone(), dispatch.clone()),
             clock: clock.clone(),
             concurrency: config.worker_concurrency,
             stop,
@@ -143,18 +144,18 @@ impl App {
             api,
             backend,
             workers: (role != Role::NoWorker).then_some(workers),
-            shutdown: config.shutdown,
+            shutdown_timeout: config.shutdown,
         })
     }
 
-    /// Returns the URL of the API; empty for a process of workers only.
+    /// Returns the URL of the API; empty if the process runs workers only.
     #[must_use]
     pub fn url(&self) -> &str {
         self.api.as_ref().map_or("", |api| &api.url)
     }
 
-    /// Serves until `stop`. Then accepts no more connections, finishes running uploads, lets jobs release their leases,
-    /// and closes the store, all within `SHUTDOWN_SECONDS`.
+    /// Serves until `stop`. Then accepts no more connections, finishes running uploads and lets jobs release their
+    /// leases, within `SHUTDOWN_SECONDS`, and closes the store.
     ///
     /// # Errors
     /// [`AppError`] if the server ended early or the store could not be closed.
@@ -163,7 +164,7 @@ impl App {
             api,
             backend,
             workers,
-            shutdown,
+            shutdown_timeout,
         } = self;
         let tasks = TaskTracker::new();
         let stop_workers = workers.as_ref().map(|workers| workers.stop.clone());
@@ -178,7 +179,7 @@ impl App {
             () = stop.cancelled() => {}
         }
         tracing::info!("stopping");
-        let all = async {
+        let shutdown = async {
             if let Some(stop_workers) = stop_workers {
                 stop_workers.cancel();
             }
@@ -191,10 +192,10 @@ impl App {
             };
             tokio::join!(stopped, tasks.wait()).0
         };
-        match tokio::time::timeout(shutdown, all).await {
+        match tokio::time::timeout(shutdown_timeout, shutdown).await {
             Ok(served) => served?,
             Err(_) => tracing::warn!(
-                "shutdown took longer than SHUTDOWN_SECONDS and was cut short, running jobs are taken up at the next start"
+                "shutdown took longer than SHUTDOWN_SECONDS and was cut short, interrupted jobs run again once their leases expire"
             ),
         }
         backend.close().await?;
@@ -203,29 +204,27 @@ impl App {
     }
 }
 
-/// Opens the store named by the settings.
+/// Opens the store that the settings select.
 ///
 /// # Errors
 /// As [`store::open`].
 pub async fn open(config: &Config) -> Result<Arc<dyn Backend>, StoreError> {
+    // Sorts spill to a local directory, whichever store has the data.
+    let scratch = limits::scratch(config);
+    std::fs::create_dir_all(&scratch).map_err(|why| {
+        let dir = scratch.display();
+        StoreError::Setup(format!(
+            "can't make {dir}: {why}; set DATA_DIR to a directory that can be written"
+        ))
+    })?;
     let location = match &config.mongo_uri {
-        Some(uri) => {
-            // Sorts spill to a local directory, whichever store has the data.
-            let scratch = limits::scratch(config);
-            std::fs::create_dir_all(&scratch).map_err(|why| {
-                let dir = scratch.display();
-                StoreError::Setup(format!(
-                    "can't make {dir}: {why}; set DATA_DIR to a directory that can be written"
-                ))
-            })?;
-            StoreLocation::Mongo(uri.expose())
-        }
+        Some(uri) => StoreLocation::Mongo(uri.expose()),
         None => StoreLocation::Embedded(&config.data_dir),
     };
     store::open(location, config.time_zone).await
 }
 
-/// Returns the owner of this start's leases; no other start of any process has the same.
+/// Returns the name under which this process acquires leases. No other process, earlier or later, has the same.
 fn owner(backend: &dyn Backend) -> String {
     let pid = std::process::id();
     match backend.lease_owner_prefix() {
@@ -276,19 +275,19 @@ impl Api {
         clock: Arc<dyn Clock>,
         owner: String,
     ) -> Result<Self, AppError> {
-        let all = backend.clone().store();
+        let store = backend.clone().store();
         let upload_rate_limit = shared::upload_limit(config, queue.redis, &clock)?;
         let ingest = Ingest::new(
-            all.clone(),
+            store.clone(),
             clock.clone(),
             limits::of_uploads(config),
             owner,
         );
         let body_bytes = config.limits.body_bytes;
-        let transfers = Transfers::new(all.clone(), clock.clone(), ingest.clone(), body_bytes);
-        let jobs = JobService::new(all.clone(), clock.clone(), queue.dispatch.clone());
+        let transfers = Transfers::new(store.clone(), clock.clone(), ingest.clone(), body_bytes);
+        let jobs = JobService::new(store.clone(), clock.clone(), queue.dispatch.clone());
         let context = http::Context {
-            store: all,
+            store,
             backend: backend.clone(),
             queue: queue.dispatch,
             ingest,
@@ -334,10 +333,10 @@ impl Workers {
     }
 }
 
-/// Runs the passes of the reconciler, the first one at once, until `stop`.
+/// Runs a pass of the reconciler at once, and again after each interval, until `stop`.
 async fn reconcile(
     mut reconciler: Reconciler,
-    every: Duration,
+    interval: Duration,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
@@ -345,12 +344,12 @@ async fn reconcile(
         match AssertUnwindSafe(reconciler.pass()).catch_unwind().await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "pass of the reconciler failed, the next pass does the rest")
+                tracing::warn!(%error, "reconciler pass failed, the next pass will complete it")
             }
-            Err(_) => tracing::error!("pass of the reconciler panicked, the next pass starts over"),
+            Err(_) => tracing::error!("reconciler pass panicked, the next pass starts over"),
         }
         tokio::select! {
-            () = clock.sleep(every) => {}
+            () = clock.sleep(interval) => {}
             () = stop.cancelled() => return,
         }
     }

@@ -186,13 +186,19 @@ impl Config {
             shutdown: read.seconds("SHUTDOWN_SECONDS", 0),
             limits: FileLimits::read(&mut read),
         };
-        if config.redis_url.is_some() && config.mongo_uri.is_none() {
+        if config.redis_url.is_some() && !config.has_shared_store() {
             read.fault(
                 "REDIS_URL is set without MONGO_URI: the embedded store has one process and needs no queue beside it; \
                  set MONGO_URI too, or unset REDIS_URL",
             );
         }
         read.finish(config)
+    }
+
+    /// Whether the store is one that several processes can use at the same time.
+    #[must_use]
+    pub fn has_shared_store(&self) -> bool {
+        self.mongo_uri.is_some()
     }
 
     /// Returns the address to listen on.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     Context,
     auth::Admin,
-    jobs::no_job,
+    jobs::job_missing,
     params::{PageQuery, id},
     problem::{Code, Problem},
     reply::{DeadLettersReply, JobReply, RetryAllReply},
@@ -100,11 +100,11 @@ async fn run(
         Action::Discard => context.jobs.discard(id).await?,
     };
     let result = outcome(&changed);
-    audit(admin, context, action.name(), &id.to_string(), result).await?;
+    audit_outcome(admin, context, action.name(), &id.to_string(), result).await;
     match changed {
         Changed::Done(job) => Ok(HttpResponse::Ok().json(JobReply::new(&job, &context.limits))),
         Changed::Refused(why) => Err(Problem::new(Code::JobNotDead, why.to_string())),
-        Changed::Missing => Err(no_job(id)),
+        Changed::Missing => Err(job_missing(id)),
     }
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn retry_all(
     audit(&admin, &context, "retry all", subject, "asked".into()).await?;
     let retried = retry_each(&context, kind).await?;
     let result = format!("{retried} retried");
-    audit(&admin, &context, "retry all", subject, result).await?;
+    audit_outcome(&admin, &context, "retry all", subject, result).await;
     Ok(HttpResponse::Ok().json(RetryAllReply { retried }))
 }
 
@@ -168,6 +168,20 @@ fn parse_kind(text: &str) -> Result<JobKind, Problem> {
         let why = format!("`kind` can't be `{text}`: it is one of {names}");
         Problem::new(Code::BadQuery, why)
     })
+}
+
+/// Appends the outcome of an action to the audit log. The action is made, so a failure is only logged: the log has the
+/// outcome, and the audit log the entry from before the action.
+async fn audit_outcome(
+    admin: &Admin,
+    context: &Context,
+    action: &str,
+    subject: &str,
+    result: String,
+) {
+    if let Err(error) = audit(admin, context, action, subject, result).await {
+        tracing::error!(action, subject, %error, "outcome of an admin action is not in the audit log, only in this log");
+    }
 }
 
 /// Appends an entry to the audit log.

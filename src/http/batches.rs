@@ -10,12 +10,12 @@ use super::{
     Context,
     auth::Caller,
     idempotency,
-    params::{deleted, id, no_batch, page_limit},
+    params::{batch_missing, deleted, id, page_limit},
     problem::{Code, Problem},
     reply::{BatchDetailReply, BatchReply, DeletionReply, PageReply, ProcessReply, RECEIPT_ERRORS},
 };
 use crate::{
-    job::{DeletionRequest, KeyedRequest},
+    job::{DeletionOutcome, KeyedOutcome},
     model::{Batch, BatchId, BatchStatus, JobId, Rejection},
     query,
     store::Changed,
@@ -64,7 +64,7 @@ pub(super) async fn show(
 ) -> Result<HttpResponse, Problem> {
     let id: BatchId = id(&path)?;
     let detail = query::batch(context.store.as_ref(), id).await?;
-    let detail = detail.ok_or_else(|| no_batch(id))?;
+    let detail = detail.ok_or_else(|| batch_missing(id))?;
     let errors = receipt_errors(&context, &detail.batch).await?;
     let reply = BatchDetailReply::new(&detail, &errors, &context.limits);
     Ok(HttpResponse::Ok().json(reply))
@@ -101,15 +101,15 @@ pub(super) async fn process(
     let (id, force): (BatchId, bool) = (id(&path)?, query.force);
     let outcome = match idempotency::key(&request, &caller, "POST /batches/{id}/process")? {
         Some(key) => context.jobs.process_once(key, id, force).await?,
-        None => KeyedRequest::Made(context.jobs.process(id, force).await?),
+        None => KeyedOutcome::Made(context.jobs.process(id, force).await?),
     };
     match outcome {
-        KeyedRequest::Made(Changed::Done(job)) => Ok(accepted(id, job)),
-        KeyedRequest::Made(Changed::Missing) => Err(no_batch(id)),
-        KeyedRequest::Made(Changed::Refused(_)) => Err(deleted(id)),
-        KeyedRequest::Repeated(job) => Ok(idempotency::replayed(accepted(id, job))),
-        KeyedRequest::Busy => Err(idempotency::busy()),
-        KeyedRequest::KeyReused => Err(idempotency::reused()),
+        KeyedOutcome::Made(Changed::Done(job)) => Ok(accepted(id, job)),
+        KeyedOutcome::Made(Changed::Missing) => Err(batch_missing(id)),
+        KeyedOutcome::Made(Changed::Refused(_)) => Err(deleted(id)),
+        KeyedOutcome::Repeated(job) => Ok(idempotency::replayed(accepted(id, job))),
+        KeyedOutcome::Busy => Err(idempotency::busy()),
+        KeyedOutcome::KeyReused => Err(idempotency::reused()),
     }
 }
 
@@ -124,12 +124,12 @@ pub(super) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let id: BatchId = id(&path)?;
     match context.jobs.delete(id).await? {
-        DeletionRequest::Queued(job_id) => Ok(HttpResponse::Accepted().json(DeletionReply {
+        DeletionOutcome::Queued(job_id) => Ok(HttpResponse::Accepted().json(DeletionReply {
             batch_id: id,
             status: BatchStatus::Deleting,
             job_id,
         })),
-        DeletionRequest::AlreadyDeleted => Err(deleted(id)),
-        DeletionRequest::Missing => Err(no_batch(id)),
+        DeletionOutcome::AlreadyDeleted => Err(deleted(id)),
+        DeletionOutcome::Missing => Err(batch_missing(id)),
     }
 }

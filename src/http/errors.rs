@@ -19,7 +19,7 @@ use crate::{
     export::ErrorsCsv,
     model::{Batch, BatchId, Receipt},
     query::{self, MAX_PAGE, QueryError},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// Delimiters that an upload of the file detects. With any other, the file is written with commas.
@@ -38,6 +38,8 @@ pub(super) async fn list(
     }
     let (limit, cursor) = (query.limit()?, query.cursor.as_deref());
     let page = query::rejections(context.store.as_ref(), batch.id, limit, cursor).await?;
+    // Deleted during the query, it would look like a batch without rejections.
+    live_batch(context.store.as_ref(), &path).await?;
     let reply = RejectionPageReply::new(&page, batch.receipt.as_ref());
     Ok(HttpResponse::Ok().json(reply))
 }
@@ -87,7 +89,8 @@ async fn csv_file(
     Ok(reply.streaming(chunks))
 }
 
-/// Returns the header of the file, then its rows, a page of rejections at a time.
+/// Returns the header of the file, then its rows, a page of rejections at a time. Ends with an error if the batch was
+/// deleted meanwhile: a part of the rows must not look like all of them.
 fn csv_chunks(
     store: Arc<dyn Store>,
     id: BatchId,
@@ -98,18 +101,48 @@ fn csv_chunks(
     let delimiter = delimiter.filter(|d| DETECTABLE_DELIMITERS.contains(d));
     let csv = ErrorsCsv::new(labels, delimiter.unwrap_or(','));
     let header = Bytes::from(csv.header(labels));
-    // The state is the cursor of the next page; none after the last page.
-    let pages = stream::try_unfold(Some(None), move |cursor: Option<Option<String>>| {
-        let (store, csv) = (Arc::clone(&store), csv.clone());
-        async move {
-            let Some(cursor) = cursor else {
-                return Ok(None);
-            };
-            let page = query::rejections(store.as_ref(), id, MAX_PAGE, cursor.as_deref()).await?;
-            let rows: String = page.data.iter().map(|row| csv.row(row)).collect();
-            let next = page.next.map(|cursor| Some(cursor.to_string()));
-            Ok(Some((Bytes::from(rows), next)))
-        }
+    let rest = RejectionPages {
+        store,
+        id,
+        csv,
+        cursor: None,
+        remaining: receipt.rejections_kept,
+        is_last: false,
+    };
+    let pages = stream::try_unfold(rest, |mut rest| async move {
+        Ok(rest.next().await?.map(|rows| (rows, rest)))
     });
     stream::iter([Ok(header)]).chain(pages)
+}
+
+/// The rejections of a batch that are still to be sent.
+struct RejectionPages {
+    store: Arc<dyn Store>,
+    id: BatchId,
+    csv: ErrorsCsv,
+    cursor: Option<String>,
+    /// The rejections that the receipt promises, less those sent.
+    remaining: u64,
+    is_last: bool,
+}
+
+impl RejectionPages {
+    async fn next(&mut self) -> Result<Option<Bytes>, QueryError> {
+        let id = self.id;
+        if self.is_last {
+            if self.remaining == 0 {
+                return Ok(None);
+            }
+            tracing::warn!(batch.id = %id, remaining = self.remaining, "batch {id} was deleted while its rejections were sent, the download is aborted");
+            let what = format!("{} rejections of batch {id}", self.remaining);
+            return Err(StoreError::Missing { what }.into());
+        }
+        let page = query::rejections(self.store.as_ref(), id, MAX_PAGE, self.cursor.as_deref());
+        let page = page.await?;
+        self.remaining = self.remaining.saturating_sub(page.data.len() as u64);
+        self.cursor = page.next.map(|cursor| cursor.to_string());
+        self.is_last = self.cursor.is_none();
+        let rows: String = page.data.iter().map(|row| self.csv.row(row)).collect();
+        Ok(Some(rows.into()))
+    }
 }

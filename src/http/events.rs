@@ -1,4 +1,4 @@
-//! Stored events: of one batch or of all, as pages of JSON, and those of a batch as a Parquet file.
+//! Routes for stored events: pages of JSON over one batch or all, and the Parquet file of one batch.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{
     Context,
     params::{id, live_batch, page_limit},
     problem::{Code, Problem},
-    reply::{EventReply, PageReply},
+    reply::EventListReply,
 };
 use crate::{
     model::BatchId,
@@ -23,7 +23,7 @@ use crate::{
     store::{EventFile, StoreError},
 };
 
-/// Events of a page without `limit`.
+/// Events in a page if the query has no `limit`.
 const DEFAULT_PAGE: usize = 100;
 /// Queries that run at once; further requests wait.
 const MAX_QUERIES: usize = 4;
@@ -65,7 +65,7 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, Problem> {
     let batch = query.batch_id.as_deref().filter(|text| !text.is_empty());
     let batch = batch.map(id).transpose()?;
-    page(&context, batch, query.into_inner()).await
+    page_reply(&context, batch, query.into_inner()).await
 }
 
 /// `GET /batches/{id}/events`: returns a page of the events of one batch, newest first.
@@ -79,10 +79,13 @@ pub(super) async fn list_of_batch(
         return Err(Problem::new(Code::BadQuery, why));
     }
     let batch = live_batch(context.store.as_ref(), &path).await?.id;
-    page(&context, Some(batch), query.into_inner()).await
+    let reply = page_reply(&context, Some(batch), query.into_inner()).await?;
+    // Deleted during the query, it would look like a batch without events.
+    live_batch(context.store.as_ref(), &path).await?;
+    Ok(reply)
 }
 
-async fn page(
+async fn page_reply(
     context: &Context,
     batch: Option<BatchId>,
     query: EventsQuery,
@@ -98,11 +101,11 @@ async fn page(
     };
     let _permit = context.event_permits.queries.acquire().await;
     let (store, zone) = (context.store.as_ref(), context.limits.time_zone);
-    let page = query::events(store, zone, &filter, (limit, cursor)).await?;
-    Ok(HttpResponse::Ok().json(PageReply::new(&page, EventReply::from)))
+    let list = query::events(store, zone, &filter, (limit, cursor)).await?;
+    Ok(HttpResponse::Ok().json(EventListReply::from(&list)))
 }
 
-/// Trims a parameter, as stored values are. An empty field of the page's form is no filter.
+/// Trims a parameter, since stored values are trimmed. An empty one is no filter: the page's form sends empty fields.
 fn non_empty(parameter: Option<String>) -> Option<String> {
     let trimmed = parameter.map(|text| text.trim().to_owned());
     trimmed.filter(|text| !text.is_empty())
@@ -153,7 +156,7 @@ pub(super) async fn download(
         reply.no_chunking(bytes);
     }
     if request.method() == Method::HEAD {
-        // The server would read the file to its end before it drops the body.
+        // The server would read the complete file only to discard it.
         return Ok(reply.streaming(stream::empty::<Result<Bytes, StoreError>>()));
     }
     Ok(reply.streaming(chunks))

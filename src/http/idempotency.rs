@@ -16,7 +16,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longest key, in characters.
 const MAX_KEY_CHARS: usize = 255;
 
-/// Returns the key of a request to `route`, if it has one. Keys of different callers are different.
+/// Returns the idempotency key of a request to `route`, if it has one. Equal headers of two callers are different keys.
 pub(super) fn key(
     request: &HttpRequest,
     caller: &Caller,
@@ -27,14 +27,14 @@ pub(super) fn key(
         return Ok(None);
     };
     let is_single = values.next().is_none();
-    let chosen = is_single.then(|| parse(first)).flatten();
-    let chosen = chosen.ok_or_else(|| {
+    let text = is_single.then(|| parse(first)).flatten();
+    let text = text.ok_or_else(|| {
         let why = format!(
             "`Idempotency-Key` is sent once, and is 1 to {MAX_KEY_CHARS} visible ASCII characters, with or without double quotes around them"
         );
         Problem::new(Code::BadKey, why)
     })?;
-    Ok(Some(IdempotencyKey::new(&caller.id, route, &chosen)))
+    Ok(Some(IdempotencyKey::new(&caller.id, route, &text)))
 }
 
 /// Parses a key, bare or as the string of a structured field (RFC 8941, section 3.3.3).
@@ -44,10 +44,11 @@ fn parse(value: &HeaderValue) -> Option<String> {
         Some(quoted) => unescape(quoted.strip_suffix('"')?)?,
         None => text.to_owned(),
     };
-    let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
-    ((1..=MAX_KEY_CHARS).contains(&key.len()) && visible).then_some(key)
+    let is_visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+    ((1..=MAX_KEY_CHARS).contains(&key.len()) && is_visible).then_some(key)
 }
 
+/// Decodes the content of a quoted string; `None` if an escape or a quote is invalid.
 fn unescape(quoted: &str) -> Option<String> {
     let (mut key, mut rest) = (String::new(), quoted.chars());
     while let Some(next) = rest.next() {
@@ -62,11 +63,12 @@ fn unescape(quoted: &str) -> Option<String> {
 
 /// Marks a reply as that of an earlier request with the same key.
 pub(super) fn replayed(mut reply: HttpResponse) -> HttpResponse {
-    let yes = HeaderValue::from_static("true");
-    reply.headers_mut().insert(REPLAYED, yes);
+    let replayed = HeaderValue::from_static("true");
+    reply.headers_mut().insert(REPLAYED, replayed);
     reply
 }
 
+/// Returns the problem of a request whose key belongs to a request in progress.
 pub(super) fn busy() -> Problem {
     let why = format!(
         "a request with this Idempotency-Key is still under way: send it again in {KEY_BUSY_SECONDS} seconds"
@@ -74,6 +76,7 @@ pub(super) fn busy() -> Problem {
     Problem::new(Code::KeyBusy, why).after(KEY_BUSY_SECONDS)
 }
 
+/// Returns the problem of a request whose key belongs to another request.
 pub(super) fn reused() -> Problem {
     let why = "this Idempotency-Key was used for another request: send each request with a key of its own";
     Problem::new(Code::KeyReused, why)

@@ -1,4 +1,4 @@
-//! Jobs.
+//! The route of a job.
 
 use actix_web::{
     HttpResponse,
@@ -19,10 +19,15 @@ pub(super) async fn show(
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id: JobId = id(&path)?;
-    let job = context.store.job(id).await?.ok_or_else(|| no_job(id))?;
+    let job = context
+        .store
+        .job(id)
+        .await?
+        .ok_or_else(|| job_missing(id))?;
     Ok(HttpResponse::Ok().json(JobReply::new(&job, &context.limits)))
 }
 
-pub(super) fn no_job(id: JobId) -> Problem {
+/// Returns the problem of an id without a job.
+pub(super) fn job_missing(id: JobId) -> Problem {
     Problem::new(Code::JobMissing, format!("there is no job {id}"))
 }

@@ -1,4 +1,4 @@
-//! Daily metrics.
+//! The route of the daily metrics.
 
 use actix_web::{
     HttpResponse,
@@ -58,7 +58,7 @@ fn parse_filter(query: MetricsQuery) -> Result<MetricFilter, Problem> {
     })
 }
 
-/// Parses a day. An empty field of the page's form is no filter.
+/// Parses a day. An empty parameter is no filter: the page's form sends empty fields.
 fn parse_day(name: &str, parameter: Option<String>) -> Result<Option<Day>, Problem> {
     let parse = |text: String| {
         text.parse()

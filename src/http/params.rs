@@ -66,7 +66,7 @@ pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Pr
 pub(super) async fn live_batch(store: &dyn Store, text: &str) -> Result<Batch, Problem> {
     let id: BatchId = id(text)?;
     let batch = query::visible(store, id).await?;
-    let batch = batch.ok_or_else(|| no_batch(id))?;
+    let batch = batch.ok_or_else(|| batch_missing(id))?;
     if batch.status.is_void() {
         Err(deleted(id))
     } else {
@@ -74,7 +74,7 @@ pub(super) async fn live_batch(store: &dyn Store, text: &str) -> Result<Batch, P
     }
 }
 
-pub(super) fn no_batch(id: BatchId) -> Problem {
+pub(super) fn batch_missing(id: BatchId) -> Problem {
     Problem::new(
         Code::BatchMissing,
         format!("there is no batch {id}, or it is still being received"),

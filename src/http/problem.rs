@@ -41,6 +41,14 @@ impl Problem {
         }
     }
 
+    /// A fault of the service. Its cause is in the log, since the reply must not reveal internals.
+    fn internal() -> Self {
+        Self::new(
+            Code::Internal,
+            "something went wrong inside; the log has it under this request's id",
+        )
+    }
+
     /// Adds a field to the body.
     pub(super) fn with(mut self, name: &str, value: impl Serialize) -> Self {
         let value = serde_json::to_value(value).expect("field names are text");
@@ -179,10 +187,7 @@ impl From<StoreError> for Problem {
             | StoreError::Corrupt { .. }
             | StoreError::Setup(_) => {
                 tracing::error!(error = %why, cause, "the store failed, the request gets 500");
-                Self::new(
-                    Code::Internal,
-                    "something went wrong inside; the log has it under this request's id",
-                )
+                Self::internal()
             }
         }
     }
@@ -249,6 +254,10 @@ impl From<IngestError> for Problem {
                 Self::new(Code::OutcomeUnknown, detail).with("batch_id", id.to_string())
             }
             IngestError::Abandoned => Self::new(Code::BodyTimeout, detail),
+            IngestError::ParserPanicked => {
+                tracing::error!("the parser panicked, the upload gets 500");
+                Self::internal()
+            }
             IngestError::KeyBusy => Self::new(Code::KeyBusy, detail).after(KEY_BUSY_SECONDS),
             IngestError::KeyReused => Self::new(Code::KeyReused, detail),
         }

@@ -15,7 +15,7 @@ use super::{
     batches,
     body::{self, Form},
     idempotency,
-    params::no_batch,
+    params::batch_missing,
     problem::{Code, Problem},
     reply::{BatchWithErrors, DryRunReply, UploadReply},
 };
@@ -153,7 +153,13 @@ async fn reply(
 }
 
 async fn stored(context: &Context, batch: &Batch) -> Result<HttpResponse, Problem> {
-    let errors = batches::receipt_errors(context, batch).await?;
+    // The batch is stored, so the reply says so even if its rejections can't be read: it has their number and a link.
+    let errors = batches::receipt_errors(context, batch)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::warn!(batch.id = %batch.id, %error, "rejected rows of a new batch could not be read, its receipt lists none");
+            Vec::new()
+        });
     let location = (header::LOCATION, format!("/batches/{}", batch.id));
     Ok(HttpResponse::Created()
         .insert_header(location)
@@ -171,7 +177,7 @@ async fn duplicate(
 ) -> Result<HttpResponse, Problem> {
     let batch = query::visible(context.store.as_ref(), first)
         .await?
-        .ok_or_else(|| no_batch(first))?;
+        .ok_or_else(|| batch_missing(first))?;
     let errors = batches::receipt_errors(context, &batch).await?;
     let stored_parent = batch.receipt.as_ref().and_then(|receipt| receipt.parent);
     let other_parent = parent.filter(|parent| Some(*parent) != stored_parent);

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     clock::Clock,
     model::{
-        Batch, BatchChange, BatchId, Columns, EventBlock, IdentityBy, Instant, Origin, ProfileName,
-        Receipt, Rejection,
+        Batch, BatchChange, BatchId, Columns, EventBlock, EventDigest, IdentityBy, Instant, Origin,
+        ProfileName, Receipt, Rejection,
         receipt::{FormatProposal, RowCounts},
     },
     store::{Changed, EventWriter, Sealed, Store, StoreError},
@@ -43,6 +43,7 @@ impl BatchSummary {
         self,
         origin: Origin,
         rejections: &RejectionTally,
+        event_digest: Option<EventDigest>,
         expires_at: Option<Instant>,
     ) -> Receipt {
         let EventStatistics {
@@ -67,6 +68,7 @@ impl BatchSummary {
             identity: self.identity,
             parent: self.parent,
             options: self.options,
+            event_digest,
             claims: has_identities,
             expires_at,
         }
@@ -83,6 +85,7 @@ pub struct BatchWriter {
     lease: Duration,
     batch: Batch,
     events: Option<Box<dyn EventWriter>>,
+    event_digest: Option<EventDigest>,
     rejections: RejectionTally,
     /// Whether the batch is still to be abandoned if it is not sealed.
     is_open: bool,
@@ -112,6 +115,7 @@ impl BatchWriter {
             lease: ingest.limits.lease,
             batch,
             events: None,
+            event_digest: None,
             rejections: RejectionTally::default(),
             is_open: true,
         })
@@ -174,17 +178,17 @@ impl BatchWriter {
     /// # Errors
     /// [`StoreError`] if the store failed.
     pub async fn finish(&mut self) -> Result<(), StoreError> {
-        match self.events.take() {
-            Some(writer) => writer.finish().await,
-            None => Ok(()),
+        if let Some(writer) = self.events.take() {
+            self.event_digest = writer.finish().await?;
         }
+        Ok(())
     }
 
     /// Makes the batch visible, unless a live batch has the same content key.
     ///
     /// # Errors
-    /// [`IngestError::Store`] if the events are not durable; [`IngestError::OutcomeUnknown`] if the store failed during
-    /// the seal.
+    /// [`IngestError::Store`] if the batch is certainly not sealed; [`IngestError::OutcomeUnknown`] if the store failed
+    /// during the seal and could not say what came of it.
     pub async fn seal(
         &mut self,
         origin: Origin,
@@ -194,10 +198,40 @@ impl BatchWriter {
         self.finish().await?;
         let id = self.batch.id;
         let expires_at = self.ttl.map(|ttl| self.batch.created_at + ttl);
-        let receipt = summary.into_receipt(origin, &self.rejections, expires_at);
-        let sealed = self.store.seal(id, receipt, content_key).await;
-        self.is_open = matches!(sealed, Ok(Sealed::DuplicateOf(_)));
-        sealed.map_err(|source| IngestError::OutcomeUnknown { id, source })
+        let digest = self.event_digest.clone();
+        let receipt = summary.into_receipt(origin, &self.rejections, digest, expires_at);
+        let sealed = match self.store.seal(id, receipt, content_key).await {
+            Ok(sealed) => sealed,
+            Err(error) => self.seal_outcome(error).await?,
+        };
+        self.is_open = matches!(sealed, Sealed::DuplicateOf(_));
+        Ok(sealed)
+    }
+
+    /// Determines the outcome of a seal that returned an error: a batch that can be abandoned is not sealed, and never
+    /// will be, even if a command of the seal is still on its way.
+    async fn seal_outcome(&mut self, error: StoreError) -> Result<Sealed, IngestError> {
+        let id = self.batch.id;
+        let unknown = |source| IngestError::OutcomeUnknown { id, source };
+        let abandon = BatchChange::Abandon {
+            at: self.clock.now(),
+            renewals: None,
+        };
+        self.is_open = false;
+        match self.store.change_batch(id, &abandon).await {
+            Ok(Changed::Done(_)) => {
+                // Its rows are still to be removed.
+                self.is_open = true;
+                Err(error.into())
+            }
+            Ok(Changed::Refused(_)) => match self.store.batch(id).await {
+                Ok(Some(batch)) if batch.receipt.is_some() => Ok(Sealed::Batch(Box::new(batch))),
+                Ok(_) => Ok(Sealed::Abandoned),
+                Err(_) => Err(unknown(error)),
+            },
+            Ok(Changed::Missing) => Ok(Sealed::Abandoned),
+            Err(_) => Err(unknown(error)),
+        }
     }
 
     /// Deletes the batch and its rows, unless it is sealed or may be. If this fails, the reconciler does the same later.

@@ -55,7 +55,7 @@ impl Ingest {
         let origin = file.origin(options);
         let receipt = file
             .summary(options)
-            .into_receipt(origin, &rejections, None);
+            .into_receipt(origin, &rejections, None, None);
         Ok(DryRun {
             source: options.source.clone(),
             dedupe: options.dedupe != Dedupe::None,

@@ -186,6 +186,9 @@ pub enum IngestError {
     /// The lease of the upload expired, and the reconciler deleted its batch.
     #[error("the upload was given up since nothing of it arrived for too long: upload it again")]
     Abandoned,
+    /// The parser thread panicked.
+    #[error("the parser broke down: this is a fault of the service, not of the file")]
+    ParserPanicked,
 }
 
 impl From<BodyError> for IngestError {
@@ -220,7 +223,8 @@ impl IngestError {
             | Self::OutcomeUnknown { .. }
             | Self::KeyBusy
             | Self::KeyReused
-            | Self::Abandoned => false,
+            | Self::Abandoned
+            | Self::ParserPanicked => false,
         }
     }
 }

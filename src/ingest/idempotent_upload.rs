@@ -71,6 +71,7 @@ impl Ingest {
             batch: id,
             request_digest: digest,
             outcome,
+            wanted_before: _,
             opened_at: _,
         } = entry;
         let replayed = true;
@@ -181,6 +182,7 @@ fn entry(batch: &Batch, request_digest: Option<[u8; 32]>) -> IdempotencyEntry {
         batch: batch.id,
         request_digest,
         outcome: None,
+        wanted_before: None,
         opened_at: batch.created_at,
     }
 }

@@ -1,6 +1,6 @@
-//! Uploads: takes the bytes of a file, and returns a sealed batch, a duplicate, a dry run or an error.
-//! Receives, parses and stores in parallel, joined by bounded channels, so memory stays flat.
-//! A batch is visible only once all of it is durable. An upload that fails before leaves nothing visible.
+//! Uploads: turns the bytes of a file into a sealed batch, a duplicate, a dry run or an error.
+//! Receiving, parsing and storing run in parallel, joined by bounded channels, so memory stays flat.
+//! A batch is visible only once all its rows are durable. An upload that fails before leaves nothing visible.
 
 mod batch_writer;
 mod content_key;
@@ -23,7 +23,7 @@ pub use error::{BadRows, BodyError, IngestError, KEY_BUSY_SECONDS};
 pub use error_tolerance::ErrorTolerance;
 pub use option_defaults::{ResolvedOptions, check_profile};
 pub use options::{Dedupe, OptionFault, OptionName, OptionScope, UploadOptions};
-pub use survey::EventStatistics;
+pub use survey::{EventStatistics, LimitExceeded, Survey};
 pub use upload::{Ingest, UploadOutcome};
 
 use std::time::Duration;

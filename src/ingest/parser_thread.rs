@@ -33,7 +33,8 @@ pub(super) struct ParserEnd {
     pub(super) survey: Survey,
 }
 
-type Messages = mpsc::Sender<Result<ParserMessage, IngestError>>;
+/// The sending end of the messages of the parser thread.
+pub(super) type ParserMessages = mpsc::Sender<Result<ParserMessage, IngestError>>;
 
 /// The state of the parser thread.
 pub(super) struct ParserThread {
@@ -55,14 +56,18 @@ impl ParserThread {
     ///
     /// # Errors
     /// [`IngestError::Options`] if the options contradict each other.
-    pub(super) fn new(options: &UploadOptions, limits: &Limits) -> Result<Self, IngestError> {
+    pub(super) fn new(
+        options: &UploadOptions,
+        survey: Survey,
+        limits: &Limits,
+    ) -> Result<Self, IngestError> {
         Ok(Self {
             receive: options.receive,
             source: options.source.clone(),
             key: options.key.clone(),
             dedupe: options.dedupe,
             parser: Parser::new(options.parse.clone(), limits.parse).map_err(OptionFault::from)?,
-            survey: Survey::new(limits.event_types, limits.days),
+            survey,
             limits: limits.clone(),
             is_header_sent: false,
             type_label: String::new(),
@@ -71,7 +76,7 @@ impl ParserThread {
     }
 
     /// Parses a body. Sends nothing more if the body broke off, which its sender reports.
-    pub(super) fn run(mut self, chunks: mpsc::Receiver<Bytes>, messages: &Messages) {
+    pub(super) fn run(mut self, chunks: mpsc::Receiver<Bytes>, messages: &ParserMessages) {
         match self.read(ChunkReader::new(chunks), messages) {
             Err(IngestError::Receive(ReceiveError::Aborted(_))) => {}
             Err(error) => drop(messages.blocking_send(Err(error))),
@@ -85,7 +90,7 @@ impl ParserThread {
     fn read(
         &mut self,
         chunks: ChunkReader,
-        messages: &Messages,
+        messages: &ParserMessages,
     ) -> Result<ReceivedFile, IngestError> {
         let mut text = TextReader::open(chunks, self.receive, self.limits.receive)?;
         while let Some(chunk) = text.next_chunk()? {
@@ -98,7 +103,7 @@ impl ParserThread {
     fn finish(
         mut self,
         received: ReceivedFile,
-        messages: &Messages,
+        messages: &ParserMessages,
     ) -> Result<ParserMessage, IngestError> {
         let summary = self.parser.finish()?;
         self.send_parsed(messages)?;
@@ -109,7 +114,7 @@ impl ParserThread {
         })))
     }
 
-    fn send_parsed(&mut self, messages: &Messages) -> Result<(), IngestError> {
+    fn send_parsed(&mut self, messages: &ParserMessages) -> Result<(), IngestError> {
         if !self.is_header_sent
             && let Some(header) = self.parser.header()
         {
@@ -203,7 +208,7 @@ impl BufRead for ChunkReader {
 
 /// Sends a message, which blocks until there is room. If the store failed, there is no receiver: the error stops the
 /// thread, and is never reported.
-fn send(messages: &Messages, message: ParserMessage) -> Result<(), IngestError> {
+fn send(messages: &ParserMessages, message: ParserMessage) -> Result<(), IngestError> {
     messages
         .blocking_send(Ok(message))
         .map_err(|_| BodyError::EndedEarly.into())

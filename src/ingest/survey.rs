@@ -11,9 +11,17 @@ const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Which limit is exceeded, and the line that exceeds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LimitExceeded {
-    EventTypes { line: u32 },
-    Days { line: u32 },
+pub enum LimitExceeded {
+    /// The events have more types than `EVENT_TYPES_LIMIT`.
+    EventTypes {
+        /// The physical line.
+        line: u32,
+    },
+    /// The events have more days than `DAYS_LIMIT`.
+    Days {
+        /// The physical line.
+        line: u32,
+    },
 }
 
 /// Statistics of the events of a batch.
@@ -31,9 +39,9 @@ pub struct EventStatistics {
     pub warnings: Vec<Warning>,
 }
 
-/// The statistics so far.
+/// Gathers the statistics of a batch while its events are written.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub struct Survey {
     types: HashSet<Box<[u8]>>,
     days: HashSet<i64>,
     max_types: usize,
@@ -72,7 +80,7 @@ impl Survey {
     }
 
     /// Sets the identity rule, by which later blocks are searched for events with an identity.
-    pub(super) fn set_identity(&mut self, identity: Option<Identity>) {
+    pub fn set_identity(&mut self, identity: Option<Identity>) {
         self.identity = identity;
     }
 
@@ -80,7 +88,7 @@ impl Survey {
     ///
     /// # Errors
     /// [`LimitExceeded`] at the first line that exceeds a limit.
-    pub(super) fn add(&mut self, block: &EventBlock) -> Result<(), LimitExceeded> {
+    pub fn add(&mut self, block: &EventBlock) -> Result<(), LimitExceeded> {
         if let (Some(identity), false) = (&mut self.identity, self.has_identities) {
             self.has_identities = identity.any(block);
         }
@@ -111,7 +119,8 @@ impl Survey {
     }
 
     /// Returns the statistics of all blocks.
-    pub(super) fn statistics(&self, columns: &Columns) -> EventStatistics {
+    #[must_use]
+    pub fn statistics(&self, columns: &Columns) -> EventStatistics {
         let is_empty = self.first_instant > self.last_instant;
         EventStatistics {
             event_time: if is_empty {

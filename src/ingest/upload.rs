@@ -1,15 +1,17 @@
 //! The upload of one file. While the body arrives, one thread parses it and another, of the store, encodes the events;
 //! bounded channels connect these stages.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::{
-    BatchWriter, BodyError, Dedupe, DryRun, IngestError, Limits, UploadOptions,
-    event_sink::EventSink, parsed_file::ParsedFile, parser_thread::ParserThread,
+    BatchWriter, BodyError, Dedupe, DryRun, IngestError, Limits, Survey, UploadOptions,
+    event_sink::EventSink,
+    parsed_file::ParsedFile,
+    parser_thread::{ParserMessages, ParserThread},
 };
 use crate::{
     clock::Clock,
@@ -99,6 +101,12 @@ impl Ingest {
         }
     }
 
+    /// Returns a survey with the limits of uploads, for the events of one batch.
+    #[must_use]
+    pub fn survey(&self) -> Survey {
+        Survey::new(self.limits.event_types, self.limits.days)
+    }
+
     pub(super) async fn begin_batch(
         &self,
         options: &UploadOptions,
@@ -175,10 +183,12 @@ impl Ingest {
     {
         let (chunks, received_chunks) = mpsc::channel(BODY_CHANNEL_CHUNKS);
         let (messages, received_messages) = mpsc::channel(PARSER_CHANNEL_MESSAGES);
-        let parser = ParserThread::new(options, &self.limits)?;
+        let parser = ParserThread::new(options, self.survey(), &self.limits)?;
         std::thread::Builder::new()
             .name("csv-parser".into())
-            .spawn(move || parser.run(received_chunks, &messages))
+            .spawn(move || {
+                reporting_panics(&messages, || parser.run(received_chunks, &messages));
+            })
             .map_err(|source| StoreError::Unavailable {
                 what: "a thread for parsing",
                 source: Box::new(source),
@@ -202,6 +212,14 @@ impl Ingest {
     }
 }
 
+/// Runs the parser. Sends an error if it panics, since a channel that merely closes means that the body broke off.
+fn reporting_panics(messages: &ParserMessages, parse: impl FnOnce()) {
+    if std::panic::catch_unwind(AssertUnwindSafe(parse)).is_err() {
+        // Nobody receives it if the upload ended before.
+        let _ = messages.blocking_send(Err(IngestError::ParserPanicked));
+    }
+}
+
 /// Sends a body to the parser thread, followed by an empty chunk. Ends early if the thread stops at a faulty file, which
 /// the thread itself reports.
 pub(super) async fn send_body<S>(body: S, chunks: mpsc::Sender<Bytes>) -> Result<(), BodyError>
@@ -221,4 +239,17 @@ where
     // Marks the body as complete. A channel that closes without it belongs to a client that disconnected.
     let _ = chunks.send(Bytes::new()).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_parser_is_no_fault_of_the_body() {
+        let (messages, mut received) = mpsc::channel(1);
+        reporting_panics(&messages, || panic!("a bug"));
+        let received = received.try_recv().expect("a message");
+        assert!(matches!(received, Err(IngestError::ParserPanicked)));
+    }
 }

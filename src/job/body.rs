@@ -17,6 +17,17 @@ pub trait JobBodies: Send + Sync {
     /// [`RunError`] says whether another attempt may succeed.
     async fn run(&self, job: JobId, context: &JobContext<'_>) -> Result<RunEnd, RunError>;
 
+    /// Returns how a job ends without another run; `None` if work is left. Called before a job is abandoned: a worker
+    /// that was lost may have done all of it, or its subject may be deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store is unavailable.
+    async fn end_without_run(
+        &self,
+        job: JobId,
+        context: &JobContext<'_>,
+    ) -> store::Result<Option<RunEnd>>;
+
     /// Marks the subject of a job as failed for `reason`. Called before the job itself is settled as dead.
     ///
     /// # Errors

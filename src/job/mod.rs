@@ -19,4 +19,4 @@ pub use engine::{
 };
 pub use limits::JobLimits;
 pub use queue::{Dispatch, DispatchError, JobQueue};
-pub use service::{DeletionRequest, JobService, KeyedRequest};
+pub use service::{DeletionOutcome, JobService, KeyedOutcome};

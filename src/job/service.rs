@@ -1,5 +1,5 @@
-//! Accepts requests about jobs: process, delete, retry, discard. The ledger is changed first, then the caller answered;
-//! the nudge to the queue may fail without harm.
+//! Accepts requests to process or delete a batch, and to retry or discard a dead job. A request succeeds once the store
+//! has it; the nudge to the queue may fail without harm.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::{
     job::Dispatch,
     model::{
         BatchChange, BatchId, BatchStatus, IdempotencyEntry, IdempotencyKey, IdempotencyOutcome,
-        Job, JobChange, JobId, JobState, TransitionRefused, idempotency::process_request_digest,
+        Job, JobChange, JobId, TransitionRefused, idempotency::process_request_digest,
     },
-    store::{Changed, Result, Store},
+    store::{Changed, Result, Store, StoreError},
 };
 
-/// Time after which a request under an idempotency key counts as dead. A request takes milliseconds, and the clocks of
-/// two processes may differ by seconds.
+/// Time after which a request under an idempotency key without an outcome is treated as lost. A request lasts
+/// milliseconds, but the clocks of two processes may differ by seconds.
 const REQUEST_TIMEOUT: TimeDelta = TimeDelta::seconds(15);
 
-/// The service for requests about jobs.
+/// Accepts requests about batches and jobs, and queues the jobs.
 #[derive(Clone)]
 pub struct JobService {
     store: Arc<dyn Store>,
@@ -30,7 +30,7 @@ pub struct JobService {
 
 /// The result of a request to delete a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeletionRequest {
+pub enum DeletionOutcome {
     /// The deletion is queued as this job.
     Queued(JobId),
     /// The batch is deleted, or its deletion is queued, already.
@@ -41,7 +41,7 @@ pub enum DeletionRequest {
 
 /// The result of a request under an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyedRequest {
+pub enum KeyedOutcome {
     /// The request was made now, with this result.
     Made(Changed<JobId>),
     /// The same request was made before.
@@ -60,11 +60,11 @@ impl JobService {
         Self { store, clock, jobs }
     }
 
-    /// Requests the figures of a batch. While they are computed, or once they are, a repeated request changes nothing
-    /// unless `force` is set.
+    /// Requests that a batch is counted. Changes nothing if it is queued, being counted or counted, unless `force` is
+    /// set.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError) if the ledger is unavailable: nothing was requested.
+    /// [`StoreError`] if the ledger is unavailable: nothing was requested.
     pub async fn process(&self, id: BatchId, force: bool) -> Result<Changed<JobId>> {
         let job = JobId::Process(id);
         loop {
@@ -74,7 +74,7 @@ impl JobService {
                 .await?
             {
                 Changed::Done(_) => {
-                    self.jobs.arm(job).await?;
+                    self.arm_requested(job).await;
                     return Ok(Changed::Done(job));
                 }
                 Changed::Missing => return Ok(Changed::Missing),
@@ -82,10 +82,12 @@ impl JobService {
             };
             match self.store.batch(id).await?.map(|b| b.status) {
                 Some(BatchStatus::Queued | BatchStatus::Processing) => {
-                    // The first request or the reconciler arms the job. Arming one that was settled meanwhile would
+                    // The first request or the reconciler arms the job. Arming a job that was settled meanwhile would
                     // run it again.
-                    self.store.add_job(job, self.clock.now()).await?;
-                    self.jobs.nudge(job).await;
+                    match self.store.add_job(job, self.clock.now()).await {
+                        Ok(()) => self.jobs.nudge(job).await,
+                        Err(error) => log_not_armed(job, &error),
+                    }
                     return Ok(Changed::Done(job));
                 }
                 Some(BatchStatus::Completed) => return Ok(Changed::Done(job)),
@@ -93,106 +95,146 @@ impl JobService {
                 Some(BatchStatus::Deleting | BatchStatus::Deleted) => {
                     return Ok(Changed::Refused(refused));
                 }
-                // The batch entered this state after it had refused the change.
+                // The batch entered this status after the change was refused: try again.
                 Some(BatchStatus::Uploaded | BatchStatus::Failed) => {}
             }
         }
     }
 
-    /// Requests the figures of a batch under an idempotency key: once, however often the request is sent.
+    /// Requests that a batch is counted, under an idempotency key: once, however often the request is sent.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError) if the ledger is unavailable: the same request may be sent again.
+    /// [`StoreError`] if the ledger is unavailable: the same request may be sent again.
     pub async fn process_once(
         &self,
         key: IdempotencyKey,
         id: BatchId,
         force: bool,
-    ) -> Result<KeyedRequest> {
+    ) -> Result<KeyedOutcome> {
         let now = self.clock.now();
         let request_digest = Some(process_request_digest(id, force));
+        let wanted = self.store.batch(id).await?.map(|batch| batch.wanted);
         let mut entry = IdempotencyEntry {
             batch: id,
             request_digest,
             outcome: None,
+            wanted_before: wanted,
             opened_at: now,
         };
-        let mut force = force;
         if !self.store.add_idempotency_entry(key, &entry).await? {
             match self.store.idempotency_entry(key).await? {
-                Some(before) if before.request_digest != request_digest => {
-                    return Ok(KeyedRequest::KeyReused);
+                Some(earlier) if earlier.request_digest != request_digest => {
+                    return Ok(KeyedOutcome::KeyReused);
                 }
-                Some(before) if before.outcome.is_some() => {
-                    return Ok(KeyedRequest::Repeated(JobId::Process(id)));
+                Some(earlier) if earlier.outcome.is_some() => {
+                    return Ok(KeyedOutcome::Repeated(JobId::Process(id)));
                 }
-                Some(before) if before.opened_at + REQUEST_TIMEOUT <= now => {}
-                Some(_) | None => return Ok(KeyedRequest::Busy),
+                // The earlier request was lost, but the count was requested since, by it or by another: one run answers
+                // both.
+                Some(earlier)
+                    if earlier.opened_at + REQUEST_TIMEOUT <= now
+                        && earlier.wanted_before < wanted =>
+                {
+                    self.record_request(key, entry).await;
+                    return Ok(KeyedOutcome::Repeated(JobId::Process(id)));
+                }
+                Some(earlier) if earlier.opened_at + REQUEST_TIMEOUT <= now => {
+                    entry.wanted_before = earlier.wanted_before;
+                }
+                Some(_) | None => return Ok(KeyedOutcome::Busy),
             }
-            // The first sender died, perhaps after the batch was queued: a forced run is then not requested twice.
-            let status = self.store.batch(id).await?.map(|batch| batch.status);
-            let requested = [BatchStatus::Queued, BatchStatus::Processing];
-            force &= !status.is_some_and(|status| requested.contains(&status));
         }
         let result = self.process(id, force).await?;
         if let Changed::Done(_) = result {
-            entry.outcome = Some(IdempotencyOutcome::Requested);
-            self.store
-                .replace_idempotency_entry(key, id, &entry)
-                .await?;
+            self.record_request(key, entry).await;
         } else {
             self.store.release_idempotency_key(key, id).await?;
         }
-        Ok(KeyedRequest::Made(result))
+        Ok(KeyedOutcome::Made(result))
     }
 
-    /// Requests the deletion of a batch, which takes its events out of all figures.
+    /// Records that a request under a key was made. If this fails, a repeated request finds the counter of its batch
+    /// changed.
+    async fn record_request(&self, key: IdempotencyKey, mut entry: IdempotencyEntry) {
+        entry.outcome = Some(IdempotencyOutcome::Requested);
+        let batch = entry.batch;
+        let recorded = self.store.replace_idempotency_entry(key, batch, &entry);
+        if let Err(error) = recorded.await {
+            tracing::warn!(batch.id = %batch, %error, "outcome of a request to process batch {batch} is not recorded under its key");
+        }
+    }
+
+    /// Requests the deletion of a batch, which removes its events from all figures.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError) if the ledger is unavailable: nothing was requested.
-    pub async fn delete(&self, id: BatchId) -> Result<DeletionRequest> {
+    /// [`StoreError`] if the ledger is unavailable: nothing was requested.
+    pub async fn delete(&self, id: BatchId) -> Result<DeletionOutcome> {
         match self.store.change_batch(id, &BatchChange::Undo).await? {
             Changed::Done(_) => {
                 let job = JobId::Undo(id);
-                self.jobs.arm(job).await?;
-                Ok(DeletionRequest::Queued(job))
+                self.arm_requested(job).await;
+                Ok(DeletionOutcome::Queued(job))
             }
-            Changed::Missing => Ok(DeletionRequest::Missing),
+            Changed::Missing => Ok(DeletionOutcome::Missing),
             Changed::Refused(TransitionRefused { state, .. })
                 if state == BatchStatus::Receiving.as_str() =>
             {
-                Ok(DeletionRequest::Missing)
+                Ok(DeletionOutcome::Missing)
             }
-            Changed::Refused(_) => Ok(DeletionRequest::AlreadyDeleted),
+            Changed::Refused(_) => Ok(DeletionOutcome::AlreadyDeleted),
         }
     }
 
-    /// Queues a dead job again, with all its attempts.
+    /// Arms the job of a batch that was changed. The change is the promise to the caller: if arming fails, the
+    /// reconciler does it.
+    async fn arm_requested(&self, job: JobId) {
+        if let Err(error) = self.jobs.arm(job).await {
+            log_not_armed(job, &error);
+        }
+    }
+
+    /// Queues a dead job again, with its full number of attempts.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError) if the ledger is unavailable.
-    pub async fn retry(&self, job: JobId) -> Result<Changed<Job>> {
-        let state = self.store.job(job).await?.map(|j| j.state);
-        // The batch first: a job that runs before its batch is queued again settles at once.
-        if let (Some(JobState::Dead), JobId::Process(id)) = (state, job) {
-            self.store.change_batch(id, &BatchChange::Revive).await?;
+    /// [`StoreError`] if the ledger is unavailable: nothing was changed.
+    pub async fn retry(&self, id: JobId) -> Result<Changed<Job>> {
+        let now = self.clock.now();
+        let retried = match self.store.job(id).await? {
+            None => return Ok(Changed::Missing),
+            Some(job) => match job.after(&JobChange::Retry, now) {
+                Ok(retried) => retried,
+                Err(refused) => return Ok(Changed::Refused(refused)),
+            },
+        };
+        // The batch is queued first: a job that ran before would find it failed, and settle at once.
+        let is_batch_queued = match id {
+            JobId::Process(batch) => {
+                let revived = self.store.change_batch(batch, &BatchChange::Revive).await?;
+                revived.done().is_some()
+            }
+            JobId::Undo(_) | JobId::Rollup(_) | JobId::Reprocess(_) | JobId::Cleanup(_) => false,
+        };
+        match self.store.change_job(id, &JobChange::Retry, now).await {
+            Ok(Changed::Done(job)) => {
+                self.jobs.nudge(id).await;
+                Ok(Changed::Done(job))
+            }
+            // The reconciler arms, or has armed, the job of a queued batch.
+            Ok(_) if is_batch_queued => Ok(Changed::Done(retried)),
+            Err(error) if is_batch_queued => {
+                log_not_armed(id, &error);
+                Ok(Changed::Done(retried))
+            }
+            other => other,
         }
-        let changed = self
-            .store
-            .change_job(job, &JobChange::Retry, self.clock.now())
-            .await?;
-        if matches!(changed, Changed::Done(_)) {
-            self.jobs.nudge(job).await;
-        }
-        Ok(changed)
     }
 
     /// Discards a dead job.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError) if the ledger is unavailable.
+    /// [`StoreError`] if the ledger is unavailable.
     pub async fn discard(&self, job: JobId) -> Result<Changed<Job>> {
-        // Without its job, a batch would be deleting or a day stale for ever.
+        // Without these jobs, a batch would be `deleting` or a day stale for ever.
         if let JobId::Undo(_) | JobId::Rollup(_) = job {
             let state = "one that has to be done: retry it".to_owned();
             let subject = format!("job {job}");
@@ -206,4 +248,8 @@ impl JobService {
             .change_job(job, &JobChange::Discard, self.clock.now())
             .await
     }
+}
+
+fn log_not_armed(job: JobId, error: &StoreError) {
+    tracing::warn!(job.id = %job, %error, "job {job} is requested but not armed, the reconciler will arm it");
 }

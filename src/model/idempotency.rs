@@ -55,6 +55,9 @@ pub struct IdempotencyEntry {
     pub request_digest: Option<[u8; 32]>,
     /// The outcome of the request; `None` if it is under way, or if the state of the batch is the outcome.
     pub outcome: Option<IdempotencyOutcome>,
+    /// The value of the batch's `wanted` before a request to process it: a greater one means that the request was made,
+    /// even if its sender died before it could record the outcome. `None` for uploads.
+    pub wanted_before: Option<i64>,
     /// The time at which the request began.
     pub opened_at: Instant,
 }

@@ -216,6 +216,8 @@ pub enum JobChange {
     Retry,
     /// An admin discards a dead job.
     Discard,
+    /// The subject of a dead job was deleted.
+    Withdraw,
     /// The scheduled verification retries a job that died of errors.
     Revive {
         /// The number of verifications that retry a dead job.
@@ -235,6 +237,7 @@ impl JobChange {
             Self::Expire { .. } => "expire",
             Self::Retry => "retry",
             Self::Discard => "discard",
+            Self::Withdraw => "withdraw",
             Self::Revive { .. } => "revive",
         }
     }

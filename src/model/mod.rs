@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod columns;
+pub mod error_chain;
 pub mod event;
 pub mod id;
 pub mod idempotency;
@@ -15,13 +16,14 @@ pub mod transfer;
 
 pub use batch::{Batch, BatchChange, BatchStatus, Published, RunCounts};
 pub use columns::{ColumnRole, Columns};
+pub use error_chain::with_causes;
 pub use event::{EventBlock, TextColumn};
 pub use id::{BatchId, Day, JobId, JobKind, Slot};
 pub use idempotency::{IdempotencyEntry, IdempotencyKey, IdempotencyOutcome};
 pub use identity::{Content, Identity, IdentityBy, IdentityKey};
 pub use job::{Job, JobChange, JobPhase, JobProgress, JobState, RunOutcome};
 pub use profile::{Profile, ProfileName};
-pub use receipt::{FileOrigin, Origin, Receipt, StreamOrigin};
+pub use receipt::{EventDigest, FileOrigin, Origin, Receipt, StreamOrigin};
 pub use rejection::{Fault, FaultCode, Rejection};
 pub use transfer::{Transfer, TransferId, TransferOutcome};
 

@@ -54,6 +54,11 @@ pub struct Warning {
     pub message: String,
 }
 
+/// The digest of the stored form of a batch's events, in hexadecimal: of its event file in the embedded store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventDigest(pub String);
+
 /// The row counts of a batch: `received = inserted + failed + blank`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCounts {
@@ -157,6 +162,9 @@ pub struct Receipt {
     pub parent: Option<BatchId>,
     /// The options that determine the meaning of the rows, as stated.
     pub options: BTreeMap<String, String>,
+    /// The digest of the stored events; `None` if the store checks its documents itself, as MongoDB does, or if an older
+    /// version stored them.
+    pub event_digest: Option<EventDigest>,
     /// Whether any event has an identity to claim.
     pub claims: bool,
     /// The time at which the batch is deleted unless it is processed; `None` if never.

@@ -1,4 +1,4 @@
-//! Turns the decoded text of a file into blocks of events and rejections, in file order, with their true lines.
+//! Turns the decoded text of a file into blocks of events and rejections, in file order, with their line numbers.
 //! Reads the text once in bounded memory. An invalid row becomes a rejection; only an invalid file is an error.
 //! Accounts for every record: received = inserted + failed + blank. Does no IO and reads no clock.
 

@@ -187,7 +187,17 @@ impl FromStr for ListPosition {
     }
 }
 
-/// Lists events, newest first. A page with long events ends early.
+/// A page of events.
+#[derive(Debug)]
+pub struct EventList {
+    /// The events.
+    pub page: Page<Event>,
+    /// Batches whose events may belong on the page, but are damaged or missing.
+    pub unreadable: Vec<BatchId>,
+}
+
+/// Lists events, newest first. A page with long events ends early. In a query over all batches, one whose events can't be
+/// read is named instead of failing the query.
 ///
 /// # Errors
 /// [`QueryError`] for a refused filter, a foreign cursor, too many batches, or an unavailable store.
@@ -196,7 +206,7 @@ pub async fn events(
     zone: Tz,
     query: &EventQuery,
     (limit, after): (usize, Option<&str>),
-) -> Result<Page<Event>, QueryError> {
+) -> Result<EventList, QueryError> {
     let filter = query.filter(zone)?;
     let list = format!("events {:?} {filter:?}", query.batch);
     let after: Option<ListPosition> = after.map(|text| Cursor::read(&list, text)).transpose()?;
@@ -207,6 +217,7 @@ pub async fn events(
         after,
         merged: MergedEvents::new(limit + 1),
         batches: 0,
+        unreadable: Vec::new(),
     };
     match query.batch {
         Some(id) => merge.add_batch(id).await?,
@@ -217,7 +228,10 @@ pub async fn events(
     let last = bound.map(|bound| Cursor::new(&list, &bound));
     let mut page = page(events, limit, cursor);
     page.next = page.next.or(last);
-    Ok(page)
+    Ok(EventList {
+        page,
+        unreadable: merge.unreadable,
+    })
 }
 
 /// Reads the events of one page from one or many batches.
@@ -228,6 +242,8 @@ struct BatchMerge<'a> {
     merged: MergedEvents,
     /// Batches read so far.
     batches: usize,
+    /// Batches that could not be read.
+    unreadable: Vec<BatchId>,
 }
 
 impl BatchMerge<'_> {
@@ -253,7 +269,15 @@ impl BatchMerge<'_> {
                 if self.batches > MAX_BATCHES {
                     return Err(EventFault::TooManyBatches.into());
                 }
-                self.add_batch(*id).await?;
+                match self.add_batch(*id).await {
+                    Err(QueryError::Store(
+                        error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. }),
+                    )) => {
+                        tracing::error!(batch.id = %id, %error, "events of batch {id} can't be read, a query leaves them out");
+                        self.unreadable.push(*id);
+                    }
+                    added => added?,
+                }
             }
             if page.len() < BATCH_STEP {
                 return Ok(());

@@ -5,7 +5,7 @@ mod events;
 mod metrics;
 
 pub use cursor::{BadCursor, Cursor};
-pub use events::{Event, EventFault, EventQuery, RangeBound, events};
+pub use events::{Event, EventFault, EventList, EventQuery, RangeBound, events};
 pub use metrics::{MetricDay, MetricFault, MetricFilter, Metrics, metrics};
 
 use crate::{

@@ -8,7 +8,7 @@ use crate::model::{Batch, BatchChange, BatchId, BatchStatus, Instant, Receipt, T
 /// The outcome of a compare-and-set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed<T> {
-    /// The change was applied; the document after it.
+    /// The change was applied; contains the changed document.
     Done(T),
     /// The state of the document does not allow the change.
     Refused(TransitionRefused),
@@ -54,9 +54,9 @@ pub struct BatchFilter {
 pub struct EventTimeFilter {
     /// The first instant, inclusive, in microseconds since 1970 (UTC).
     pub from: i64,
-    /// The last instant, exclusive, in microseconds since 1970 (UTC).
+    /// The end of the range, exclusive, in microseconds since 1970 (UTC).
     pub until: i64,
-    /// The last (instant, batch) of the previous page.
+    /// Lists only batches after this (instant of the last event, batch), the last of the previous page.
     pub after: Option<(i64, BatchId)>,
 }
 
@@ -80,8 +80,8 @@ pub trait BatchStore: Send + Sync {
         filter: &EventTimeFilter,
         limit: usize,
     ) -> Result<Vec<(i64, BatchId)>>;
-    /// Lists published batches that were last verified before an instant, the longest unverified first.
+    /// Lists published batches that were not verified since an instant, the longest unverified first.
     async fn unchecked_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>>;
-    /// Lists deleted batches to purge: those never purged, and those purged once and deleted before an instant.
+    /// Lists deleted batches to purge: those never purged, and those purged once that were deleted before an instant.
     async fn unpurged_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>>;
 }

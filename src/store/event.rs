@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::Result;
-use crate::model::{BatchId, Columns, EventBlock, TextColumn};
+use crate::model::{BatchId, Columns, EventBlock, EventDigest, TextColumn};
 
 /// Text bytes after which a page of events ends, even if it has fewer events than requested.
 pub const EVENT_PAGE_BYTES: usize = 8 << 20;
@@ -151,8 +151,9 @@ pub struct EventFile {
 pub trait EventWriter: Send {
     /// Appends a block.
     async fn append(&mut self, block: EventBlock) -> Result<()>;
-    /// Makes all blocks durable. Before, none of them can be read.
-    async fn finish(self: Box<Self>) -> Result<()>;
+    /// Makes all blocks durable. Before, none of them can be read. Returns the digest for the receipt, by which later
+    /// reads notice damage.
+    async fn finish(self: Box<Self>) -> Result<Option<EventDigest>>;
 }
 
 /// Reads the events of one batch, in row order.
@@ -167,7 +168,8 @@ pub trait EventScan: Send {
 pub trait EventStore: Send + Sync {
     /// Opens the events of a receiving batch for writing.
     async fn write_events(&self, id: BatchId, columns: &Columns) -> Result<Box<dyn EventWriter>>;
-    /// Opens the events of a sealed batch for reading.
+    /// Opens the events of a sealed batch for reading. The scan fails before its first block if the stored events differ
+    /// from the digest in the receipt.
     async fn scan_events(&self, id: BatchId, projection: Projection) -> Result<Box<dyn EventScan>>;
     /// Returns the first matching events of a batch after a position: at most `limit`, and fewer if their text exceeds
     /// [`EVENT_PAGE_BYTES`].
@@ -178,7 +180,7 @@ pub trait EventStore: Send + Sync {
         after: Option<EventPosition>,
         limit: usize,
     ) -> Result<EventPage>;
-    /// Returns the events of a sealed batch as a file. If the batch is deleted during the read, the stream is either
+    /// Returns the events of a sealed batch as a file, after the same check as [`EventStore::scan_events`]. If the batch is deleted during the read, the stream is either
     /// complete or ends with an error.
     async fn event_file(&self, id: BatchId) -> Result<EventFile>;
     /// Deletes the events of a batch.

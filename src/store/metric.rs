@@ -50,8 +50,14 @@ pub struct TypeFigure {
 pub trait MetricStore: Send + Sync {
     /// Stores partials of a run under its token; replaces those of the same day and type.
     async fn put_partials(&self, id: BatchId, token: i64, groups: &[Group]) -> Result<()>;
-    /// Returns the partials of a run by day and type.
-    async fn partials(&self, id: BatchId, token: i64) -> Result<Vec<Group>>;
+    /// Lists the partials of a run by day and type, after one of them.
+    async fn partials(
+        &self,
+        id: BatchId,
+        token: i64,
+        after: Option<(Day, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Group>>;
     /// Deletes some partials of a batch that are below its fence and not published. Returns whether more may remain.
     async fn drop_stale_partials(&self, id: BatchId) -> Result<bool>;
     /// Increments `wanted` of these days.

@@ -17,6 +17,7 @@ mod parquet_file;
 mod profile;
 mod rejection;
 mod transfer;
+mod undecodable;
 
 pub use audit::{AuditEntry, AuditStore};
 pub use backend::{Backend, StoreLocation, open};
@@ -38,6 +39,7 @@ use transfer::OpenTransfer;
 pub use transfer::{
     AppendPartOutcome, OpenTransferOutcome, TransferLimits, TransferPart, TransferStore,
 };
+use undecodable::Undecodable;
 
 /// Every store trait together.
 pub trait Store:

@@ -1,4 +1,4 @@
-//! Rejected rows of a batch: one document each, by batch and row.
+//! Rejected rows: one document per row, identified by batch and row number.
 
 use async_trait::async_trait;
 
@@ -8,9 +8,9 @@ use crate::model::{BatchId, Rejection};
 /// Stores rejected rows.
 #[async_trait]
 pub trait RejectionStore: Send + Sync {
-    /// Adds rejections; a row that is added twice is stored once.
+    /// Stores rejections of a batch; a row that is appended twice is stored once.
     async fn append_rejections(&self, id: BatchId, rejections: &[Rejection]) -> Result<()>;
-    /// Lists rejections in row order, after a row.
+    /// Lists the first `limit` rejections of a batch after row `after`, in row order.
     async fn rejections(&self, id: BatchId, after: u32, limit: usize) -> Result<Vec<Rejection>>;
     /// Deletes some rejections of a batch. Returns whether more may remain.
     async fn drop_rejections(&self, id: BatchId) -> Result<bool>;

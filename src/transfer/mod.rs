@@ -1,5 +1,6 @@
 //! Transfers: files that arrive in parts. A part is durable before it is acknowledged; the complete file is ingested as
-//! one upload. Memory is one part per request. After a crash, the next request continues at the end of the file.
+//! one upload. A request buffers one part, or its body if it has a checksum. After a crash, the next request continues
+//! after the last durable part.
 
 mod append;
 mod checksum;
@@ -23,7 +24,7 @@ pub use append::AppendRequest;
 pub use checksum::{Checksum, InvalidChecksum};
 pub use error::TransferError;
 
-/// Bytes of a part: small enough for the memory of a request, large enough for one fsync.
+/// Maximum bytes of a part: small enough to buffer for each request, large enough to be worth an fsync.
 const PART_BYTES: usize = 4 << 20;
 /// Maximum bytes of a body with a checksum, which is buffered until the checksum is verified.
 pub const MAX_CHECKED_BYTES: usize = 8 << 20;
@@ -31,17 +32,17 @@ pub const MAX_CHECKED_BYTES: usize = 8 << 20;
 const MAX_TRANSFERS: u64 = 1_000;
 /// Maximum open transfers of one sender.
 const MAX_TRANSFERS_PER_SENDER: u64 = 50;
-/// Maximum bytes of all open transfers, in files of maximum length.
+/// Maximum stored bytes of all open transfers, as a multiple of the maximum file length.
 const MAX_FULL_LENGTH_FILES: u64 = 16;
-/// Minimum of the limit on the parts of one file. Each part costs an fsync.
+/// Lower bound of the limit on the parts of one file. Parts are limited because each costs an fsync.
 const MIN_PARTS_LIMIT: u64 = 8_192;
 
-/// A transfer and the end of its file.
+/// A transfer and the number of its bytes that have arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferProgress {
     /// The transfer.
     pub transfer: Transfer,
-    /// Bytes that are durable.
+    /// Number of durable bytes: the offset at which the next part starts.
     pub end: u64,
 }
 
@@ -69,7 +70,8 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Accepts files of at most `max_length` bytes, and passes them to `ingest`.
+    /// Returns transfers that pass complete files to `ingest`. The limits on stored bytes and parts are multiples of
+    /// `max_length`; the caller of [`open`](Self::open) enforces it on each file.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -88,7 +90,7 @@ impl Transfers {
     /// Creates a transfer. Its options are validated and resolved now, and used once the file is complete.
     ///
     /// # Errors
-    /// [`TransferError`] if the options are invalid, or a limit is reached.
+    /// [`TransferError`] if the options are invalid or request a dry run, or a limit is reached.
     pub async fn open(
         &self,
         length: u64,
@@ -154,7 +156,7 @@ impl Transfers {
             Some((transfer, _)) if transfer.outcome == Some(TransferOutcome::Terminated) => {
                 Err(TransferError::Missing(id))
             }
-            // Its parts are deleted, but it was complete.
+            // The parts of a settled transfer are deleted, but its file was complete.
             Some((transfer, _)) if transfer.outcome.is_some() => Ok(TransferProgress {
                 end: transfer.length,
                 transfer,
@@ -167,7 +169,7 @@ impl Transfers {
     /// Ingests a complete file, once, and returns its outcome. Later calls return the same outcome.
     ///
     /// # Errors
-    /// [`TransferError::Ingest`] if the file is refused, or another request ingests it at the moment.
+    /// [`TransferError::Ingest`] if the file is refused, or another request is ingesting it.
     pub async fn complete(
         &self,
         progress: &TransferProgress,
@@ -183,7 +185,7 @@ impl Transfers {
         if let Some(outcome) = outcome {
             return Ok(outcome.clone());
         }
-        // If this process dies during the upload, the next request finds its batch by this key.
+        // If this process dies during the upload, the next request finds the batch by this key.
         let key = IdempotencyKey::new(b"", "transfer", &id.to_string());
         let options = upload_options(profile.as_ref(), options)?;
         let body = self.body(*id, *length);
@@ -192,7 +194,10 @@ impl Transfers {
             UploadOutcome::Duplicate { first: batch, .. } => TransferOutcome::Duplicate { batch },
             UploadOutcome::DryRun(_) => return Err(TransferError::DryRun),
         };
-        self.settle(*id, &outcome).await?;
+        // The file is stored. Without its outcome, the next request finds the batch by the key.
+        if let Err(error) = self.settle(*id, &outcome).await {
+            tracing::warn!(transfer.id = %id, %error, "outcome of resumable upload {id} is not recorded, the next request will record it");
+        }
         Ok(outcome)
     }
 
@@ -212,7 +217,7 @@ impl Transfers {
         Ok(self.settle(id, &TransferOutcome::Terminated).await?)
     }
 
-    /// Records the outcome of a transfer, and deletes its parts.
+    /// Records the outcome of a transfer, and deletes its parts. Does nothing if the transfer has an outcome.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.

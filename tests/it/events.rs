@@ -278,10 +278,13 @@ async fn queries_over_too_many_batches_are_refused() {
         };
         query::events(&*home.store, Tz::UTC, &query, (100, None)).await
     };
-    let page = query_events(None, None)
+    let list = query_events(None, None)
         .await
         .expect("the newest batches suffice");
-    assert_eq!((page.data.len(), page.data[0].timestamp), (100, 1_001_000));
+    assert_eq!(
+        (list.page.data.len(), list.page.data[0].timestamp),
+        (100, 1_001_000)
+    );
     let why = query_events(Some("bob"), None)
         .await
         .expect_err("more batches than the limit");
@@ -290,5 +293,5 @@ async fn queries_over_too_many_batches_are_refused() {
         "{why}"
     );
     let page = query_events(Some("bob"), Some("1970-01-01T00:00:00.002Z")).await;
-    assert_eq!(page.expect("within the limit").data, []);
+    assert_eq!(page.expect("within the limit").page.data, []);
 }

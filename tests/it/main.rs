@@ -30,4 +30,5 @@ mod replies;
 mod simulation;
 mod store_contract;
 mod tus;
+mod undecodable;
 mod uploads;

@@ -13,6 +13,7 @@ use super::{
     report,
     wire::{Batch, Metrics, Problem, Receipt},
 };
+use crate::model::with_causes;
 
 /// Attempts of one request while the server is unavailable or busy.
 const ATTEMPTS: u32 = 8;
@@ -228,15 +229,4 @@ async fn error_of_reply(mut response: Response) -> ImportError {
     } else {
         ImportError::Failed(text)
     }
-}
-
-/// Returns an error with its causes, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(why) = cause {
-        text = format!("{text}: {why}");
-        cause = why.source();
-    }
-    text
 }

@@ -25,6 +25,7 @@ use super::{failed, refused};
 use crate::{
     app::{App, AppError, Role},
     config::Config,
+    model::with_causes,
     store::embedded::EmbeddedStore,
 };
 use client::{Client, ImportError};
@@ -96,8 +97,8 @@ async fn import(options: &Import, config: Config) -> Result<(), ImportError> {
     }
     let running = match &options.server {
         Some(url) => Some(url.clone()),
-        // A server on this DATA_DIR has another store than MONGO_URI.
-        None if config.mongo_uri.is_some() => None,
+        // A server on this DATA_DIR has another store.
+        None if config.has_shared_store() => None,
         None => find_server(&config.data_dir).await?,
     };
     if let Some(url) = running {
@@ -148,7 +149,7 @@ impl TemporaryService {
         };
         let app = App::build(config, Role::Full)
             .await
-            .map_err(|why| ImportError::Refused(client::with_causes(&why)))?;
+            .map_err(|why| ImportError::Refused(with_causes(&why)))?;
         let (url, stop) = (app.url().to_owned(), CancellationToken::new());
         let mut serving = JoinSet::new();
         serving.spawn(app.run(stop.clone()));
@@ -159,7 +160,7 @@ impl TemporaryService {
         self.stop.cancel();
         match self.serving.join_next().await {
             None | Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(why))) => Err(ImportError::Failed(client::with_causes(&why))),
+            Some(Ok(Err(why))) => Err(ImportError::Failed(with_causes(&why))),
             Some(Err(why)) => Err(ImportError::Failed(why.to_string())),
         }
     }

@@ -3,15 +3,35 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::instant;
+use super::{PageReply, instant};
 use crate::{
     model::{BatchId, EventBlock, Instant},
-    query::Event,
+    query::{Event, EventList},
 };
+
+/// A page of stored events.
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct EventListReply<'a> {
+    #[serde(flatten)]
+    page: PageReply<EventReply<'a>>,
+    /// Batches whose events may belong on the page, but are damaged or missing. Left out if there is none.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unreadable_batches: &'a [BatchId],
+}
+
+impl<'a> From<&'a EventList> for EventListReply<'a> {
+    fn from(list: &'a EventList) -> Self {
+        let EventList { page, unreadable } = list;
+        Self {
+            page: PageReply::new(page, EventReply::from),
+            unreadable_batches: unreadable,
+        }
+    }
+}
 
 /// A stored event.
 #[derive(Debug, Serialize)]
-pub(in crate::http) struct EventReply<'a> {
+pub(super) struct EventReply<'a> {
     batch_id: BatchId,
     row: u32,
     line: u32,

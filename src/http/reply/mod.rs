@@ -25,7 +25,7 @@ pub(super) use batch::{
 };
 pub(super) use dead_letter::{DeadLettersReply, RetryAllReply};
 pub(super) use dry_run::DryRunReply;
-pub(super) use event::EventReply;
+pub(super) use event::EventListReply;
 pub(super) use health::{HealthReply, QueueReply, ReadyReply, StoreReply};
 pub(super) use job::JobReply;
 pub(super) use metrics::MetricsReply;

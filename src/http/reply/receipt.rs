@@ -63,6 +63,7 @@ impl<'a> ReceiptReply<'a> {
             event_types: _,
             days: _,
             identity,
+            event_digest: _,
             claims,
             expires_at,
         } = receipt;

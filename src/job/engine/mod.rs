@@ -11,5 +11,6 @@
 
 mod backoff;
 pub(super) mod reconciler;
+mod renewal;
 pub(super) mod runner;
 mod settlement;

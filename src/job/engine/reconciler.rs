@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     job::{Dispatch, JobLimits, JobQueue},
     model::{BatchChange, BatchId, BatchStatus, Day, Job, JobChange, JobId, JobState},
-    store::{BatchFilter, Result, Store},
+    store::{BatchFilter, Result, Store, StoreError},
 };
 
 /// Documents read in one query.
@@ -71,15 +71,22 @@ impl Reconciler {
         }
     }
 
-    /// Runs one pass.
+    /// Runs one pass. A step that fails does not keep the others from running, nor one document the rest of its step.
     ///
     /// # Errors
-    /// [`StoreError`](crate::store::StoreError) if the store is unavailable; the next pass does the rest.
+    /// The first [`StoreError`]; the next pass does the rest.
     pub async fn pass(&mut self) -> Result<()> {
-        self.requeue_expired_jobs().await?;
-        self.abandon_expired_uploads().await?;
-        self.arm_batches().await?;
-        self.arm_stale_days().await?;
+        let steps = [
+            self.requeue_expired_jobs().await,
+            self.abandon_expired_uploads().await,
+            self.arm_batches().await,
+            self.arm_stale_days().await,
+            self.nudge_due_jobs().await,
+        ];
+        steps.into_iter().collect()
+    }
+
+    async fn nudge_due_jobs(&self) -> Result<()> {
         for id in self.store.due_jobs(self.clock.now(), NUDGES).await? {
             self.jobs.nudge(id).await;
         }
@@ -96,7 +103,10 @@ impl Reconciler {
             let Some(lease) = &job.lease else { continue };
             let before = self.job_leases.remove(&job.id);
             match self.observe(before, &lease.owner, job.token, lease.renewals) {
-                LeaseState::Expired => self.requeue_expired_job(job, lease.renewals).await?,
+                LeaseState::Expired => {
+                    let requeued = self.requeue_expired_job(job, lease.renewals).await;
+                    skip_document(job.id, requeued)?;
+                }
                 LeaseState::Live(lease) => drop(live.insert(job.id, lease)),
             }
         }
@@ -129,7 +139,10 @@ impl Reconciler {
         for (id, (owner, renewals)) in self.batches_in(BatchStatus::Receiving).await? {
             let before = self.upload_leases.remove(&id);
             match self.observe(before, &owner, 0, renewals) {
-                LeaseState::Expired => self.abandon_upload(id, renewals).await?,
+                LeaseState::Expired => {
+                    let abandoned = self.abandon_upload(id, renewals).await;
+                    skip_document(id, abandoned)?;
+                }
                 LeaseState::Live(lease) => drop(live.insert(id, lease)),
             }
         }
@@ -194,13 +207,20 @@ impl Reconciler {
         for status in [BatchStatus::Queued, BatchStatus::Processing] {
             for (id, _) in self.batches_in(status).await? {
                 let job = JobId::Process(id);
-                if self.store.job(job).await?.is_none_or(|j| j.state.is_idle()) {
-                    self.jobs.arm(job).await?;
-                }
+                skip_document(job, self.arm_if_idle(job).await)?;
             }
         }
         for (id, _) in self.batches_in(BatchStatus::Deleting).await? {
-            self.arm_unless_dead(JobId::Undo(id)).await?;
+            let job = JobId::Undo(id);
+            skip_document(job, self.arm_unless_dead(job).await)?;
+        }
+        Ok(())
+    }
+
+    async fn arm_if_idle(&self, job: JobId) -> Result<()> {
+        let state = self.store.job(job).await?.map(|j| j.state);
+        if state.is_none_or(JobState::is_idle) {
+            self.jobs.arm(job).await?;
         }
         Ok(())
     }
@@ -214,7 +234,8 @@ impl Reconciler {
             after = page.last().copied();
             for day in &page {
                 if self.stale_days.contains(day) {
-                    self.arm_unless_dead(JobId::Rollup(*day)).await?;
+                    let job = JobId::Rollup(*day);
+                    skip_document(job, self.arm_unless_dead(job).await)?;
                 }
             }
             let is_last = page.len() < PAGE;
@@ -254,5 +275,20 @@ impl Reconciler {
                 return Ok(all);
             }
         }
+    }
+}
+
+/// Continues a step after the error of one document. If the store itself is away, the others would fail too.
+fn skip_document(subject: impl std::fmt::Display, result: Result<()>) -> Result<()> {
+    match result {
+        Err(
+            error @ (StoreError::Corrupt { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Failed { .. }),
+        ) => {
+            tracing::error!(%subject, %error, "{subject} could not be reconciled, the pass goes on with the others");
+            Ok(())
+        }
+        Ok(()) | Err(StoreError::Unavailable { .. } | StoreError::Setup(_)) => result,
     }
 }

@@ -6,7 +6,10 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::settlement;
+use super::{
+    renewal::{LeaseLost, Renewal, log_lease_lost},
+    settlement,
+};
 use crate::{
     clock::Clock,
     job::{
@@ -39,6 +42,7 @@ pub struct Runner {
     limits: JobLimits,
     owner: String,
     stop: CancellationToken,
+    renews_inline: bool,
 }
 
 impl Runner {
@@ -63,7 +67,15 @@ impl Runner {
             limits,
             owner,
             stop,
+            renews_inline: false,
         }
+    }
+
+    /// Renews leases on the task of the run, for a simulation that polls it by hand.
+    #[must_use]
+    pub fn renewing_inline(mut self) -> Self {
+        self.renews_inline = true;
+        self
     }
 
     /// Runs a job if it is due and nobody holds its lease.
@@ -85,19 +97,37 @@ impl Runner {
     }
 
     async fn run_acquired(&self, job: &Job) -> NudgeResult {
-        let progress = ProgressReporter::default();
+        let progress = Arc::new(ProgressReporter::default());
         let context = self.context(job, &progress);
         let body = AssertUnwindSafe(self.run_body(job, &context)).catch_unwind();
+        let lease_lost = self.renew(job, &progress);
+        // The body last: it may use up the budget of the task, after which the others would not be polled.
         let outcome = tokio::select! {
             biased;
+            () = lease_lost => return NudgeResult::LeaseLost,
+            () = self.stop.cancelled() => RunOutcome::Released,
             ended = body => {
                 let ended = ended.unwrap_or_else(|panic| Err(settlement::panic_error(panic.as_ref())));
                 settlement::outcome(job, ended, &self.limits, self.clock.now())
             }
-            () = self.renew_until_lost(job, &progress) => return NudgeResult::LeaseLost,
-            () = self.stop.cancelled() => RunOutcome::Released,
         };
         self.settle(job, &context, outcome).await
+    }
+
+    /// Starts to renew the lease of a run, three times within its length.
+    fn renew(&self, job: &Job, progress: &Arc<ProgressReporter>) -> LeaseLost {
+        let renewal = Renewal {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            job: job.clone(),
+            progress: Arc::clone(progress),
+            period: self.limits.lease / 3,
+        };
+        if self.renews_inline {
+            renewal.inline()
+        } else {
+            renewal.spawn()
+        }
     }
 
     fn context<'a>(&'a self, job: &Job, progress: &'a ProgressReporter) -> JobContext<'a> {
@@ -123,32 +153,6 @@ impl Runner {
         self.bodies.run(job.id, context).await
     }
 
-    /// Renews the lease three times within its length; returns once it is lost.
-    async fn renew_until_lost(&self, job: &Job, progress: &ProgressReporter) {
-        loop {
-            self.clock.sleep(self.limits.lease / 3).await;
-            let renew = JobChange::Renew {
-                token: job.token,
-                progress: progress.latest(),
-            };
-            match self
-                .store
-                .change_job(job.id, &renew, self.clock.now())
-                .await
-            {
-                Ok(Changed::Done(_)) => {}
-                Ok(Changed::Refused(_) | Changed::Missing) => {
-                    log_lease_lost(job);
-                    return;
-                }
-                // The lease may outlast the outage.
-                Err(error) => {
-                    tracing::warn!(job.id = %job.id, %error, "lease of job {} could not be renewed, will try again", job.id)
-                }
-            }
-        }
-    }
-
     /// Records the outcome of a run, trying again while the store is unavailable: a lease that is held a little longer
     /// does less harm than a crash counted for a run that had none.
     async fn settle(
@@ -157,17 +161,17 @@ impl Runner {
         context: &JobContext<'_>,
         outcome: RunOutcome,
     ) -> NudgeResult {
-        log_outcome(job, &outcome);
         let mut wait = FIRST_SETTLE_RETRY;
         loop {
             match self.write_outcome(job, context, &outcome).await {
-                Ok(Changed::Done(_)) => {
-                    if outcome == RunOutcome::MoreRequested {
+                Ok(Some(written)) => {
+                    log_outcome(job, &written);
+                    if written == RunOutcome::MoreRequested {
                         self.jobs.nudge(job.id).await;
                     }
                     return NudgeResult::Settled;
                 }
-                Ok(Changed::Refused(_) | Changed::Missing) => {
+                Ok(None) => {
                     log_lease_lost(job);
                     return NudgeResult::LeaseLost;
                 }
@@ -183,28 +187,37 @@ impl Runner {
         }
     }
 
+    /// Writes the outcome; returns what was written, or none if the lease was lost. A dead job is abandoned first, and
+    /// only if something is left to do for it.
     async fn write_outcome(
         &self,
         job: &Job,
         context: &JobContext<'_>,
         outcome: &RunOutcome,
-    ) -> Result<Changed<Job>> {
-        if let RunOutcome::Dead { error, .. } = outcome {
-            self.bodies.abandon(job.id, context, error).await?;
-        }
+    ) -> Result<Option<RunOutcome>> {
+        let outcome = match outcome {
+            RunOutcome::Dead { error, .. } => {
+                match self.bodies.end_without_run(job.id, context).await? {
+                    Some(RunEnd::Completed) => RunOutcome::Completed,
+                    Some(RunEnd::Cancelled) => RunOutcome::Cancelled,
+                    None | Some(RunEnd::Abandoned | RunEnd::MoreRequested) => {
+                        self.bodies.abandon(job.id, context, error).await?;
+                        outcome.clone()
+                    }
+                }
+            }
+            other => other.clone(),
+        };
         let settle = JobChange::Settle {
             token: job.token,
             outcome: outcome.clone(),
         };
-        self.store
+        let settled = self
+            .store
             .change_job(job.id, &settle, self.clock.now())
-            .await
+            .await?;
+        Ok(settled.done().map(|_| outcome))
     }
-}
-
-/// The token of the lost lease refuses all further writes of the run.
-fn log_lease_lost(job: &Job) {
-    tracing::warn!(job.id = %job.id, token = job.token, "lease of job {} was lost to another worker, this run ends", job.id);
 }
 
 fn log_outcome(job: &Job, outcome: &RunOutcome) {

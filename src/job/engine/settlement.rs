@@ -5,9 +5,13 @@ use std::any::Any;
 use super::backoff::delay;
 use crate::{
     job::{JobLimits, RunEnd, RunError},
-    model::{Instant, Job, RunOutcome},
+    model::{Instant, Job, RunOutcome, with_causes},
     store::StoreError,
 };
+
+/// What an operator can do about damaged or missing data.
+const DAMAGE_REMEDY: &str =
+    "restore it from a backup and retry the job, or delete the batch and upload its file again";
 
 /// Returns the outcome of a run of `job` that ended at `now`.
 pub(super) fn outcome(
@@ -43,8 +47,8 @@ fn outcome_of_end(job: &Job, end: RunEnd, limits: &JobLimits) -> RunOutcome {
 
 fn outcome_of_error(job: &Job, error: &RunError, limits: &JobLimits, now: Instant) -> RunOutcome {
     let later = |failures| now + delay(limits.backoff, failures, backoff_seed(job));
-    let dead = || RunOutcome::Dead {
-        error: with_causes(error),
+    let dead = |error| RunOutcome::Dead {
+        error,
         of_error: true,
     };
     match error {
@@ -54,13 +58,14 @@ fn outcome_of_error(job: &Job, error: &RunError, limits: &JobLimits, now: Instan
             run_at: later(0),
         },
         // Another attempt would read the same.
-        RunError::Store(
-            StoreError::Corrupt { .. } | StoreError::Missing { .. } | StoreError::Setup(_),
-        ) => dead(),
+        RunError::Store(StoreError::Corrupt { .. } | StoreError::Missing { .. }) => {
+            dead(format!("{}; {DAMAGE_REMEDY}", with_causes(error)))
+        }
+        RunError::Store(StoreError::Setup(_)) => dead(with_causes(error)),
         RunError::Store(StoreError::Failed { .. }) | RunError::Inconsistent(_)
             if job.attempt + 1 >= limits.attempts =>
         {
-            dead()
+            dead(with_causes(error))
         }
         RunError::Store(StoreError::Failed { .. }) | RunError::Inconsistent(_) => {
             RunOutcome::Retry {
@@ -86,15 +91,4 @@ pub(super) fn panic_error(panic: &(dyn Any + Send)) -> RunError {
 /// Equal for equal runs, so that a replayed test waits the same; different for the runs of different jobs.
 fn backoff_seed(job: &Job) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(job.id.to_string().as_bytes(), job.token.cast_unsigned())
-}
-
-/// An error with its causes, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
 }

@@ -1,6 +1,9 @@
 //! Claims the identities of one batch in key order, and finds the rows whose identity another row holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    iter::Peekable,
+};
 
 use roaring::RoaringBitmap;
 
@@ -98,55 +101,115 @@ pub(super) async fn sort_identities(
     Ok(sorter.finish()?)
 }
 
-/// Reads sorted records as claims, one per distinct key. Of the rows of one key the lowest claims it; the others are
-/// lost to it.
-pub(super) struct DistinctClaims<I> {
-    records: I,
+/// Claims of distinct identities, in key order, and the rows that repeat them. The lowest row of an identity claims it.
+pub(super) struct ClaimPage {
+    /// The claims.
+    pub(super) claims: Vec<Claim>,
+    /// The other rows with the same identities.
+    pub(super) repeats: Vec<Repeat>,
+    /// Whether the first claim was on the page before too, which ended among its repeats.
+    continues: bool,
+}
+
+/// A row whose identity a lower row of the same file has.
+pub(super) struct Repeat {
+    /// The index of the claim of the lowest row.
+    claim: usize,
+    /// The row.
+    pub(super) row: u32,
+    /// The digest of the row's content.
+    content: Content,
+}
+
+impl ClaimPage {
+    /// Returns the rows that the batch does not count, given the owners of the claims that were refused: those rows, and
+    /// all repeats. A repeat is compared with the row that is counted, which may be in another batch.
+    fn losses(
+        &self,
+        batch: BatchId,
+        owners: &HashMap<usize, ForeignClaim>,
+    ) -> Vec<(BatchId, Loss)> {
+        let lose = |row, content, original: ForeignClaim| {
+            let loss = Loss {
+                row,
+                original_row: original.row,
+                conflict: content != original.content,
+            };
+            (original.owner, loss)
+        };
+        let own = |index: usize| ForeignClaim {
+            index,
+            owner: batch,
+            row: self.claims[index].row,
+            content: self.claims[index].content,
+        };
+        let refused = owners
+            .iter()
+            .filter(|(index, _)| **index > 0 || !self.continues);
+        let claims = refused.map(|(index, owner)| {
+            let Claim { row, content, .. } = self.claims[*index];
+            lose(row, content, *owner)
+        });
+        let repeats = self.repeats.iter().map(|repeat| {
+            let owner = owners.get(&repeat.claim).copied();
+            lose(
+                repeat.row,
+                repeat.content,
+                owner.unwrap_or_else(|| own(repeat.claim)),
+            )
+        });
+        claims.chain(repeats).collect()
+    }
+}
+
+/// Reads sorted records as pages of claims.
+pub(super) struct DistinctClaims<I: Iterator> {
+    records: Peekable<I>,
+    /// The claim whose repeats continue on the next page.
     head: Option<Claim>,
-    page: usize,
-    batch: BatchId,
+    /// Most rows of a page.
+    rows: usize,
 }
 
 impl<I: Iterator<Item = std::io::Result<[u8; RECORD]>>> DistinctClaims<I> {
-    pub(super) fn new(records: I, page: usize, batch: BatchId) -> Self {
+    pub(super) fn new(records: I, rows: usize) -> Self {
         Self {
-            records,
+            records: records.peekable(),
             head: None,
-            page,
-            batch,
+            rows,
         }
     }
 
-    /// Returns the next claims in key order, at most a page of them; none at the end.
-    pub(super) fn next(&mut self, lost: &mut LostRows) -> Result<Vec<Claim>, RunError> {
-        let mut claims = Vec::with_capacity(self.page);
-        while claims.len() < self.page {
+    /// Returns the next page; without claims at the end.
+    pub(super) fn next(&mut self) -> Result<ClaimPage, RunError> {
+        let head = self.head.take();
+        let mut page = ClaimPage {
+            continues: head.is_some(),
+            claims: head.into_iter().collect(),
+            repeats: Vec::new(),
+        };
+        let mut rows = 0;
+        while rows < self.rows {
             let Some(record) = self.records.next().transpose()? else {
-                claims.extend(self.head.take());
-                break;
+                return Ok(page);
             };
             let next = decode(&record);
-            match self.head {
-                Some(first) if first.key == next.key => {
-                    let conflict = first.content != next.content;
-                    lost.add(
-                        self.batch,
-                        self.batch,
-                        Loss {
-                            row: next.row,
-                            original_row: first.row,
-                            conflict,
-                        },
-                    );
-                }
-                Some(first) => {
-                    claims.push(first);
-                    self.head = Some(next);
-                }
-                None => self.head = Some(next),
+            match page.claims.last() {
+                Some(first) if first.key == next.key => page.repeats.push(Repeat {
+                    claim: page.claims.len() - 1,
+                    row: next.row,
+                    content: next.content,
+                }),
+                Some(_) | None => page.claims.push(next),
             }
+            rows += 1;
         }
-        Ok(claims)
+        if let (Some(last), Some(Ok(record))) = (page.claims.last(), self.records.peek())
+            && decode(record).key == last.key
+        {
+            self.head = Some(*last);
+        }
+        Ok(page)
     }
 }
 
@@ -192,53 +255,39 @@ pub(super) async fn claim_all(
 async fn claim_once(context: &JobContext<'_>, batch: &Batch) -> Result<LostRows, RunError> {
     let total = batch.receipt.as_ref().map_or(0, |r| r.rows.inserted);
     let records = sort_identities(context, batch).await?;
-    let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once, batch.id);
+    let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once);
     let mut lost = LostRows::default();
     let mut void_owners = HashMap::new();
     let mut done = 0;
     loop {
-        let claims = distinct.next(&mut lost)?;
-        if claims.is_empty() {
+        let page = distinct.next()?;
+        if page.claims.is_empty() {
             return Ok(lost);
         }
-        let held = context.store.claim(batch.id, &claims).await?;
-        resolve_held(
-            context,
-            batch.id,
-            &claims,
-            held,
-            &mut void_owners,
-            &mut lost,
-        )
-        .await?;
-        done += claims.len() as u64;
+        let held = context.store.claim(batch.id, &page.claims).await?;
+        let owners = resolve_held(context, batch.id, &page.claims, held, &mut void_owners).await?;
+        for (owner, loss) in page.losses(batch.id, &owners) {
+            lost.add(batch.id, owner, loss);
+        }
+        done += (page.claims.len() + page.repeats.len()) as u64;
         context.progress.report(JobPhase::Claim, done, total);
     }
 }
 
-/// Takes over the identities that void owners still hold; the others are lost.
+/// Takes over the identities that void owners still hold. Returns the owners of the others, by the index of the claim.
 async fn resolve_held(
     context: &JobContext<'_>,
     batch: BatchId,
     claims: &[Claim],
     held: Vec<ForeignClaim>,
     void_owners: &mut HashMap<BatchId, bool>,
-    lost: &mut LostRows,
-) -> Result<(), RunError> {
-    let mut open: Vec<(Claim, ForeignClaim)> =
-        held.into_iter().map(|h| (claims[h.index], h)).collect();
+) -> Result<HashMap<usize, ForeignClaim>, RunError> {
+    let mut owners = HashMap::new();
+    let mut open = held;
     while !open.is_empty() {
-        let mut from_void: BTreeMap<BatchId, Vec<Claim>> = BTreeMap::new();
-        for (
-            claim,
-            ForeignClaim {
-                owner,
-                row,
-                content,
-                ..
-            },
-        ) in open.drain(..)
-        {
+        let mut from_void: BTreeMap<BatchId, Vec<usize>> = BTreeMap::new();
+        for foreign in open.drain(..) {
+            let ForeignClaim { index, owner, .. } = foreign;
             let owner_is_void = match void_owners.get(&owner) {
                 Some(known) => *known,
                 None => *void_owners
@@ -246,25 +295,21 @@ async fn resolve_held(
                     .or_insert(owner != batch && is_void(context, owner).await?),
             };
             if owner_is_void {
-                from_void.entry(owner).or_default().push(claim);
+                from_void.entry(owner).or_default().push(index);
             } else {
-                lost.add(
-                    batch,
-                    owner,
-                    Loss {
-                        row: claim.row,
-                        original_row: row,
-                        conflict: content != claim.content,
-                    },
-                );
+                owners.insert(index, foreign);
             }
         }
-        for (owner, claims) in from_void {
-            let held = context.store.take_over(batch, owner, &claims).await?;
-            open.extend(held.into_iter().map(|h| (claims[h.index], h)));
+        for (owner, indices) in from_void {
+            let taken: Vec<Claim> = indices.iter().map(|index| claims[*index]).collect();
+            let held = context.store.take_over(batch, owner, &taken).await?;
+            open.extend(held.into_iter().map(|foreign| ForeignClaim {
+                index: indices[foreign.index],
+                ..foreign
+            }));
         }
     }
-    Ok(())
+    Ok(owners)
 }
 
 /// Returns whether a batch is deleted, or in a state that only leads there.
@@ -274,4 +319,66 @@ async fn is_void(context: &JobContext<'_>, owner: BatchId) -> Result<bool, RunEr
         .batch(owner)
         .await?
         .is_none_or(|b| b.status.is_void()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: u8, row: u32, content: u64) -> std::io::Result<[u8; RECORD]> {
+        let mut record = [key; RECORD];
+        record[16..20].copy_from_slice(&row.to_be_bytes());
+        record[20..].copy_from_slice(&content.to_be_bytes());
+        Ok(record)
+    }
+
+    /// Returns (row, owner's row, conflict) of all losses. Another batch owns key 1 by its row 9, with content 5.
+    fn losses(page_rows: usize) -> Vec<(u32, u32, bool)> {
+        let records = [
+            record(1, 1, 5),
+            record(1, 2, 6),
+            record(1, 3, 5),
+            record(2, 4, 7),
+            record(2, 5, 7),
+            record(2, 6, 8),
+            record(3, 7, 1),
+        ];
+        let (this, other) = (BatchId::from_bytes([1; 16]), BatchId::from_bytes([2; 16]));
+        let mut distinct = DistinctClaims::new(records.into_iter(), page_rows);
+        let (mut all, mut pages) = (Vec::new(), 0);
+        loop {
+            let page = distinct.next().expect("reads");
+            if page.claims.is_empty() {
+                assert!(pages <= 7_usize.div_ceil(page_rows) + 1);
+                all.sort_unstable();
+                return all;
+            }
+            pages += 1;
+            let foreign = |index| ForeignClaim {
+                index,
+                owner: other,
+                row: 9,
+                content: Content(5),
+            };
+            let held = page.claims.iter().position(|claim| claim.key.0[0] == 1);
+            let owners = held.map(|index| (index, foreign(index)));
+            let lost = page.losses(this, &owners.into_iter().collect());
+            let figures = |(_, loss): (BatchId, Loss)| (loss.row, loss.original_row, loss.conflict);
+            all.extend(lost.into_iter().map(figures));
+        }
+    }
+
+    #[test]
+    fn repeats_are_compared_with_the_row_that_is_counted() {
+        let expected = [
+            (1, 9, false),
+            (2, 9, true),
+            (3, 9, false),
+            (5, 4, false),
+            (6, 4, true),
+        ];
+        for page_rows in 1..9 {
+            assert_eq!(losses(page_rows), expected, "pages of {page_rows} rows");
+        }
+    }
 }

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use super::undo::purge;
 use crate::{
     job::{JobContext, RunEnd, RunError},
-    model::{BatchChange, BatchId, BatchStatus, JobPhase},
-    store::BatchFilter,
+    model::{BatchChange, BatchId, BatchStatus, Instant, JobPhase},
+    store::{BatchFilter, StoreError},
 };
 
 /// Documents read in one query.
@@ -19,19 +19,29 @@ const SLOT_RETENTION: TimeDelta = TimeDelta::days(7);
 /// Time for which idempotency keys are stored.
 const KEY_RETENTION: TimeDelta = TimeDelta::hours(24);
 
-/// Runs one cleanup.
+/// Runs one cleanup. A step that fails does not keep the others from running; the first error is that of the run.
 pub(super) async fn run(context: &JobContext<'_>) -> Result<RunEnd, RunError> {
-    expire_batches(context).await?;
-    purge_tombstones(context).await?;
     let now = context.clock.now();
-    while context.store.prune_jobs(now - SLOT_RETENTION).await? {}
-    while context
-        .store
-        .prune_idempotency_entries(now - KEY_RETENTION)
-        .await?
-    {}
-    while context.store.prune_transfers(now).await? {}
+    let steps = [
+        expire_batches(context).await,
+        purge_tombstones(context).await,
+        prune_ledger(context, now).await,
+        prune_requests(context, now).await,
+    ];
+    steps.into_iter().collect::<Result<(), RunError>>()?;
     Ok(RunEnd::Completed)
+}
+
+async fn prune_ledger(context: &JobContext<'_>, now: Instant) -> Result<(), RunError> {
+    while context.store.prune_jobs(now - SLOT_RETENTION).await? {}
+    Ok(())
+}
+
+async fn prune_requests(context: &JobContext<'_>, now: Instant) -> Result<(), RunError> {
+    let before = now - KEY_RETENTION;
+    while context.store.prune_idempotency_entries(before).await? {}
+    while context.store.prune_transfers(now).await? {}
+    Ok(())
 }
 
 async fn purge_tombstones(context: &JobContext<'_>) -> Result<(), RunError> {
@@ -39,12 +49,21 @@ async fn purge_tombstones(context: &JobContext<'_>) -> Result<(), RunError> {
     loop {
         let before = context.clock.now() - LATE_WRITERS;
         let page = context.store.unpurged_batches(before, PAGE).await?;
+        let purged_before = purged;
         for id in &page {
-            purge_tombstone(context, *id).await?;
-            purged += 1;
+            match purge_tombstone(context, *id).await {
+                Ok(()) => purged += 1,
+                // One document must not keep the others from being purged.
+                Err(RunError::Store(
+                    error @ (StoreError::Corrupt { .. } | StoreError::Missing { .. }),
+                )) => {
+                    tracing::error!(batch.id = %id, %error, "rows of deleted batch {id} could not be removed, the next cleanup tries again");
+                }
+                Err(error) => return Err(error),
+            }
             context.progress.report(JobPhase::Remove, purged, purged);
         }
-        if page.len() < PAGE {
+        if page.len() < PAGE || purged == purged_before {
             return Ok(());
         }
     }

@@ -11,10 +11,7 @@ mod verify;
 use async_trait::async_trait;
 
 use super::{JobBodies, JobContext, RunEnd, RunError};
-use crate::{
-    model::{BatchChange, JobId},
-    store,
-};
+use crate::{model::JobId, store};
 
 /// The bodies of all kinds of job.
 #[derive(Debug, Clone, Copy)]
@@ -32,23 +29,27 @@ impl JobBodies for Bodies {
         }
     }
 
+    async fn end_without_run(
+        &self,
+        job: JobId,
+        context: &JobContext<'_>,
+    ) -> store::Result<Option<RunEnd>> {
+        match job {
+            JobId::Process(id) => process::end_without_run(context, id).await,
+            JobId::Undo(id) => undo::end_without_run(context, id).await,
+            JobId::Rollup(day) => rollup::end_without_run(context, day).await,
+            JobId::Reprocess(_) | JobId::Cleanup(_) => Ok(None),
+        }
+    }
+
     async fn abandon(
         &self,
         job: JobId,
         context: &JobContext<'_>,
         reason: &str,
     ) -> store::Result<()> {
-        let token = context.token;
         match job {
-            JobId::Process(id) => {
-                // A run that ended before it began has no fence under which the batch could fail.
-                let begin = BatchChange::Begin { token };
-                context.store.change_batch(id, &begin).await?;
-                let reason = reason.to_owned();
-                let fail = BatchChange::Fail { token, reason };
-                context.store.change_batch(id, &fail).await?;
-                Ok(())
-            }
+            JobId::Process(id) => process::abandon(context, id, reason).await,
             JobId::Undo(_) | JobId::Rollup(_) | JobId::Reprocess(_) | JobId::Cleanup(_) => Ok(()),
         }
     }

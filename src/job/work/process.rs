@@ -11,7 +11,7 @@ use super::{
 use crate::{
     job::{JobContext, RunEnd, RunError},
     model::{Batch, BatchChange, BatchId, BatchStatus, Day, JobPhase, Published, RunCounts},
-    store::{Changed, Store},
+    store::{self, Changed, Store},
 };
 
 /// Partials written in one transaction: few enough that lease renewals and seals wait briefly.
@@ -54,19 +54,49 @@ pub(super) async fn run(context: &JobContext<'_>, id: BatchId) -> Result<RunEnd,
 
 /// Ends a run whose batch is no longer queued or processing under its token: the job follows the batch.
 async fn end_by_status(context: &JobContext<'_>, id: BatchId) -> Result<RunEnd, RunError> {
+    let end = end_without_run(context, id).await?;
+    Ok(end.unwrap_or(RunEnd::MoreRequested))
+}
+
+/// Returns how the job of a batch ends that is not queued or processing; `None` for one that is.
+pub(super) async fn end_without_run(
+    context: &JobContext<'_>,
+    id: BatchId,
+) -> store::Result<Option<RunEnd>> {
     let status = context.store.batch(id).await?.map(|b| b.status);
     Ok(match status {
-        Some(BatchStatus::Failed) => RunEnd::Abandoned,
-        Some(BatchStatus::Completed) => RunEnd::Completed,
-        Some(BatchStatus::Queued | BatchStatus::Processing) => RunEnd::MoreRequested,
+        Some(BatchStatus::Queued | BatchStatus::Processing) => None,
+        Some(BatchStatus::Failed) => Some(RunEnd::Abandoned),
+        Some(BatchStatus::Completed) => Some(RunEnd::Completed),
         None
         | Some(
             BatchStatus::Receiving
             | BatchStatus::Uploaded
             | BatchStatus::Deleting
             | BatchStatus::Deleted,
-        ) => RunEnd::Cancelled,
+        ) => Some(RunEnd::Cancelled),
     })
+}
+
+/// Fails a batch whose job is abandoned. What is published stays in the figures, so its days are marked: a run may have
+/// ended between its publication and its marks.
+pub(super) async fn abandon(
+    context: &JobContext<'_>,
+    id: BatchId,
+    reason: &str,
+) -> store::Result<()> {
+    let token = context.token;
+    // A run that ended before it began has no fence under which the batch could fail.
+    let begin = BatchChange::Begin { token };
+    context.store.change_batch(id, &begin).await?;
+    let published = context.store.batch(id).await?.and_then(|b| b.published);
+    if let Some(published) = published {
+        mark_days(context.store, &published.touched()).await?;
+    }
+    let reason = reason.to_owned();
+    let fail = BatchChange::Fail { token, reason };
+    context.store.change_batch(id, &fail).await?;
+    Ok(())
 }
 
 /// Claims and folds the events, writes the partials under the run's token, and makes the batch point to them.
@@ -135,7 +165,7 @@ fn check_sums(batch: &Batch, counts: RunCounts) -> Result<(), RunError> {
 }
 
 /// Requests new figures of days.
-pub(super) async fn mark_days(store: &dyn Store, days: &[Day]) -> Result<(), RunError> {
+pub(super) async fn mark_days(store: &dyn Store, days: &[Day]) -> store::Result<()> {
     for part in days.chunks(DAYS_AT_ONCE) {
         store.mark_days(part).await?;
     }

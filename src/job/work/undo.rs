@@ -2,14 +2,14 @@
 //! are removed last, because its claims are found by reading them.
 
 use super::{
-    claim::{DistinctClaims, LostRows, sort_identities},
+    claim::{DistinctClaims, sort_identities},
     process::mark_days,
     rollup::roll_up,
 };
 use crate::{
     job::{JobContext, RunEnd, RunError},
-    model::{Batch, BatchChange, BatchId, BatchStatus, JobId, JobPhase},
-    store::StoreError,
+    model::{Batch, BatchChange, BatchId, BatchStatus, JobChange, JobId, JobPhase},
+    store::{self, StoreError},
 };
 
 /// Losers read in one query.
@@ -17,12 +17,7 @@ const PAGE: usize = 200;
 
 /// Runs the job of one batch.
 pub(super) async fn run(context: &JobContext<'_>, id: BatchId) -> Result<RunEnd, RunError> {
-    let Some(batch) = context
-        .store
-        .batch(id)
-        .await?
-        .filter(|b| b.status == BatchStatus::Deleting)
-    else {
+    let Some(batch) = deleting(context, id).await? else {
         return Ok(RunEnd::Completed);
     };
     mark_days(context.store, &batch.undo_days).await?;
@@ -41,6 +36,31 @@ pub(super) async fn run(context: &JobContext<'_>, id: BatchId) -> Result<RunEnd,
     };
     context.store.change_batch(id, &bury).await?;
     Ok(RunEnd::Completed)
+}
+
+/// Returns the end of the job of a batch whose deletion is complete.
+pub(super) async fn end_without_run(
+    context: &JobContext<'_>,
+    id: BatchId,
+) -> store::Result<Option<RunEnd>> {
+    let left = deleting(context, id).await?;
+    Ok(left.is_none().then_some(RunEnd::Completed))
+}
+
+async fn deleting(context: &JobContext<'_>, id: BatchId) -> store::Result<Option<Batch>> {
+    let batch = context.store.batch(id).await?;
+    Ok(batch.filter(|b| b.status == BatchStatus::Deleting))
+}
+
+/// Takes the dead job of a deleted batch out of the dead-letter queue: nobody can act on it any more.
+async fn withdraw_dead_letter(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
+    let withdraw = JobChange::Withdraw;
+    let now = context.clock.now();
+    context
+        .store
+        .change_job(JobId::Process(id), &withdraw, now)
+        .await?;
+    Ok(())
 }
 
 async fn requeue_losers(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
@@ -74,14 +94,11 @@ async fn release_claims(context: &JobContext<'_>, batch: &Batch) -> Result<(), R
         }
         other => other?,
     };
-    let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once, batch.id);
+    let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once);
     let mut done = 0;
     loop {
-        let keys: Vec<_> = distinct
-            .next(&mut LostRows::default())?
-            .into_iter()
-            .map(|claim| claim.key)
-            .collect();
+        let page = distinct.next()?;
+        let keys: Vec<_> = page.claims.iter().map(|claim| claim.key).collect();
         if keys.is_empty() {
             return Ok(());
         }
@@ -91,8 +108,9 @@ async fn release_claims(context: &JobContext<'_>, batch: &Batch) -> Result<(), R
     }
 }
 
-/// Removes everything that a deleted batch wrote, its events last.
+/// Removes everything that a deleted batch wrote, its events last, and its dead letter.
 pub(super) async fn purge(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
+    withdraw_dead_letter(context, id).await?;
     while context.store.drop_stale_partials(id).await? {}
     while context.store.drop_rejections(id).await? {}
     // A loser that stores its overlap after this reads the owner's status again, finds it deleted, and claims.

@@ -1,10 +1,12 @@
 //! The scheduled verification (kind `reprocess`): folds published batches again in memory, compares the result with what
 //! is published, and requests a recount where they differ. Writes no figures itself.
 
+use std::collections::BTreeSet;
+
 use roaring::RoaringBitmap;
 
 use super::{
-    claim::{DistinctClaims, LostRows, sort_identities},
+    claim::{DistinctClaims, sort_identities},
     fold::fold_pass,
 };
 use crate::{
@@ -19,10 +21,21 @@ use crate::{
 
 /// Documents read in one query.
 const PAGE: usize = 100;
+/// Partials read in one query: at most 4 KiB of sketch each.
+const PARTIALS_PAGE: usize = 1_000;
 /// Verifications that revive a job which died of errors.
 const REVIVALS: u32 = 3;
 
-/// Runs one verification within its time budget. Batches that were not reached are first at the next one.
+/// What one verification found.
+#[derive(Default)]
+struct Findings {
+    checked: u64,
+    different: u64,
+    unreadable: u64,
+}
+
+/// Runs one verification within its time budget. Batches that were not reached are first at the next one. A batch that
+/// can't be read is a finding, and the others are still verified.
 pub(super) async fn run(context: &JobContext<'_>, slot: Slot) -> Result<RunEnd, RunError> {
     let until = context.clock.elapsed() + context.limits.reprocess_budget;
     revive_dead_jobs(context).await?;
@@ -30,24 +43,44 @@ pub(super) async fn run(context: &JobContext<'_>, slot: Slot) -> Result<RunEnd, 
     let since = Instant::from_timestamp(slot.0, 0)
         .unwrap_or_default()
         .min(context.clock.now());
-    let mut checked = 0;
+    let mut findings = Findings::default();
+    // Batches whose documents can't be changed, and so would be selected again and again.
+    let mut unmarked = BTreeSet::new();
     loop {
-        let page = context.store.unchecked_batches(since, PAGE).await?;
+        let limit = PAGE + unmarked.len();
+        let mut page = context.store.unchecked_batches(since, limit).await?;
+        page.retain(|id| !unmarked.contains(id));
         for id in &page {
             if context.clock.elapsed() >= until {
-                tracing::info!(
-                    checked,
-                    "verification stopped at REPROCESS_BUDGET_SECONDS, the next one begins with the other batches"
-                );
+                findings.log("verification stopped at REPROCESS_BUDGET_SECONDS, the next one begins with the other batches");
                 return Ok(RunEnd::Completed);
             }
-            check_batch(context, *id).await?;
-            checked += 1;
+            if !check_batch(context, *id, &mut findings).await? {
+                unmarked.insert(*id);
+            }
+            let checked = findings.checked;
             context.progress.report(JobPhase::Check, checked, checked);
         }
         if page.is_empty() {
+            findings.log("verification is complete");
             return Ok(RunEnd::Completed);
         }
+    }
+}
+
+impl Findings {
+    fn log(&self, end: &str) {
+        let Self {
+            checked,
+            different,
+            unreadable,
+        } = self;
+        tracing::info!(
+            checked,
+            different,
+            unreadable,
+            "{end}: {checked} batches checked, {different} different, {unreadable} unreadable"
+        );
     }
 }
 
@@ -82,28 +115,71 @@ async fn revive(context: &JobContext<'_>, job: &Job) -> Result<(), RunError> {
     Ok(())
 }
 
-async fn check_batch(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
-    if let Some(batch) = completed(context, id).await?
-        && let Some(published) = &batch.published
-    {
-        let difference = difference(context, &batch, published).await?;
-        // A batch that was published again meanwhile was compared with the wrong partials.
-        let is_unchanged = completed(context, id).await?.is_some_and(|now| {
-            now.published
-                .as_ref()
-                .is_some_and(|p| p.token == published.token)
-        });
-        if let (true, Some(difference)) = (is_unchanged, difference) {
-            request_recount(context, id, &difference).await?;
+/// Verifies one batch and records that it did. Returns false if the batch could not be marked.
+async fn check_batch(
+    context: &JobContext<'_>,
+    id: BatchId,
+    findings: &mut Findings,
+) -> Result<bool, RunError> {
+    findings.checked += 1;
+    let done = async {
+        compare(context, id, findings).await?;
+        // A run that lost its lease may have written partials after the last removal for this batch.
+        while context.store.drop_stale_partials(id).await? {}
+        let checked = BatchChange::Checked {
+            at: context.clock.now(),
+        };
+        context.store.change_batch(id, &checked).await?;
+        Ok(())
+    };
+    match done.await {
+        Ok(()) => Ok(true),
+        // The store is away, or the disk is full: no batch can be verified now.
+        Err(error @ (RunError::Store(StoreError::Unavailable { .. }) | RunError::Sort(_))) => {
+            Err(error)
+        }
+        Err(error) => {
+            findings.unreadable += 1;
+            tracing::error!(batch.id = %id, %error, "batch {id} could not be verified, its published figures stay");
+            Ok(false)
         }
     }
-    // A run that lost its lease may have written partials after the last removal for this batch.
-    while context.store.drop_stale_partials(id).await? {}
-    let checked = BatchChange::Checked {
-        at: context.clock.now(),
+}
+
+/// Compares the published figures of a batch with its events, and requests a recount if they differ. Damaged or missing
+/// events are noticed by that recount too: it publishes nothing, and its job is a dead letter.
+async fn compare(
+    context: &JobContext<'_>,
+    id: BatchId,
+    findings: &mut Findings,
+) -> Result<(), RunError> {
+    let Some(batch) = completed(context, id).await? else {
+        return Ok(());
     };
-    context.store.change_batch(id, &checked).await?;
-    Ok(())
+    let Some(published) = &batch.published else {
+        return Ok(());
+    };
+    let difference = match difference(context, &batch, published).await {
+        Err(RunError::Store(error @ (StoreError::Missing { .. } | StoreError::Corrupt { .. }))) => {
+            findings.unreadable += 1;
+            Some(error.to_string())
+        }
+        other => {
+            let difference = other?;
+            findings.different += u64::from(difference.is_some());
+            difference
+        }
+    };
+    // A batch that was published again meanwhile was compared with the wrong partials.
+    let is_unchanged = completed(context, id).await?.is_some_and(|now| {
+        now.published
+            .as_ref()
+            .is_some_and(|p| p.token == published.token)
+    });
+    match difference {
+        Some(difference) if is_unchanged => request_recount(context, id, &difference).await,
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn request_recount(
@@ -134,31 +210,71 @@ async fn difference(
     batch: &Batch,
     published: &Published,
 ) -> Result<Option<String>, RunError> {
-    let lost = match lost_rows(context, batch).await {
-        Err(RunError::Store(StoreError::Missing { what })) => {
-            return Ok(Some(format!("{what} is missing")));
-        }
-        other => other?,
-    };
-    let partials = context.store.partials(batch.id, published.token).await?;
-    let mut rest = partials.as_slice();
+    let lost = lost_rows(context, batch).await?;
+    let mut stored = PublishedPartials::new(context, batch.id, published.token);
     let mut from = Some(Day(i32::MIN));
     while let Some(start) = from {
         let pass = fold_pass(context, batch, &lost, start).await?;
-        let Some((head, tail)) = rest.split_at_checked(pass.groups.len()) else {
-            return Ok(Some("there are more groups in the events".into()));
-        };
-        let mut pairs = pass.groups.iter().zip(head);
-        if let Some((new, old)) = pairs.find(|(new, old)| !is_same(new, old)) {
-            let (new_count, old_count) = (new.partial.count, old.partial.count);
-            return Ok(Some(format!(
-                "{} `{}`: {new_count} events, {old_count} published",
-                new.day, new.event_type
-            )));
+        for new in &pass.groups {
+            let Some(old) = stored.next().await? else {
+                return Ok(Some("there are more groups in the events".into()));
+            };
+            if !is_same(new, &old) {
+                let (new_count, old_count) = (new.partial.count, old.partial.count);
+                return Ok(Some(format!(
+                    "{} `{}`: {new_count} events, {old_count} published",
+                    new.day, new.event_type
+                )));
+            }
         }
-        (rest, from) = (tail, pass.next);
+        from = pass.next;
     }
-    Ok((!rest.is_empty()).then(|| "there are fewer groups in the events".into()))
+    let rest = stored.next().await?;
+    Ok(rest.map(|_| "there are fewer groups in the events".into()))
+}
+
+/// Reads the published partials of a batch in order, a page at a time.
+struct PublishedPartials<'a> {
+    context: &'a JobContext<'a>,
+    batch: BatchId,
+    token: i64,
+    page: std::vec::IntoIter<Group>,
+    /// The last group of the page, if it is full.
+    after: Option<(Day, String)>,
+    is_last: bool,
+}
+
+impl<'a> PublishedPartials<'a> {
+    fn new(context: &'a JobContext<'a>, batch: BatchId, token: i64) -> Self {
+        Self {
+            context,
+            batch,
+            token,
+            page: Vec::new().into_iter(),
+            after: None,
+            is_last: false,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Group>, RunError> {
+        if let Some(group) = self.page.next() {
+            return Ok(Some(group));
+        }
+        if self.is_last {
+            return Ok(None);
+        }
+        let after = self.after.as_ref();
+        let after = after.map(|(day, event_type)| (*day, event_type.as_str()));
+        let page = self
+            .context
+            .store
+            .partials(self.batch, self.token, after, PARTIALS_PAGE)
+            .await?;
+        self.is_last = page.len() < PARTIALS_PAGE;
+        self.after = page.last().map(|last| (last.day, last.event_type.clone()));
+        self.page = page.into_iter();
+        Ok(self.page.next())
+    }
 }
 
 fn is_same(new: &Group, old: &Group) -> bool {
@@ -168,19 +284,20 @@ fn is_same(new: &Group, old: &Group) -> bool {
 
 /// Returns the rows whose identity the batch does not hold.
 async fn lost_rows(context: &JobContext<'_>, batch: &Batch) -> Result<RoaringBitmap, RunError> {
-    let mut lost = LostRows::default();
+    let mut lost = RoaringBitmap::new();
     if batch.claims() {
         let records = sort_identities(context, batch).await?;
-        let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once, batch.id);
+        let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once);
         loop {
-            let claims = distinct.next(&mut lost)?;
-            if claims.is_empty() {
+            let page = distinct.next()?;
+            if page.claims.is_empty() {
                 break;
             }
-            for index in context.store.unowned_claims(batch.id, &claims).await? {
-                lost.rows.insert(claims[index].row);
+            for index in context.store.unowned_claims(batch.id, &page.claims).await? {
+                lost.insert(page.claims[index].row);
             }
+            lost.extend(page.repeats.iter().map(|repeat| repeat.row));
         }
     }
-    Ok(lost.rows)
+    Ok(lost)
 }

@@ -75,6 +75,7 @@ fn each_state_allows_just_what_the_table_says() {
         ),
         (JobChange::Retry, "dead>queued"),
         (JobChange::Discard, "dead>discarded"),
+        (JobChange::Withdraw, "dead>cancelled"),
         (JobChange::Revive { most: 3 }, "dead>queued"),
     ];
     for (change, expected) in table {

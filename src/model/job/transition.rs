@@ -53,6 +53,9 @@ impl Job {
             JobChange::Discard if self.state == JobState::Dead => {
                 next.enter(JobState::Discarded, now, "discarded by an admin")
             }
+            JobChange::Withdraw if self.state == JobState::Dead => {
+                next.enter(JobState::Cancelled, now, "its batch was deleted")
+            }
             JobChange::Revive { most }
                 if self.state == JobState::Dead && self.died_of_error && self.nights < *most =>
             {
@@ -65,6 +68,7 @@ impl Job {
             | JobChange::Expire { .. }
             | JobChange::Retry
             | JobChange::Discard
+            | JobChange::Withdraw
             | JobChange::Revive { .. } => return Err(refused()),
         }
         Ok(next)

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileOrigin, FormatProposal, Origin, Receipt, RowCounts, StreamOrigin, Warning};
+use super::{
+    EventDigest, FileOrigin, FormatProposal, Origin, Receipt, RowCounts, StreamOrigin, Warning,
+};
 use crate::model::{BatchId, Columns, FaultCode, IdentityBy, Instant, ProfileName};
 
 /// A stored receipt. The order of its fields is that of the stored documents.
@@ -59,6 +61,8 @@ pub(super) struct StoredReceipt {
     parent: Option<BatchId>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     options: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event_digest: Option<EventDigest>,
     claims: bool,
     expires_at: Option<Instant>,
 }
@@ -146,6 +150,7 @@ impl TryFrom<StoredReceipt> for Receipt {
             identity: stored.identity,
             parent: stored.parent,
             options: stored.options,
+            event_digest: stored.event_digest,
             claims: stored.claims,
             expires_at: stored.expires_at,
         })
@@ -182,6 +187,7 @@ impl From<Receipt> for StoredReceipt {
             identity: receipt.identity,
             parent: receipt.parent,
             options: receipt.options,
+            event_digest: receipt.event_digest,
             claims: receipt.claims,
             expires_at: receipt.expires_at,
         };

@@ -63,6 +63,7 @@ fn receipt() -> Receipt {
         identity: IdentityBy::Row,
         parent: Some(BatchId::from_bytes([7; 16])),
         options: BTreeMap::from([("source".into(), "crm".into())]),
+        event_digest: None,
         claims: true,
         expires_at: Some("2025-11-10T00:00:00Z".parse().expect("an instant")),
     }

@@ -234,7 +234,7 @@ impl RecordFramer {
             };
             // The scan has checked the number of cells of a record of several lines.
             if scan.line_breaks == 0 && (scan.has_stray_quote || !has_all_cells()) {
-                return self.extend_open_quote(length, block);
+                return self.extend_open_quote(length, 1, block);
             }
             self.end_open_quote(block);
         }
@@ -284,57 +284,68 @@ impl RecordFramer {
 
     /// Skips a line of `length` bytes, which does not become part of a block.
     fn skip_line(&mut self, length: usize, block: &mut RecordBlock) {
+        self.skip_lines(length, 1, block);
+    }
+
+    fn skip_lines(&mut self, length: usize, lines: u32, block: &mut RecordBlock) {
         self.copy_framed(block);
         self.start += length;
         self.uncopied = self.start;
-        self.line = self.line.saturating_add(1);
+        self.line = self.line.saturating_add(lines);
     }
 
-    /// Skips the first line of a damaged record. The line after it may be a valid record.
+    /// Skips the first line of a damaged record: the line after it may be a valid record. A record whose quote closes is
+    /// skipped as a whole.
     fn damaged_record(&mut self, damage: RecordDamage, block: &mut RecordBlock) -> bool {
         let rest = &self.buffer[self.start..];
         let scan = std::mem::take(&mut self.scan);
-        let length = match (damage, scan.second_line) {
+        let is_closed = damage == RecordDamage::UnclosedQuote(UnclosedQuote::CellCount);
+        let first_line = match (damage, scan.second_line) {
             (RecordDamage::TooLong, _) | (RecordDamage::UnclosedQuote(_), 0) => {
                 scan.at.min(rest.len())
             }
             (RecordDamage::UnclosedQuote(_), second_line) => second_line,
         };
+        let (length, lines) = if is_closed {
+            (scan.at, scan.line_breaks + 1)
+        } else {
+            (first_line, 1)
+        };
         self.rescanned += (scan.at - length) as u64;
         self.skips_line = damage == RecordDamage::TooLong;
         if self.open_quote.is_some() {
-            return self.extend_open_quote(length, block);
+            return self.extend_open_quote(length, lines, block);
         }
-        let line = rest[..length]
+        let line = rest[..first_line]
             .strip_suffix(b"\n")
-            .unwrap_or(&rest[..length]);
+            .unwrap_or(&rest[..first_line]);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let stored = line.len().min(Rejection::CELLS_BYTES);
         let record = DamagedRecord {
             line: self.line,
             byte: self.bytes_before + self.start as u64,
-            last_line: self.line,
+            last_line: self.line.saturating_add(lines - 1),
             damage,
             text: line[..stored].to_vec(),
             clipped: stored < line.len() || self.skips_line,
         };
         self.count_line_end(self.start + length);
-        self.skip_line(length, block);
+        self.skip_lines(length, lines, block);
         self.open_quote = Some(OpenQuote { record, blank: 0 });
-        if damage == RecordDamage::TooLong || self.options.columns.is_none() {
+        if is_closed || damage == RecordDamage::TooLong || self.options.columns.is_none() {
             self.end_open_quote(block);
         }
         true
     }
 
-    /// Adds a line to the record with the unclosed quote.
-    fn extend_open_quote(&mut self, length: usize, block: &mut RecordBlock) -> bool {
+    /// Adds lines to the record with the unclosed quote.
+    fn extend_open_quote(&mut self, length: usize, lines: u32, block: &mut RecordBlock) -> bool {
         if let Some(open) = &mut self.open_quote {
-            open.record.last_line = self.line;
+            open.record.last_line = self.line.saturating_add(lines - 1);
             open.blank = 0;
         }
         self.count_line_end(self.start + length);
-        self.skip_line(length, block);
+        self.skip_lines(length, lines, block);
         true
     }
 

@@ -29,7 +29,8 @@ pub(super) enum UnclosedQuote {
     LineLimit,
     /// The quote closes on a later line, and text follows it.
     TextAfterQuote,
-    /// The quote closes on a later line, and the record has a wrong number of cells.
+    /// The quote closes on a later line, and the record has a wrong number of cells. Its lines may be those of a cell, or
+    /// rows after a forgotten quote, so none of them is read as a row.
     CellCount,
     /// Lines are not joined any more, because too much text was read again after unclosed quotes.
     JoiningSuspended,
@@ -123,7 +124,6 @@ impl RecordScan {
         if found == 0 || text[found - 1] == delimiter {
             self.count_delimiters(text, found, delimiter);
             self.state = QuoteState::Quoted;
-            return self.surplus_cells(options).map(ScanOutcome::UnclosedQuote);
         }
         None
     }
@@ -163,15 +163,15 @@ impl RecordScan {
             self.second_line = self.at;
         }
         let cause = if !may_join {
-            Some(UnclosedQuote::JoiningSuspended)
+            UnclosedQuote::JoiningSuspended
         } else if self.has_stray_quote {
-            Some(UnclosedQuote::TextAfterQuote)
+            UnclosedQuote::TextAfterQuote
         } else if self.line_breaks >= options.record_lines {
-            Some(UnclosedQuote::LineLimit)
+            UnclosedQuote::LineLimit
         } else {
-            self.surplus_cells(options)
+            return None;
         };
-        cause.map(ScanOutcome::UnclosedQuote)
+        Some(ScanOutcome::UnclosedQuote(cause))
     }
 
     /// Skips the byte after a backslash, unless it is a line end, which must be counted.
@@ -247,13 +247,6 @@ impl RecordScan {
             (true, 0) => ScanOutcome::TooLong,
             (true, _) => ScanOutcome::UnclosedQuote(UnclosedQuote::ByteLimit),
         }
-    }
-
-    /// Returns the fault of a record of several lines that already has more cells than there are columns.
-    fn surplus_cells(&self, options: &FramingOptions) -> Option<UnclosedQuote> {
-        let cells = self.delimiters + 1;
-        (self.line_breaks > 0 && options.columns.is_some_and(|columns| cells > columns))
-            .then_some(UnclosedQuote::CellCount)
     }
 
     fn count_delimiters(&mut self, text: &[u8], to: usize, delimiter: u8) {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
 
-use super::{EmbeddedStore, from_json, millis, to_json};
+use super::{ALL_ROWS, EmbeddedStore, decoded, from_json, millis, to_json};
 use crate::{
     model::{Batch, BatchChange, BatchId, BatchStatus, Instant, Receipt},
     store::{BatchFilter, BatchStore, Changed, EventTimeFilter, Result, Sealed},
@@ -78,32 +78,28 @@ impl BatchStore for EmbeddedStore {
         // Each statement has an index of its own.
         let sql = match parent {
             None => {
-                "SELECT doc FROM batches WHERE status = ?1 AND sealed = ?4 AND id < ?2 AND ?5 IS NULL ORDER BY id DESC LIMIT ?3"
+                "SELECT id, doc FROM batches WHERE status = ?1 AND sealed = ?4 AND id < ?2 AND ?5 IS NULL ORDER BY id DESC LIMIT ?3"
             }
             Some(_) => {
-                "SELECT doc FROM batches WHERE json_extract(doc, '$.receipt.parent') = ?5 AND +status = ?1 AND +sealed = ?4 AND id < ?2
+                "SELECT id, doc FROM batches WHERE json_extract(doc, '$.receipt.parent') = ?5 AND +status = ?1 AND +sealed = ?4 AND id < ?2
                  ORDER BY id DESC LIMIT ?3"
             }
         };
         let parent = parent.map(|id| id.to_string());
+        let undecodable = self.undecodable.clone();
         self.db
             .read(move |db| {
                 let mut newest = Vec::new();
                 for status in statuses {
                     let mut page = db.prepare_cached(sql)?;
-                    let docs = page.query_map(
-                        params![
-                            status.as_str(),
-                            before,
-                            limit,
-                            status != BatchStatus::Receiving,
-                            parent
-                        ],
-                        |row| row.get::<_, String>(0),
-                    )?;
-                    for doc in docs {
-                        newest.push(from_json::<Batch>("a batch", &doc?)?);
-                    }
+                    let mut rows = page.query(params![
+                        status.as_str(),
+                        before,
+                        ALL_ROWS,
+                        status != BatchStatus::Receiving,
+                        parent
+                    ])?;
+                    newest.extend(decoded::<Batch>(&mut rows, "batches", limit, &undecodable)?);
                 }
                 newest.sort_unstable_by_key(|batch| std::cmp::Reverse(batch.id));
                 newest.truncate(limit);

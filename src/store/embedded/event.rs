@@ -9,20 +9,21 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rusqlite::OptionalExtension;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{EmbeddedStore, Mode, corrupt, io};
 use crate::{
-    model::{BatchId, Columns, EventBlock},
+    model::{BatchId, Columns, EventBlock, EventDigest},
     store::{
         EventFile, EventFilter, EventPage, EventPosition, EventScan, EventStore, EventWriter,
         Projection, Result, StoreError,
-        parquet_file::{self, BlockReader},
+        parquet_file::{self, BlockReader, DigestWriter, of_file, open_checked},
         run_blocking,
     },
 };
 
-type BlockWriter = parquet_file::BlockWriter<fs::File>;
+type BlockWriter = parquet_file::BlockWriter<DigestWriter<fs::File>>;
 
 /// Blocks queued between two threads: enough to keep both busy in little memory.
 const QUEUED_BLOCKS: usize = 4;
@@ -36,7 +37,7 @@ impl EventStore for EmbeddedStore {
             sync: self.mode == Mode::Durable,
         };
         let file = fs::File::create(&paths.unfinished).map_err(|why| io("an event file", why))?;
-        let file = BlockWriter::new(file, columns)?;
+        let file = BlockWriter::new(DigestWriter::new(file), columns)?;
         Ok(match self.mode {
             Mode::Simulated => Box::new(InlineWriter { file, paths }),
             Mode::Durable => Box::new(ThreadWriter::start(file, paths)?),
@@ -44,10 +45,13 @@ impl EventStore for EmbeddedStore {
     }
 
     async fn scan_events(&self, id: BatchId, projection: Projection) -> Result<Box<dyn EventScan>> {
-        let path = self.event_file_path(id);
+        let file = StoredFile {
+            path: self.event_file_path(id),
+            digest: self.event_digest(id).await?,
+        };
         Ok(match self.mode {
-            Mode::Simulated => Box::new(InlineScan(BlockReader::open(&path, &projection)?)),
-            Mode::Durable => Box::new(ThreadScan::start(path, projection)?),
+            Mode::Simulated => Box::new(InlineScan(file.reader(&projection)?)),
+            Mode::Durable => Box::new(ThreadScan::start(file, projection)?),
         })
     }
 
@@ -59,7 +63,10 @@ impl EventStore for EmbeddedStore {
         limit: usize,
     ) -> Result<EventPage> {
         let (path, filter) = (self.event_file_path(id), filter.clone());
-        let find = move || parquet_file::find_events(&path, &filter, after, limit);
+        let find = move || {
+            let found = parquet_file::find_events(&path, &filter, after, limit);
+            found.map_err(|error| of_file(&path, error))
+        };
         match self.mode {
             Mode::Simulated => find(),
             Mode::Durable => run_blocking(find).await,
@@ -67,8 +74,11 @@ impl EventStore for EmbeddedStore {
     }
 
     async fn event_file(&self, id: BatchId) -> Result<EventFile> {
-        let path = self.event_file_path(id);
-        let (file, length) = run_blocking(move || open(&path)).await?;
+        let file = StoredFile {
+            path: self.event_file_path(id),
+            digest: self.event_digest(id).await?,
+        };
+        let (file, length) = run_blocking(move || file.open()).await?;
         // An open file stays readable after it is deleted.
         let chunks = futures_util::stream::try_unfold(file, |file| {
             run_blocking(move || Ok(read_chunk(&file)?.map(|chunk| (chunk, file))))
@@ -92,11 +102,39 @@ impl EventStore for EmbeddedStore {
 /// Bytes of a file read in one step.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Opens an event file. Returns it and its length.
-fn open(path: &Path) -> Result<(fs::File, u64)> {
-    let file = parquet_file::open(path)?;
-    let metadata = file.metadata().map_err(|why| io("an event file", why))?;
-    Ok((file, metadata.len()))
+impl EmbeddedStore {
+    /// Returns the digest from the receipt of a batch; none for a batch of an older version, or without a receipt.
+    async fn event_digest(&self, id: BatchId) -> Result<Option<EventDigest>> {
+        let sql = "SELECT json_extract(doc, '$.receipt.event_digest') FROM batches WHERE id = ?1";
+        self.db
+            .read(move |db| {
+                let mut query = db.prepare_cached(sql)?;
+                let digest = query.query_row([id.to_string()], |row| row.get(0));
+                Ok(digest.optional()?.flatten().map(EventDigest))
+            })
+            .await
+    }
+}
+
+/// A complete event file.
+struct StoredFile {
+    path: PathBuf,
+    digest: Option<EventDigest>,
+}
+
+impl StoredFile {
+    /// Checks and opens the file. Returns it and its length.
+    fn open(&self) -> Result<(fs::File, u64)> {
+        let file = open_checked(&self.path, self.digest.as_ref())?;
+        let metadata = file.metadata().map_err(|why| io("an event file", why))?;
+        Ok((file, metadata.len()))
+    }
+
+    /// Checks the file and opens it for reading by blocks.
+    fn reader(&self, projection: &Projection) -> Result<BlockReader> {
+        let file = open_checked(&self.path, self.digest.as_ref())?;
+        BlockReader::new(file, projection).map_err(|error| of_file(&self.path, error))
+    }
 }
 
 /// Returns the next bytes of a file, or none at its end.
@@ -119,8 +157,8 @@ struct EventFilePaths {
 
 impl EventFilePaths {
     /// Makes the file durable and gives it its final name.
-    fn finish(&self, file: BlockWriter) -> Result<()> {
-        let file = file.finish()?;
+    fn finish(&self, file: BlockWriter) -> Result<EventDigest> {
+        let (file, digest) = file.finish()?.finish();
         if self.sync {
             file.sync_all().map_err(|why| io("an event file", why))?;
         }
@@ -129,7 +167,7 @@ impl EventFilePaths {
         if self.sync {
             sync_directory(self.complete.parent().unwrap_or(Path::new(".")))?;
         }
-        Ok(())
+        Ok(digest)
     }
 }
 
@@ -158,8 +196,8 @@ impl EventWriter for InlineWriter {
         self.file.write(block)
     }
 
-    async fn finish(self: Box<Self>) -> Result<()> {
-        self.paths.finish(self.file)
+    async fn finish(self: Box<Self>) -> Result<Option<EventDigest>> {
+        self.paths.finish(self.file).map(Some)
     }
 }
 
@@ -171,7 +209,7 @@ enum EncoderMessage {
 
 struct ThreadWriter {
     messages: mpsc::Sender<EncoderMessage>,
-    outcome: oneshot::Receiver<Result<()>>,
+    outcome: oneshot::Receiver<Result<Option<EventDigest>>>,
 }
 
 impl ThreadWriter {
@@ -189,7 +227,7 @@ impl ThreadWriter {
     async fn failure(&mut self) -> StoreError {
         match (&mut self.outcome).await {
             Ok(Err(why)) => why,
-            Ok(Ok(())) | Err(_) => ended_early(),
+            Ok(Ok(_)) | Err(_) => ended_early(),
         }
     }
 }
@@ -200,14 +238,14 @@ fn encode(
     mut messages: mpsc::Receiver<EncoderMessage>,
     mut file: BlockWriter,
     paths: &EventFilePaths,
-) -> Result<()> {
+) -> Result<Option<EventDigest>> {
     while let Some(message) = messages.blocking_recv() {
         match message {
             EncoderMessage::Append(block) => file.write(*block)?,
-            EncoderMessage::Finish => return paths.finish(file),
+            EncoderMessage::Finish => return paths.finish(file).map(Some),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 #[async_trait]
@@ -223,7 +261,7 @@ impl EventWriter for ThreadWriter {
         }
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<()> {
+    async fn finish(mut self: Box<Self>) -> Result<Option<EventDigest>> {
         if self.messages.send(EncoderMessage::Finish).await.is_err() {
             return Err(self.failure().await);
         }
@@ -242,13 +280,17 @@ impl EventScan for InlineScan {
 
 /// Receives blocks from a decoder thread, which sends none at the end. A channel that closes before means that the
 /// thread panicked.
-struct ThreadScan(mpsc::Receiver<Result<Option<EventBlock>>>);
+struct ThreadScan {
+    path: PathBuf,
+    blocks: mpsc::Receiver<Result<Option<EventBlock>>>,
+}
 
 impl ThreadScan {
-    fn start(path: PathBuf, projection: Projection) -> Result<Self> {
+    fn start(file: StoredFile, projection: Projection) -> Result<Self> {
         let (blocks, receiver) = mpsc::channel(QUEUED_BLOCKS);
+        let path = file.path.clone();
         thread("parquet-reader", move || {
-            let mut reader = match BlockReader::open(&path, &projection) {
+            let mut reader = match file.reader(&projection) {
                 Ok(reader) => reader,
                 Err(why) => return drop(blocks.blocking_send(Err(why))),
             };
@@ -261,7 +303,10 @@ impl ThreadScan {
                 }
             }
         })?;
-        Ok(Self(receiver))
+        Ok(Self {
+            path,
+            blocks: receiver,
+        })
     }
 }
 
@@ -269,7 +314,8 @@ impl ThreadScan {
 impl EventScan for ThreadScan {
     async fn next(&mut self) -> Result<Option<EventBlock>> {
         let broken = || Err(corrupt("an event file", &"its decoder broke down"));
-        self.0.recv().await.unwrap_or_else(broken)
+        let next = self.blocks.recv().await.unwrap_or_else(broken);
+        next.map_err(|error| of_file(&self.path, error))
     }
 }
 

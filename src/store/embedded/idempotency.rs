@@ -18,7 +18,7 @@ impl IdempotencyStore for EmbeddedStore {
         self.db
             .read(move |db| {
                 let mut query = db.prepare_cached(
-                    "SELECT batch, content, outcome, opened_at FROM keys WHERE key = ?1",
+                    "SELECT batch, content, outcome, opened_at, wanted FROM keys WHERE key = ?1",
                 )?;
                 Ok(query.query_row([key.0], entry_of).optional()?)
             })
@@ -31,7 +31,7 @@ impl IdempotencyStore for EmbeddedStore {
         entry: &IdempotencyEntry,
     ) -> Result<bool> {
         let sql =
-            "INSERT INTO keys (key, batch, content, outcome, opened_at) VALUES (?1, ?3, ?4, ?5, ?6)
+            "INSERT INTO keys (key, batch, content, outcome, opened_at, wanted) VALUES (?1, ?3, ?4, ?5, ?6, ?7)
                    ON CONFLICT (key) DO NOTHING";
         self.write_entry(sql, key, entry.batch, entry).await
     }
@@ -42,7 +42,7 @@ impl IdempotencyStore for EmbeddedStore {
         batch: BatchId,
         entry: &IdempotencyEntry,
     ) -> Result<bool> {
-        let sql = "UPDATE keys SET batch = ?3, content = ?4, outcome = ?5, opened_at = ?6 WHERE key = ?1 AND batch = ?2";
+        let sql = "UPDATE keys SET batch = ?3, content = ?4, outcome = ?5, opened_at = ?6, wanted = ?7 WHERE key = ?1 AND batch = ?2";
         self.write_entry(sql, key, batch, entry).await
     }
 
@@ -85,6 +85,7 @@ impl EmbeddedStore {
             batch,
             request_digest,
             outcome,
+            wanted_before,
             opened_at,
         } = *entry;
         self.db
@@ -95,7 +96,8 @@ impl EmbeddedStore {
                     batch.to_string(),
                     request_digest,
                     outcome.map(IdempotencyOutcome::as_str),
-                    millis(opened_at)
+                    millis(opened_at),
+                    wanted_before
                 ])?;
                 Ok(written > 0)
             })
@@ -119,6 +121,7 @@ fn entry_of(row: &Row<'_>) -> rusqlite::Result<IdempotencyEntry> {
         batch: id_of(row)?,
         request_digest: row.get(1)?,
         outcome: outcome.transpose()?,
+        wanted_before: row.get(4)?,
         opened_at: Instant::from_timestamp_millis(opened_at).unwrap_or_default(),
     })
 }

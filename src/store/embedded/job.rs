@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{EmbeddedStore, corrupt, from_json, millis, to_json};
+use super::{ALL_ROWS, EmbeddedStore, corrupt, decoded, from_json, millis, to_json};
 use crate::{
     model::{Instant, Job, JobChange, JobId, JobState},
     store::{Changed, JobStore, Result},
@@ -44,11 +44,18 @@ impl JobStore for EmbeddedStore {
     }
 
     async fn due_jobs(&self, now: Instant, limit: usize) -> Result<Vec<JobId>> {
+        let undecodable = self.undecodable.clone();
         self.db
             .read(move |db| {
                 let mut query = db.prepare_cached("SELECT id FROM jobs WHERE state = 'queued' AND run_at <= ?1 ORDER BY run_at LIMIT ?2")?;
-                let ids = query.query_map(params![millis(now), limit], |row| row.get::<_, String>(0))?;
-                ids.map(|id| id?.parse().map_err(|why| corrupt("a job id", &why))).collect()
+                let mut rows = query.query(params![millis(now), ALL_ROWS])?;
+                let mut due = Vec::new();
+                while due.len() < limit && let Some(row) = rows.next()? {
+                    let id = row.get::<_, String>(0)?;
+                    let job = id.parse::<JobId>().map_err(|why| corrupt("a job id", &why));
+                    due.extend(undecodable.skip("jobs", &id, job));
+                }
+                Ok(due)
             })
             .await
     }
@@ -62,13 +69,14 @@ impl JobStore for EmbeddedStore {
         let (at, id) = after.map_or((i64::MAX, String::new()), |(at, id)| {
             (millis(at), id.to_string())
         });
+        let undecodable = self.undecodable.clone();
         self.db
             .read(move |db| {
                 let mut query = db.prepare_cached(
-                    "SELECT doc FROM jobs WHERE state = ?1 AND (changed_at, id) < (?2, ?3) ORDER BY changed_at DESC, id DESC LIMIT ?4",
+                    "SELECT id, doc FROM jobs WHERE state = ?1 AND (changed_at, id) < (?2, ?3) ORDER BY changed_at DESC, id DESC LIMIT ?4",
                 )?;
-                let docs = query.query_map(params![state.as_str(), at, id, limit], |row| row.get::<_, String>(0))?;
-                docs.map(|doc| from_json("a job", &doc?)).collect()
+                let mut rows = query.query(params![state.as_str(), at, id, ALL_ROWS])?;
+                decoded(&mut rows, "jobs", limit, &undecodable)
             })
             .await
     }

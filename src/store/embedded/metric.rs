@@ -36,13 +36,25 @@ impl MetricStore for EmbeddedStore {
             .await
     }
 
-    async fn partials(&self, id: BatchId, token: i64) -> Result<Vec<Group>> {
+    async fn partials(
+        &self,
+        id: BatchId,
+        token: i64,
+        after: Option<(Day, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Group>> {
+        // No type sorts before the empty one.
+        let (day, event_type) = after.map_or((i32::MIN, String::new()), |(day, event_type)| {
+            (day.0, event_type.to_owned())
+        });
         self.db
             .read(move |db| {
                 let batch = seq_of(db, id)?;
-                let mut query =
-                    db.prepare_cached("SELECT day, event_type, data FROM partials WHERE batch = ?1 AND token = ?2 ORDER BY day, event_type")?;
-                let mut rows = query.query(params![batch, token])?;
+                let mut query = db.prepare_cached(
+                    "SELECT day, event_type, data FROM partials
+                     WHERE batch = ?1 AND token = ?2 AND (day, event_type) > (?3, ?4) ORDER BY day, event_type LIMIT ?5",
+                )?;
+                let mut rows = query.query(params![batch, token, day, event_type, limit])?;
                 let mut groups = Vec::new();
                 while let Some(row) = rows.next()? {
                     groups.push(Group { day: Day(row.get(0)?), event_type: row.get(1)?, partial: partial(&row.get::<_, Vec<u8>>(2)?)? });

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first. A released step is never edited.
-const STEPS: [(&str, &str); 6] = [
+const STEPS: [(&str, &str); 7] = [
     (
         "0001_start",
         include_str!("../../../migrations/sqlite/0001_start.sql"),
@@ -29,6 +29,10 @@ const STEPS: [(&str, &str); 6] = [
     (
         "0006_parents",
         include_str!("../../../migrations/sqlite/0006_parents.sql"),
+    ),
+    (
+        "0007_wanted",
+        include_str!("../../../migrations/sqlite/0007_wanted.sql"),
     ),
 ];
 

@@ -23,11 +23,12 @@ use std::{
 };
 
 use chrono_tz::Tz;
+use rusqlite::Rows;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     model::{BatchId, Instant},
-    store::{Result, StoreError, corrupt, io},
+    store::{Result, StoreError, Undecodable, corrupt, io},
 };
 use db::Db;
 pub use lock::LockHolder;
@@ -48,6 +49,7 @@ pub struct EmbeddedStore {
     mode: Mode,
     /// The number of this start, counted in the database.
     boot: u64,
+    undecodable: Undecodable,
     /// Locked while the store lives; the system releases the lock if the process dies.
     lock: Option<File>,
 }
@@ -77,6 +79,7 @@ impl EmbeddedStore {
             dir: dir.into(),
             mode,
             boot,
+            undecodable: Undecodable::default(),
             lock,
         };
         if mode == Mode::Durable {
@@ -95,9 +98,34 @@ fn to_json<T: Serialize>(document: &T) -> Result<String> {
     serde_json::to_string(document).map_err(|why| corrupt("a document", &why))
 }
 
+/// Decodes the first `limit` rows of (id, document) that can be decoded.
+fn decoded<T: DeserializeOwned>(
+    rows: &mut Rows<'_>,
+    table: &str,
+    limit: usize,
+    undecodable: &Undecodable,
+) -> Result<Vec<T>> {
+    let mut documents = Vec::new();
+    while documents.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let (id, doc) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str());
+        let id = id.unwrap_or("a row without an id");
+        let document = doc
+            .map_err(|why| corrupt(table, &why))
+            .and_then(|doc| from_json(table, doc));
+        documents.extend(undecodable.skip(table, id, document));
+    }
+    Ok(documents)
+}
+
 fn from_json<T: DeserializeOwned>(what: &str, json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|why| corrupt(what, &why))
 }
+
+/// The value of a bound LIMIT that stands for all rows. The statement has the same plan as with any other limit; its reader
+/// stops once it has enough rows.
+const ALL_ROWS: i64 = -1;
 
 fn millis(at: Instant) -> i64 {
     at.timestamp_millis()

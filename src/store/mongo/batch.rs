@@ -110,8 +110,7 @@ impl BatchStore for MongoStore {
             limit,
             ..Find::default()
         };
-        let found = self.db.find("batches", find).await?;
-        found.into_iter().map(from_document).collect()
+        self.db.list("batches", find, from_document).await
     }
 
     async fn batches_by_event_time(

@@ -12,7 +12,7 @@ use mongodb::{
 };
 
 use super::server_error::{duplicate_ids, lost_upserts, store_error};
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, Undecodable};
 
 /// Longest wait for one command; a server that takes longer is unavailable.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
@@ -73,6 +73,7 @@ pub(super) struct Find {
 pub(super) struct Db {
     pub(super) database: Database,
     pub(super) options: MongoOptions,
+    pub(super) undecodable: Undecodable,
 }
 
 impl Db {
@@ -136,6 +137,38 @@ impl Db {
                 .limit(i64::try_from(limit).unwrap_or(i64::MAX))
                 .projection(fields);
             found.await?.try_collect().await
+        };
+        self.run(collection, all).await
+    }
+
+    /// Returns the first results of a query that can be decoded; reports and leaves out the others.
+    pub(super) async fn list<T>(
+        &self,
+        collection: &'static str,
+        find: Find,
+        decode: impl Fn(Document) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let documents = self.documents(collection);
+        let all = async {
+            let Find {
+                filter,
+                sort,
+                limit,
+                fields,
+            } = find;
+            let found = documents.find(filter).sort(sort).projection(fields);
+            // The first batch has the whole list, unless some of it can't be decoded.
+            let mut found = found
+                .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
+                .await?;
+            let mut decoded = Vec::new();
+            while decoded.len() < limit
+                && let Some(document) = found.try_next().await?
+            {
+                let id = document.get_str("_id").unwrap_or("a document").to_owned();
+                decoded.extend(self.undecodable.skip(collection, &id, decode(document)));
+            }
+            Ok(decoded)
         };
         self.run(collection, all).await
     }

@@ -18,7 +18,7 @@ use super::{
     event_fields::{EventFields, attribute_names},
 };
 use crate::{
-    model::{BatchId, Columns, EventBlock},
+    model::{BatchId, Columns, EventBlock, EventDigest},
     store::{
         BatchStore, EventFile, EventFilter, EventPage, EventPosition, EventScan, EventStore,
         EventWriter, Projection, Result, StoreError,
@@ -135,8 +135,10 @@ impl EventWriter for Writer {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<()> {
-        self.wait_below(1).await
+    async fn finish(mut self: Box<Self>) -> Result<Option<EventDigest>> {
+        self.wait_below(1).await?;
+        // The server has checksums of its own.
+        Ok(None)
     }
 }
 

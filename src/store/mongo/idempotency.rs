@@ -66,12 +66,14 @@ fn fields(entry: &IdempotencyEntry) -> Document {
         batch,
         request_digest,
         outcome,
+        wanted_before,
         opened_at,
     } = *entry;
     doc! {
         "batch": batch.to_string(),
         "content": request_digest.map(|digest| binary(digest.to_vec())),
         "outcome": outcome.map(IdempotencyOutcome::as_str),
+        "wanted": wanted_before,
         "opened_at": date(opened_at),
     }
 }
@@ -100,6 +102,7 @@ fn entry_of(found: &Document) -> Result<IdempotencyEntry> {
         batch: parsed(found, "batch")?,
         request_digest,
         outcome,
+        wanted_before: found.get_i64("wanted").ok(),
         opened_at: instant(*opened_at.map_err(|_| bad("beginning"))?),
     })
 }

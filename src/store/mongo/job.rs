@@ -1,7 +1,7 @@
 //! Jobs: a document each.
 
 use async_trait::async_trait;
-use mongodb::bson::{doc, serialize_to_raw_document_buf};
+use mongodb::bson::{Document, doc, serialize_to_raw_document_buf};
 
 use super::{
     MongoStore,
@@ -60,8 +60,8 @@ impl JobStore for MongoStore {
             limit,
             fields: doc! { "_id": 1 },
         };
-        let found = self.db.find("jobs", find).await?;
-        found.iter().map(|found| parsed(found, "_id")).collect()
+        let id = |found: Document| parsed(&found, "_id");
+        self.db.list("jobs", find, id).await
     }
 
     async fn jobs_in(
@@ -82,8 +82,7 @@ impl JobStore for MongoStore {
             limit,
             ..Find::default()
         };
-        let found = self.db.find("jobs", find).await?;
-        found.into_iter().map(from_document).collect()
+        self.db.list("jobs", find, from_document).await
     }
 
     async fn count_jobs(&self, state: JobState) -> Result<u64> {

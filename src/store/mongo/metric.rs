@@ -44,10 +44,23 @@ impl MetricStore for MongoStore {
         self.db.update_each("partials", changes).await
     }
 
-    async fn partials(&self, id: BatchId, token: i64) -> Result<Vec<Group>> {
+    async fn partials(
+        &self,
+        id: BatchId,
+        token: i64,
+        after: Option<(Day, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Group>> {
+        let mut filter = doc! { "batch": id.to_string(), "token": token };
+        if let Some((day, event_type)) = after {
+            let day = day.to_string();
+            let same = doc! { "day": &day, "event_type": { "$gt": event_type } };
+            filter.insert("$or", vec![doc! { "day": { "$gt": day } }, same]);
+        }
         let find = Find {
-            filter: doc! { "batch": id.to_string(), "token": token },
+            filter,
             sort: doc! { "day": 1, "event_type": 1 },
+            limit,
             ..Find::default()
         };
         let found = self.db.find("partials", find).await?;

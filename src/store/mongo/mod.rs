@@ -30,7 +30,7 @@ use mongodb::{
     options::{ClientOptions, ReadConcern, ReadPreference, SelectionCriteria},
 };
 
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, Undecodable};
 use db::Db;
 pub use db::{CommandHook, MongoOptions};
 
@@ -76,6 +76,7 @@ impl MongoStore {
         let db = Db {
             database: client.database(&name),
             options,
+            undecodable: Undecodable::default(),
         };
         let store = Self { db };
         let ready = async {
@@ -95,9 +96,9 @@ impl MongoStore {
     /// Returns a handle to the same database with other options.
     #[must_use]
     pub fn with_options(&self, options: MongoOptions) -> Self {
-        let database = self.db.database.clone();
+        let db = self.db.clone();
         Self {
-            db: Db { database, options },
+            db: Db { options, ..db },
         }
     }
 }

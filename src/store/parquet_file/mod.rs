@@ -1,6 +1,7 @@
 //! The Parquet file of a batch's events, which both stores produce: schema, encodings, writer and readers.
 //! Format: <https://parquet.apache.org/docs/file-format/>; the footer carries `tallymill.schema=1`.
 
+mod digest;
 mod find;
 mod read;
 
@@ -22,6 +23,7 @@ use parquet::{
 use super::{Result, StoreError, corrupt, io};
 use crate::model::{Columns, EventBlock, TextColumn, columns::FIXED_COLUMNS};
 
+pub(super) use digest::{DigestWriter, open_checked};
 pub(super) use find::find_events;
 pub(super) use read::BlockReader;
 
@@ -33,8 +35,19 @@ const GROUP_BYTES: usize = 64 << 20;
 /// it.
 const ROW_BYTES: &str = "tallymill.row_bytes";
 
+/// How an error names a file before [`of_file`] names it.
+const UNNAMED: &str = "an event file";
+
 fn damaged(why: &dyn std::fmt::Display) -> StoreError {
-    corrupt("an event file", why)
+    corrupt(UNNAMED, why)
+}
+
+/// Adds the name of the file to the error of a damaged one.
+pub(super) fn of_file(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Corrupt { what, why } if what == UNNAMED => corrupt(&name(path), &why),
+        other => other,
+    }
 }
 
 fn failed(why: parquet::errors::ParquetError) -> StoreError {
@@ -44,17 +57,22 @@ fn failed(why: parquet::errors::ParquetError) -> StoreError {
     }
 }
 
+/// Returns how errors name a file: within the data directory, whose own path is nobody's business.
+fn name(path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default().display();
+    format!("the event file batches/{file}")
+}
+
 /// Opens a complete file.
-pub(super) fn open(path: &Path) -> Result<File> {
+fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|why| match why.kind() {
-        std::io::ErrorKind::NotFound => StoreError::Missing {
-            what: format!(
-                "the event file {}",
-                path.file_name().unwrap_or_default().display()
-            ),
-        },
-        _ => io("an event file", why),
+        std::io::ErrorKind::NotFound => StoreError::Missing { what: name(path) },
+        _ => read_failed(why),
     })
+}
+
+pub(super) fn read_failed(why: std::io::Error) -> StoreError {
+    io("reading an event file", why)
 }
 
 /// Writes blocks to a file.

@@ -1,6 +1,6 @@
 //! Reads the selected columns of a file as blocks, in row order.
 
-use std::path::Path;
+use std::fs::File;
 
 use arrow_array::{
     RecordBatch, StringArray,
@@ -15,7 +15,7 @@ use parquet::{
     file::metadata::ParquetMetaData,
 };
 
-use super::{ROW_BYTES, damaged, open};
+use super::{ROW_BYTES, damaged};
 use crate::{
     model::{EventBlock, TextColumn, columns::FIXED_COLUMNS},
     store::{Attributes, Projection, Result},
@@ -35,9 +35,9 @@ pub(in crate::store) struct BlockReader {
 }
 
 impl BlockReader {
-    pub(in crate::store) fn open(path: &Path, projection: &Projection) -> Result<Self> {
-        let reader =
-            ParquetRecordBatchReaderBuilder::try_new(open(path)?).map_err(|why| damaged(&why))?;
+    /// Reads a complete file.
+    pub(in crate::store) fn new(file: File, projection: &Projection) -> Result<Self> {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|why| damaged(&why))?;
         let (mask, attributes) =
             columns(reader.metadata().file_metadata().schema_descr(), projection);
         let rows = match &projection.attributes {

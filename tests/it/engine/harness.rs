@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     future::{Future, poll_fn},
+    path::Path,
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
@@ -13,11 +14,13 @@ use async_trait::async_trait;
 use chrono_tz::Tz;
 use tallymill::{
     clock::{Clock, Fixed},
+    ingest::{self, Ingest},
     job::{
-        Dispatch, DispatchError, JobLimits, JobQueue, JobService, NudgeResult, Reconciler, Runner,
-        work::Bodies,
+        Dispatch, DispatchError, JobBodies, JobLimits, JobQueue, JobService, NudgeResult,
+        Reconciler, Runner, work::Bodies,
     },
     model::{Batch, BatchId, BatchStatus, Day, Job, JobId},
+    parse, receive,
     store::{Result, Store, StoreError, StoredDay, embedded::Mode},
 };
 use tokio_util::sync::CancellationToken;
@@ -159,6 +162,10 @@ impl Harness {
         Self { sweep, ..self }
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        self.home.dir.path()
+    }
+
     pub(super) fn store(&self) -> &dyn Store {
         &*self.home.store
     }
@@ -166,6 +173,39 @@ impl Harness {
     pub(super) fn service(&self) -> JobService {
         let clock = Arc::new(self.clock.clone());
         JobService::new(self.home.store.clone(), clock, self.nudges.clone())
+    }
+
+    /// Returns a service whose store fails as the script says.
+    pub(super) fn scripted_service(&self) -> JobService {
+        let store =
+            InterceptedStore::new(self.home.store.clone(), self.script.clone(), self.mutant);
+        let clock = Arc::new(self.clock.clone());
+        JobService::new(Arc::new(store), clock, self.nudges.clone())
+    }
+
+    pub(super) fn ingest(&self) -> Ingest {
+        self.ingest_into(self.home.store.clone())
+    }
+
+    /// Returns an ingest whose store fails as the script says.
+    pub(super) fn scripted_ingest(&self) -> Ingest {
+        let store =
+            InterceptedStore::new(self.home.store.clone(), self.script.clone(), self.mutant);
+        self.ingest_into(Arc::new(store))
+    }
+
+    fn ingest_into(&self, store: Arc<dyn Store>) -> Ingest {
+        let clock = Arc::new(self.clock.clone());
+        let limits = ingest::Limits {
+            receive: receive::Limits::default(),
+            parse: parse::Limits::default(),
+            rejections: 100,
+            event_types: 1_000,
+            days: 4_000,
+            batch_ttl: None,
+            lease: Duration::from_secs(30),
+        };
+        Ingest::new(store, clock, limits, "boot-1/up".into())
     }
 
     pub(super) fn jobs(&self) -> JobQueue {
@@ -185,20 +225,42 @@ impl Harness {
         (id, asked.done().expect("is uploaded"))
     }
 
-    /// Starts a run that blocks at a frozen verb. A frozen process has its own clock.
-    pub(super) fn begin(&self, job: JobId, owner: &str, clock: Fixed) -> PausedRun {
+    /// Returns a runner whose store fails as the script says.
+    pub(super) fn runner(
+        &self,
+        bodies: Arc<dyn JobBodies>,
+        owner: &str,
+        stop: CancellationToken,
+    ) -> Runner {
+        self.runner_by(self.clock.clone(), bodies, owner, stop)
+    }
+
+    fn runner_by(
+        &self,
+        clock: Fixed,
+        bodies: Arc<dyn JobBodies>,
+        owner: &str,
+        stop: CancellationToken,
+    ) -> Runner {
         let store =
             InterceptedStore::new(self.home.store.clone(), self.script.clone(), self.mutant);
-        let stop = CancellationToken::new();
-        let runner = Runner::new(
+        Runner::new(
             Arc::new(store),
             Arc::new(clock),
             self.nudges.clone(),
-            Arc::new(Bodies),
+            bodies,
             limits(&self.home),
             owner.into(),
-            stop.clone(),
-        );
+            stop,
+        )
+    }
+
+    /// Starts a run that blocks at a frozen verb. A frozen process has its own clock.
+    pub(super) fn begin(&self, job: JobId, owner: &str, clock: Fixed) -> PausedRun {
+        let stop = CancellationToken::new();
+        let runner = self
+            .runner_by(clock, Arc::new(Bodies), owner, stop.clone())
+            .renewing_inline();
         let run = Box::pin(async move { runner.run(job).await });
         let mut work = PausedRun { run, stop };
         assert_eq!(work.resume(), None, "it should wait for the script");
@@ -207,18 +269,9 @@ impl Harness {
 
     /// Runs a job to its end.
     pub(super) fn run(&self, job: JobId) -> NudgeResult {
-        let store =
-            InterceptedStore::new(self.home.store.clone(), self.script.clone(), self.mutant);
-        let runner = Runner::new(
-            Arc::new(store),
-            Arc::new(self.clock.clone()),
-            self.nudges.clone(),
-            Arc::new(Bodies),
-            limits(&self.home),
-            "boot-1/w".into(),
-            CancellationToken::new(),
-        );
-        now(runner.run(job))
+        let stop = CancellationToken::new();
+        let runner = self.runner(Arc::new(Bodies), "boot-1/w", stop);
+        now(runner.renewing_inline().run(job))
     }
 
     /// Runs nudged jobs in order until none is left.

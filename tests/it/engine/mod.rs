@@ -1,14 +1,20 @@
 //! The life of jobs over a real store: crashes, stale workers, retries, dead letters, verification. Tests advance the
 //! clock and never wait.
 
+mod abandonment;
+mod damage;
 mod harness;
+mod renewals;
 mod scheduled;
+mod seal;
+mod service;
+mod stream;
 
 use std::time::Duration;
 
 use tallymill::{
     clock::{Clock, Fixed},
-    job::{DeletionRequest, NudgeResult},
+    job::{DeletionOutcome, NudgeResult},
     model::{BatchChange, BatchStatus, Day, JobId, JobState},
     store::Changed,
 };
@@ -281,7 +287,7 @@ fn deletion_gives_claims_to_the_losers() {
     let wanted = harness.batch(stranger).wanted;
 
     let undone = now(harness.service().delete(first)).expect("the ledger is here");
-    assert_eq!(undone, DeletionRequest::Queued(JobId::Undo(first)));
+    assert_eq!(undone, DeletionOutcome::Queued(JobId::Undo(first)));
     assert_eq!(harness.nudged(), [JobId::Undo(first)]);
     harness.run(JobId::Undo(first));
     assert_eq!(harness.nudged(), [job], "only the loser is counted again");
@@ -300,7 +306,7 @@ fn deletion_gives_claims_to_the_losers() {
     assert_eq!(harness.status(first), BatchStatus::Deleted);
     assert_eq!(harness.batch(stranger).wanted, wanted);
     let again = now(harness.service().delete(first)).expect("the ledger is here");
-    assert_eq!(again, DeletionRequest::AlreadyDeleted);
+    assert_eq!(again, DeletionOutcome::AlreadyDeleted);
 }
 
 #[test]
@@ -317,6 +323,21 @@ fn the_batch_processed_first_wins_a_conflict() {
         (0, 0, 1)
     );
     assert_eq!(harness.figures(), [(0, "logout".into(), 1, 1)]);
+}
+
+#[test]
+fn repeats_in_a_file_are_compared_with_the_counted_row() {
+    let harness = Harness::new();
+    harness.ask(1, &[("e1", "login", "ann", 0)]);
+    harness.drain();
+    let repeats = [("e1", "login", "bob", 0), ("e1", "login", "ann", 0)];
+    let (id, _) = harness.ask(2, &repeats);
+    harness.drain();
+    let counts = harness.batch(id).published.expect("is published").counts;
+    assert_eq!(
+        (counts.counted, counts.duplicate, counts.conflict),
+        (0, 1, 1)
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tallymill::{
     clock::Clock,
-    job::{KeyedRequest, NudgeResult},
+    job::{KeyedOutcome, NudgeResult},
     metric::Partial,
     model::{BatchStatus, IdempotencyKey, JobId, JobState, Slot, Transfer, TransferId},
     store::{Changed, OpenTransferOutcome, TransferLimits},
@@ -35,7 +35,7 @@ fn verification_recounts_a_tampered_partial() {
     harness.drain();
     let (honest, truth) = (harness.batch(other), harness.figures());
     let token = harness.batch(id).published.expect("is published").token;
-    let mut groups = now(harness.store().partials(id, token)).expect("reads");
+    let mut groups = now(harness.store().partials(id, token, None, 1_000)).expect("reads");
     groups[0].partial = Partial::default();
     now(harness.store().put_partials(id, token, &groups)).expect("puts");
 
@@ -121,7 +121,7 @@ fn cleanup_prunes_idempotency_keys_and_empty_transfers() {
     let key = IdempotencyKey([7; 32]);
     let keyed =
         || now(harness.service().process_once(key, asked, false)).expect("the ledger is here");
-    assert!(matches!(keyed(), KeyedRequest::Made(Changed::Done(_))));
+    assert!(matches!(keyed(), KeyedOutcome::Made(Changed::Done(_))));
     let file = Transfer {
         id: TransferId::at(harness.clock.now()),
         length: 9,

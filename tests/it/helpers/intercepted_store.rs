@@ -79,7 +79,7 @@ impl InterceptedStore {
             (JobChange::Settle { outcome, .. }, Changed::Done(_)) => match outcome {
                 RunOutcome::Retry { .. } => Observation::Retry,
                 RunOutcome::Dead { .. } => Observation::Dead,
-                RunOutcome::Released => Observation::HandedBack,
+                RunOutcome::Released => Observation::Released,
                 RunOutcome::Completed
                 | RunOutcome::MoreRequested
                 | RunOutcome::Delay { .. }
@@ -292,18 +292,24 @@ impl MetricStore for InterceptedStore {
         Ok(())
     }
 
-    async fn partials(&self, id: BatchId, token: i64) -> Result<Vec<Group>> {
+    async fn partials(
+        &self,
+        id: BatchId,
+        token: i64,
+        after: Option<(Day, &str)>,
+        limit: usize,
+    ) -> Result<Vec<Group>> {
         self.gate.before_verb("partials").await?;
-        self.inner.partials(id, token).await
+        self.inner.partials(id, token, after, limit).await
     }
 
     async fn drop_stale_partials(&self, id: BatchId) -> Result<bool> {
         self.gate.before_verb("drop_stale_partials").await?;
-        self.sweep_partials_broken(id).await
+        self.drop_stale_partials_broken(id).await
     }
 
     async fn mark_days(&self, days: &[Day]) -> Result<()> {
-        if self.marks_nothing() {
+        if self.marks_nothing() || self.delays_marks(days) {
             return Ok(());
         }
         for day in days {
@@ -315,6 +321,7 @@ impl MetricStore for InterceptedStore {
 
     async fn day(&self, day: Day) -> Result<DayState> {
         self.gate.before_verb("day").await?;
+        self.mark_late_days().await?;
         self.inner.day(day).await
     }
 

@@ -30,7 +30,7 @@ pub(crate) enum Observation {
     /// A job died.
     Dead,
     /// A stopping worker released its job.
-    HandedBack,
+    Released,
     /// A lease expired.
     Expire,
     /// A batch was deleted during a run.
@@ -50,7 +50,7 @@ impl Observation {
         Self::Resumed,
         Self::Retry,
         Self::Dead,
-        Self::HandedBack,
+        Self::Released,
         Self::Expire,
         Self::UndoWhileProcessing,
         Self::Reupload,

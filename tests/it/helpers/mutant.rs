@@ -1,5 +1,5 @@
-//! Removes one rule of the protocol at a time, in a store that misleads the engine. Each mutant has exactly the effect
-//! of an engine without the rule.
+//! Mutants: each removes one rule of the counting protocol. The store misleads the real engine, so that its effect is
+//! that of an engine without the rule.
 
 use std::sync::{
     Mutex,
@@ -19,10 +19,11 @@ use super::intercepted_store::InterceptedStore;
 
 /// A removed rule of the protocol.
 ///
-/// Three rules have no mutant. `prev_days`: what a batch counts only ever grows, so the days of a run are among
-/// those of the next; the rule guards against a bug that is not there. The job's token: a job settled by a stale
-/// worker is armed again by the sweep; the store's contract has it. The fence of *begin*: a stale run that begins
-/// is a whole run, and whichever publishes last has seen every claim that it counts.
+/// Three rules have no mutant, since no history breaks without them:
+/// - `prev_days`: the counted events of a batch only increase, so a later run has all days of an earlier one.
+/// - The token of a job: the reconciler arms a job again that a stale worker settled. `store_contract` tests the rule.
+/// - The fence of *begin*: a stale run that begins is a complete run, and of two runs the one that publishes last has
+///   read every claim that it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutant {
     /// A stale run may publish.
@@ -30,7 +31,7 @@ pub(crate) enum Mutant {
     /// A stale run may fail the batch of a newer one.
     FailAnyway,
     /// Overlaps are not stored.
-    NoEdge,
+    NoOverlap,
     /// Owners are not read again after the overlaps are stored.
     NoRecheck,
     /// Owners are read again before the overlaps are stored.
@@ -39,6 +40,8 @@ pub(crate) enum Mutant {
     NoTakeOver,
     /// Published days are not marked.
     NoMark,
+    /// The days of an abandoned batch are not marked.
+    NoAbandonMark,
     /// Days are marked before the run is published.
     MarkFirst,
     /// A run is published before all its partials are written.
@@ -48,96 +51,100 @@ pub(crate) enum Mutant {
     /// An older rollup may replace a newer one.
     NoRollupGuard,
     /// A rollup reads `wanted` after the partials.
-    LateWish,
-    /// A run settles as completed although more was requested meanwhile.
+    LateWanted,
+    /// A run completes its batch although a recount was requested during the run.
     NoWanted,
     /// The reconciler ignores queued and processing batches.
-    NoSweep,
+    NoBatchReconcile,
     /// The reconciler ignores deleting batches.
-    NoUndoSweep,
+    NoDeletionReconcile,
     /// The reconciler ignores stale days.
-    NoDaySweep,
-    /// The reconciler ignores leases.
-    NoLeaseSweep,
+    NoDayReconcile,
+    /// The reconciler ignores the leases of jobs.
+    NoLeaseReconcile,
     /// Losers of a deleted batch are not counted again.
     NoRecount,
     /// A deletion marks no days.
-    NoUndoMark,
-    /// A deletion buries the batch before it has begun.
+    NoDeletionMark,
+    /// The batch becomes `deleted` before the first step of its deletion.
     BuryFirst,
-    /// Partials of a running run are removed.
-    SweepInFlight,
-    /// Published partials below the fence are removed.
-    SweepPublished,
-    /// Removal of stale partials takes fence and published token from two reads.
+    /// The removal of stale partials includes those of a run in progress.
+    RemoveInFlight,
+    /// The removal of stale partials includes published ones below the fence.
+    RemovePublished,
+    /// The removal of stale partials reads the fence and the published token separately.
     TwoReads,
-    /// A deleted file still counts as the original of its copies.
-    ContentKept,
+    /// A new upload of a deleted file is a duplicate of the deleted batch.
+    ContentRetained,
 }
 
 impl Mutant {
-    /// Those that random histories catch. `SharedPartials` needs a batch that loses one of two rows of a group and
-    /// is frozen while the owner is deleted: too rare for random histories, so the tests of the engine have it.
-    pub(crate) const ALL: [Self; 23] = [
+    /// The mutants that random histories catch. `SharedPartials` breaks only if a batch loses one of two rows of a
+    /// group, and its worker is frozen while the owner is deleted. Random histories rarely reach that: a test in
+    /// `engine` catches it.
+    pub(crate) const ALL: [Self; 24] = [
         Self::NoFence,
         Self::FailAnyway,
-        Self::NoEdge,
+        Self::NoOverlap,
         Self::NoRecheck,
         Self::RecheckFirst,
         Self::NoTakeOver,
         Self::NoMark,
+        Self::NoAbandonMark,
         Self::MarkFirst,
         Self::EarlyPublish,
         Self::NoRollupGuard,
-        Self::LateWish,
+        Self::LateWanted,
         Self::NoWanted,
-        Self::NoSweep,
-        Self::NoUndoSweep,
-        Self::NoDaySweep,
-        Self::NoLeaseSweep,
+        Self::NoBatchReconcile,
+        Self::NoDeletionReconcile,
+        Self::NoDayReconcile,
+        Self::NoLeaseReconcile,
         Self::NoRecount,
-        Self::NoUndoMark,
+        Self::NoDeletionMark,
         Self::BuryFirst,
-        Self::SweepInFlight,
-        Self::SweepPublished,
+        Self::RemoveInFlight,
+        Self::RemovePublished,
         Self::TwoReads,
-        Self::ContentKept,
+        Self::ContentRetained,
     ];
 }
 
-/// What a mutant knows of the actor that it misleads.
+/// What a store has observed of its actor, and the writes that it delays for a mutant.
 #[derive(Default)]
 pub(super) struct Memory {
-    working: Mutex<Option<JobId>>,
-    edges_written: AtomicBool,
-    marked: AtomicBool,
+    acquired_job: Mutex<Option<JobId>>,
+    /// Whether the actor has stored the overlaps of the current pass over the events.
+    overlaps_written: AtomicBool,
+    days_marked: AtomicBool,
+    late_marks: Mutex<Vec<Day>>,
     late_overlaps: Mutex<Vec<Overlap>>,
     late_partials: Mutex<Vec<Group>>,
 }
 
 impl InterceptedStore {
-    fn working(&self) -> Option<JobId> {
-        *self.memory.working.lock().expect("one thread")
+    fn acquired_job(&self) -> Option<JobId> {
+        *self.memory.acquired_job.lock().expect("one thread")
     }
 
-    /// Records the job of the actor.
+    /// Records the job whose lease the actor acquires.
     pub(super) fn remember(&self, id: JobId, change: &JobChange) {
         if matches!(change, JobChange::Acquire { .. }) {
-            *self.memory.working.lock().expect("one thread") = Some(id);
+            *self.memory.acquired_job.lock().expect("one thread") = Some(id);
         }
     }
 
-    /// Changes a batch that was just read to what the mutated engine would see.
+    /// Changes a batch that was just read to what an engine without the rule would act on.
     pub(super) async fn mislead(&self, batch: &mut Batch) -> Result<()> {
-        let again = self.memory.edges_written.load(Ordering::Relaxed);
-        let hidden = match self.mutant {
-            Some(Mutant::NoRecheck) => again,
-            Some(Mutant::NoTakeOver) => !again,
+        let is_second_read = self.memory.overlaps_written.load(Ordering::Relaxed);
+        let hides_void = match self.mutant {
+            Some(Mutant::NoRecheck) => is_second_read,
+            Some(Mutant::NoTakeOver) => !is_second_read,
             _ => false,
         };
-        let job = self.working();
-        let owner = matches!(job, Some(JobId::Process(mine)) if mine != batch.id);
-        if hidden && owner && batch.status.is_void() {
+        let job = self.acquired_job();
+        let is_owner = matches!(job, Some(JobId::Process(mine)) if mine != batch.id);
+        if hides_void && is_owner && batch.status.is_void() {
             batch.status = BatchStatus::Completed;
         }
         if self.broken(Mutant::BuryFirst) && job == Some(JobId::Undo(batch.id)) {
@@ -179,7 +186,7 @@ impl InterceptedStore {
     ) -> Result<Changed<Batch>> {
         if mutant == Mutant::MarkFirst {
             self.inner.mark_days(&published.touched()).await?;
-            self.memory.marked.store(true, Ordering::Relaxed);
+            self.memory.days_marked.store(true, Ordering::Relaxed);
             self.gate.before_verb("change_batch").await?;
         }
         let change = BatchChange::Publish(published.clone());
@@ -201,8 +208,8 @@ impl InterceptedStore {
         }
     }
 
-    /// What readers find of the batch becomes what the stale run wrote (nothing, if that is swept). A newer run
-    /// that is yet to publish would put it right, so before that there is nothing to do.
+    /// Replaces the published partials of the batch by those of the stale run (none if they were removed). Does nothing
+    /// while a newer run is still to publish, since that run would correct the figures.
     async fn publish_stale(&self, id: BatchId, stale: &Published) -> Result<Changed<Batch>> {
         let Some(batch) = self.inner.batch(id).await? else {
             return Ok(Changed::Missing);
@@ -213,40 +220,43 @@ impl InterceptedStore {
                 .change_batch(id, &BatchChange::Publish(stale.clone()))
                 .await;
         }
-        let answered =
+        let is_newest =
             |p: &&Published| batch.status != BatchStatus::Processing || p.token == batch.fence;
-        if let Some(readable) = batch.published.as_ref().filter(answered) {
-            let groups = self.inner.partials(id, stale.token).await?;
-            self.empty(id, readable.token).await?;
-            self.inner.put_partials(id, readable.token, &groups).await?;
+        if let Some(newest) = batch.published.as_ref().filter(is_newest) {
+            let groups = self.inner.partials(id, stale.token, None, 1_000).await?;
+            self.empty_partials(id, newest.token).await?;
+            self.inner.put_partials(id, newest.token, &groups).await?;
         }
         Ok(Changed::Done(batch))
     }
 
-    /// Empties the partials of a run.
-    async fn empty(&self, id: BatchId, token: i64) -> Result<()> {
-        let mut groups = self.inner.partials(id, token).await?;
+    /// Replaces the partials of a run by empty ones.
+    async fn empty_partials(&self, id: BatchId, token: i64) -> Result<()> {
+        let mut groups = self.inner.partials(id, token, None, 1_000).await?;
         for group in &mut groups {
             group.partial = Partial::default();
         }
         self.inner.put_partials(id, token, &groups).await
     }
 
+    /// Returns whether the reconciler finds no batches with this filter.
     pub(super) fn hides(&self, filter: &BatchFilter) -> bool {
         let hidden: &[BatchStatus] = match self.mutant {
-            Some(Mutant::NoSweep) => &[BatchStatus::Queued, BatchStatus::Processing],
-            Some(Mutant::NoUndoSweep) => &[BatchStatus::Deleting],
+            Some(Mutant::NoBatchReconcile) => &[BatchStatus::Queued, BatchStatus::Processing],
+            Some(Mutant::NoDeletionReconcile) => &[BatchStatus::Deleting],
             _ => &[],
         };
         matches!(filter.statuses.as_slice(), [only] if hidden.contains(only))
     }
 
+    /// Returns whether the reconciler finds no jobs in a state.
     pub(super) fn hides_jobs(&self, state: JobState) -> bool {
-        self.broken(Mutant::NoLeaseSweep) && state == JobState::Running
+        self.broken(Mutant::NoLeaseReconcile) && state == JobState::Running
     }
 
+    /// Returns whether the reconciler finds no stale days.
     pub(super) fn hides_days(&self) -> bool {
-        self.broken(Mutant::NoDaySweep)
+        self.broken(Mutant::NoDayReconcile)
     }
 
     pub(super) async fn seal_broken(
@@ -255,7 +265,7 @@ impl InterceptedStore {
         receipt: Receipt,
         content: [u8; 32],
     ) -> Result<Sealed> {
-        if self.broken(Mutant::ContentKept) {
+        if self.broken(Mutant::ContentRetained) {
             let all = self
                 .inner
                 .list_batches(&BatchFilter::default(), 100)
@@ -273,9 +283,9 @@ impl InterceptedStore {
         self.inner.seal(id, receipt, content).await
     }
 
-    /// Writes what was delayed until the next pass over the events.
+    /// Stores the overlaps that were delayed until the next pass over the events.
     pub(super) async fn begin_pass(&self) -> Result<()> {
-        self.memory.edges_written.store(false, Ordering::Relaxed);
+        self.memory.overlaps_written.store(false, Ordering::Relaxed);
         let late = std::mem::take(&mut *self.memory.late_overlaps.lock().expect("one thread"));
         if !late.is_empty() {
             self.gate.before_verb("put_overlaps").await?;
@@ -285,9 +295,9 @@ impl InterceptedStore {
     }
 
     pub(super) async fn put_overlaps_broken(&self, overlaps: &[Overlap]) -> Result<()> {
-        self.memory.edges_written.store(true, Ordering::Relaxed);
+        self.memory.overlaps_written.store(true, Ordering::Relaxed);
         match self.mutant {
-            Some(Mutant::NoEdge) => Ok(()),
+            Some(Mutant::NoOverlap) => Ok(()),
             Some(Mutant::RecheckFirst) => {
                 *self.memory.late_overlaps.lock().expect("one thread") = overlaps.to_vec();
                 Ok(())
@@ -319,7 +329,7 @@ impl InterceptedStore {
         Ok(())
     }
 
-    pub(super) async fn sweep_partials_broken(&self, id: BatchId) -> Result<bool> {
+    pub(super) async fn drop_stale_partials_broken(&self, id: BatchId) -> Result<bool> {
         let before = self.inner.batch(id).await?.and_then(|b| b.published);
         if self.broken(Mutant::TwoReads) {
             self.gate.before_verb("drop_stale_partials").await?;
@@ -329,36 +339,56 @@ impl InterceptedStore {
         {
             let published = batch.published.map(|p| p.token);
             let below = published.filter(|token| *token < batch.fence);
-            let swept = match self.mutant {
-                Some(Mutant::SweepInFlight) => Some(batch.fence).filter(|f| published != Some(*f)),
-                Some(Mutant::SweepPublished) => below,
+            let removed = match self.mutant {
+                Some(Mutant::RemoveInFlight) => Some(batch.fence).filter(|f| published != Some(*f)),
+                Some(Mutant::RemovePublished) => below,
                 Some(Mutant::TwoReads) => below.filter(|t| before.is_none_or(|p| p.token != *t)),
                 _ => None,
             };
-            if let Some(token) = swept {
-                self.empty(id, token).await?;
+            if let Some(token) = removed {
+                self.empty_partials(id, token).await?;
             }
         }
         self.inner.drop_stale_partials(id).await
     }
 
+    /// Returns whether the actor's marks of days are dropped.
     pub(super) fn marks_nothing(&self) -> bool {
-        let undo = matches!(self.working(), Some(JobId::Undo(_)));
+        let is_deletion = matches!(self.acquired_job(), Some(JobId::Undo(_)));
         match self.mutant {
-            Some(Mutant::NoMark) => !undo,
-            Some(Mutant::NoUndoMark) => undo,
-            Some(Mutant::MarkFirst) => self.memory.marked.load(Ordering::Relaxed),
+            Some(Mutant::NoMark) => !is_deletion,
+            Some(Mutant::NoDeletionMark) => is_deletion,
+            Some(Mutant::MarkFirst) => self.memory.days_marked.load(Ordering::Relaxed),
             _ => false,
         }
     }
 
-    /// Returns the value of `wanted` that a rollup claims to answer.
+    /// Delays marks to the rollup that follows. None follows in a job that is abandoned. Returns whether it did.
+    pub(super) fn delays_marks(&self, days: &[Day]) -> bool {
+        let delays = self.broken(Mutant::NoAbandonMark)
+            && matches!(self.acquired_job(), Some(JobId::Process(_)));
+        if delays {
+            *self.memory.late_marks.lock().expect("one thread") = days.to_vec();
+        }
+        delays
+    }
+
+    /// Makes the delayed marks.
+    pub(super) async fn mark_late_days(&self) -> Result<()> {
+        let late = std::mem::take(&mut *self.memory.late_marks.lock().expect("one thread"));
+        if late.is_empty() {
+            return Ok(());
+        }
+        self.inner.mark_days(&late).await
+    }
+
+    /// Returns the value of `computed` that the rollup of an engine without the rule would store.
     pub(super) async fn answered(&self, day: Day, computed: i64) -> Result<i64> {
         let now = self.inner.day(day).await?;
         Ok(match self.mutant {
-            Some(Mutant::LateWish) => now.wanted,
+            Some(Mutant::LateWanted) => now.wanted,
             Some(Mutant::NoRollupGuard) if now.computed >= computed => {
-                // Both counters grow by one, so that the day is as stale as before.
+                // Both counters are incremented, so that the day is as stale as before.
                 self.inner.mark_days(&[day]).await?;
                 now.computed + 1
             }

@@ -138,6 +138,7 @@ pub(crate) fn receipt(inserted: u64) -> Receipt {
         event_types: 1,
         days: 1,
         identity: IdentityBy::default(),
+        event_digest: None,
         claims: true,
         expires_at: None,
     }
@@ -155,10 +156,13 @@ pub(crate) async fn uploaded(store: &dyn Store, n: u64, events: &[Event<'_>]) ->
     let id = receiving(store, n).await;
     let mut writer = store.write_events(id, &columns(&[])).await.expect("opens");
     writer.append(block(events)).await.expect("appends");
-    writer.finish().await.expect("finishes");
+    let receipt = Receipt {
+        event_digest: writer.finish().await.expect("finishes"),
+        ..receipt(events.len() as u64)
+    };
     let mut content = [0; 32];
     content[..8].copy_from_slice(&n.to_be_bytes());
-    let sealed = store.seal(id, receipt(events.len() as u64), content).await;
+    let sealed = store.seal(id, receipt, content).await;
     assert!(matches!(sealed.expect("seals"), Sealed::Batch(_)));
     id
 }
@@ -180,7 +184,7 @@ pub(crate) async fn sealed(
     let mut writer = store.write_events(id, &columns).await.expect("opens");
     receipt.columns = columns;
     writer.append(events).await.expect("appends");
-    writer.finish().await.expect("finishes");
+    receipt.event_digest = writer.finish().await.expect("finishes");
     let mut content = [0; 32];
     content[..8].copy_from_slice(&n.to_be_bytes());
     let sealed = store.seal(id, receipt, content).await;

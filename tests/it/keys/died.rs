@@ -9,7 +9,7 @@ use futures_util::{Stream, stream};
 use tallymill::{
     clock::Fixed,
     ingest::{BodyError, IngestError, UploadOptions, UploadOutcome},
-    job::{Dispatch, DispatchError, JobService, KeyedRequest},
+    job::{Dispatch, DispatchError, JobService, KeyedOutcome},
     model::{BatchStatus, IdempotencyKey, JobId},
     store::{Changed, Store},
 };
@@ -192,14 +192,14 @@ async fn process_requests_killed_at_any_step_are_recorded_once() {
             let entry = store.idempotency_entry(key()).await.expect("reads");
             let soon = service.process_once(key(), batch, true).await;
             if first.is_none() && entry.is_some_and(|entry| entry.outcome.is_none()) {
-                assert_eq!(soon.expect("succeeds"), KeyedRequest::Busy, "step {steps}");
+                assert_eq!(soon.expect("succeeds"), KeyedOutcome::Busy, "step {steps}");
             }
             clock.advance(Duration::from_secs(15));
             let job = JobId::Process(batch);
             match service.process_once(key(), batch, true).await {
                 Ok(
-                    KeyedRequest::Made(Changed::Done(requested))
-                    | KeyedRequest::Repeated(requested),
+                    KeyedOutcome::Made(Changed::Done(requested))
+                    | KeyedOutcome::Repeated(requested),
                 ) => {
                     assert_eq!(requested, job, "step {steps}");
                 }

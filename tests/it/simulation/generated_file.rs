@@ -96,7 +96,7 @@ pub(super) async fn upload(
     let block = block(&rows(seed));
     let inserted = block.len() as u64;
     writer.append(block).await?;
-    writer.finish().await?;
+    let event_digest = writer.finish().await?;
     let mut content = [0; 32];
     content[..8].copy_from_slice(&seed.to_be_bytes());
     let filter = BatchFilter {
@@ -105,9 +105,11 @@ pub(super) async fn upload(
         before: None,
     };
     let deleted = unstaged.list_batches(&filter, 100).await?;
-    let sealed = store
-        .seal(id, receipt(seed, inserted, columns), content)
-        .await?;
+    let receipt = Receipt {
+        event_digest,
+        ..receipt(seed, inserted, columns)
+    };
+    let sealed = store.seal(id, receipt, content).await?;
     if let Sealed::DuplicateOf(first) = sealed
         && deleted.iter().any(|b| b.id == first)
     {

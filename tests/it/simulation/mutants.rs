@@ -10,17 +10,17 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     (
         Mutant::NoFence,
         7,
-        "a run that woke late is read in place of the newer one",
+        "readers get the partials of a stale run in place of those of a newer one",
     ),
     (
         Mutant::FailAnyway,
         114,
-        "a batch fails while a newer run is at it, and no job says so",
+        "a stale run fails the batch of a newer run, and no dead job shows it",
     ),
     (
-        Mutant::NoEdge,
+        Mutant::NoOverlap,
         40,
-        "the claims of a deleted batch are counted by no batch",
+        "no batch counts the identities of a deleted one",
     ),
     (
         Mutant::NoRecheck,
@@ -30,22 +30,27 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     (
         Mutant::RecheckFirst,
         1963,
-        "an owner goes between the second look and the edge",
+        "an owner is deleted between the second read and the overlap",
     ),
     (
         Mutant::NoTakeOver,
         1,
-        "a run claims again and again before a deleted owner",
+        "a run repeats its claims for ever, refused by a deleted owner",
     ),
     (
         Mutant::NoMark,
         0,
-        "the figures of a day never hear of a batch",
+        "a published batch is missing from the figures of its day",
+    ),
+    (
+        Mutant::NoAbandonMark,
+        0,
+        "a batch fails between its publication and its marks",
     ),
     (
         Mutant::MarkFirst,
         64,
-        "a rollup answers the mark before there is anything to read",
+        "a rollup answers a mark before the partials are published",
     ),
     (
         Mutant::EarlyPublish,
@@ -55,68 +60,68 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     (
         Mutant::NoRollupGuard,
         31,
-        "a slow rollup puts older figures back",
+        "a slow rollup replaces newer figures by older ones",
     ),
     (
-        Mutant::LateWish,
+        Mutant::LateWanted,
         4,
-        "a rollup claims to answer a mark that it has not seen",
+        "a rollup claims to answer a mark that it has not read",
     ),
     (
         Mutant::NoWanted,
         246,
-        "a batch is completed though its owner went meanwhile",
+        "a batch is completed although an owner was deleted during the run",
     ),
     (
-        Mutant::NoSweep,
+        Mutant::NoBatchReconcile,
         39,
         "a batch waits for ever for a job that was not armed",
     ),
     (
-        Mutant::NoUndoSweep,
+        Mutant::NoDeletionReconcile,
         5,
-        "a batch is being taken away for ever",
+        "the deletion of a batch never ends",
     ),
-    (Mutant::NoDaySweep, 41, "a day stays stale for ever"),
+    (Mutant::NoDayReconcile, 41, "a day stays stale for ever"),
     (
-        Mutant::NoLeaseSweep,
+        Mutant::NoLeaseReconcile,
         2,
-        "a job stays with a dead worker for ever",
+        "a job keeps the lease of a dead worker for ever",
     ),
     (
         Mutant::NoRecount,
         40,
-        "the claims of a deleted batch are counted by no batch",
+        "no batch counts the identities of a deleted one",
     ),
     (
-        Mutant::NoUndoMark,
+        Mutant::NoDeletionMark,
         3,
-        "what a batch that went had counted stays in the figures",
+        "the events of a deleted batch stay in the figures",
     ),
     (
         Mutant::BuryFirst,
         50,
-        "an undo that crashes is not done again",
+        "a deletion that crashed is not resumed",
     ),
     (
-        Mutant::SweepInFlight,
+        Mutant::RemoveInFlight,
         43,
-        "a run is published after its partials were swept",
+        "a run is published after its partials were removed",
     ),
     (
-        Mutant::SweepPublished,
+        Mutant::RemovePublished,
         5,
         "a published run loses its partials",
     ),
     (
         Mutant::TwoReads,
         1088,
-        "a run is published between the two reads, and swept",
+        "a run is published between the two reads, and its partials are removed",
     ),
     (
-        Mutant::ContentKept,
+        Mutant::ContentRetained,
         6,
-        "a file that was taken away can not come again",
+        "a deleted file cannot be uploaded again",
     ),
 ];
 

@@ -15,7 +15,7 @@ use chrono_tz::Tz;
 use tallymill::{
     clock::{Clock, Fixed},
     job::{JobLimits, JobQueue, JobService, Reconciler, Runner, work::Bodies},
-    model::{BatchId, BatchStatus, JobChange, JobId, JobState, Slot},
+    model::{BatchId, BatchStatus, Job, JobChange, JobId, JobState, Slot},
     store::{BatchFilter, Store},
 };
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,8 @@ pub(super) struct SimulationWorld {
     shared: Arc<SharedSteps>,
     mutant: Option<Mutant>,
     limits: JobLimits,
+    /// Whether an admin retries the dead jobs of batches.
+    pub(super) retries: bool,
     actors: Vec<Actor>,
     sweep: Arc<tokio::sync::Mutex<Reconciler>>,
     workers: u64,
@@ -70,10 +72,10 @@ pub(super) struct SimulationWorld {
 }
 
 /// Limits so small that spills, passes and chunks happen with a handful of rows.
-fn limits(dir: &Path) -> JobLimits {
+fn limits(dir: &Path, crashes: u32) -> JobLimits {
     JobLimits {
         attempts: 2,
-        crashes: 5,
+        crashes,
         backoff: Duration::from_secs(1),
         lease: Duration::from_secs(30),
         sweep: Duration::from_secs(5),
@@ -104,7 +106,8 @@ impl SimulationWorld {
             under_way: AtomicU64::new(0),
         });
         let (clock, nudges) = (Fixed::default(), Arc::new(Nudges::default()));
-        let limits = limits(dir);
+        // In a third of the histories the first crash is the last one allowed, and in half of them no admin retries.
+        let limits = limits(dir, if seed % 3 == 0 { 1 } else { 5 });
         let gate = StepGate {
             shared: Arc::clone(&shared),
             faulty: true,
@@ -130,6 +133,7 @@ impl SimulationWorld {
             shared,
             mutant,
             limits,
+            retries: seed % 2 == 0,
             actors: vec![],
             sweep: Arc::new(tokio::sync::Mutex::new(sweep)),
             workers: 0,
@@ -204,7 +208,8 @@ impl SimulationWorld {
             self.limits.clone(),
             format!("w{}", self.workers),
             stop.clone(),
-        );
+        )
+        .renewing_inline();
         self.enter(Role::Worker(job), stop, async move {
             let _ = runner.run(job).await;
         });
@@ -255,7 +260,10 @@ impl SimulationWorld {
             0..53 => self.client(async move { drop(service.process(id, false).await) }),
             53..65 => self.client(async move { drop(service.process(id, true).await) }),
             65..75 => self.client(async move { drop(service.delete(id).await) }),
-            75..79 => self.client(async move { drop(service.retry(JobId::Process(id)).await) }),
+            75..79 if self.retries => {
+                self.client(async move { drop(service.retry(JobId::Process(id)).await) })
+            }
+            75..79 => {}
             79..83 => self.client(async move { drop(jobs.arm_once(JobId::Cleanup(slot)).await) }),
             83..87 => self.client(async move { drop(jobs.arm_once(JobId::Reprocess(slot)).await) }),
             87..92 => self
@@ -378,14 +386,17 @@ impl SimulationWorld {
         found.into_iter().map(|b| (b.id, b.status)).collect()
     }
 
-    /// Runs without faults and crashes until nothing is left to do; an admin retries dead jobs.
+    /// Runs without faults and crashes until nothing is left to do. An admin retries dead jobs, but not those of batches if
+    /// the history has no retries.
     fn rest(&mut self) -> std::result::Result<(), String> {
         self.shared.chaos.store(false, Ordering::Relaxed);
         for step in 0..REST_STEPS {
             if self.idle() {
-                let dead = self
+                let mut dead = self
                     .now(self.inner.jobs_in(JobState::Dead, None, 100))
                     .expect("lists");
+                let is_final = |job: &Job| matches!(job.id, JobId::Process(_)) && !self.retries;
+                dead.retain(|job| !is_final(job));
                 if dead.is_empty() && self.finished() {
                     return Ok(());
                 }

@@ -211,7 +211,13 @@ pub(super) async fn deletion_removes_events_partials_and_rejections(store: Arc<d
             .await
             .expect("drops, also if repeated");
     }
-    assert!(store.partials(id, 1).await.expect("reads").is_empty());
+    assert!(
+        store
+            .partials(id, 1, None, 1_000)
+            .await
+            .expect("reads")
+            .is_empty()
+    );
     let rejections = store.rejections(id, 0, 10).await.expect("reads");
     assert!(rejections.is_empty());
     assert!(unreadable(&*store, id).await);

@@ -17,6 +17,7 @@ fn entry(n: u64) -> IdempotencyEntry {
         batch: id(n),
         request_digest: None,
         outcome: None,
+        wanted_before: Some(3),
         opened_at: at(n),
     }
 }

@@ -44,7 +44,14 @@ pub(super) async fn repeated_partials_and_folds_change_nothing(store: Arc<dyn St
     for _ in 0..2 {
         assert_eq!(folded(&*store).await, [("a".into(), 3)].into());
     }
-    assert_eq!(store.partials(id, 1).await.expect("reads").len(), 1);
+    assert_eq!(
+        store
+            .partials(id, 1, None, 1_000)
+            .await
+            .expect("reads")
+            .len(),
+        1
+    );
 }
 
 pub(super) async fn partials_of_batches_on_one_day_are_summed(store: Arc<dyn Store>) {
@@ -96,7 +103,12 @@ pub(super) async fn published_and_current_partials_are_not_dropped(store: Arc<dy
     while store.drop_stale_partials(id).await.expect("drops") {}
     let mut left = Vec::new();
     for token in 1..=5 {
-        if !store.partials(id, token).await.expect("reads").is_empty() {
+        if !store
+            .partials(id, token, None, 1_000)
+            .await
+            .expect("reads")
+            .is_empty()
+        {
             left.push(token);
         }
     }

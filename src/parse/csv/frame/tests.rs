@@ -125,6 +125,9 @@ fn naive_record(text: &[u8]) -> Naive {
     }
 }
 
+/// The damage of a record whose quote closes: it is skipped as a whole.
+const CLOSED: RecordDamage = RecordDamage::UnclosedQuote(UnclosedQuote::CellCount);
+
 /// Reads one record, and returns its damage if it is too long or has an unclosed quote.
 fn naive_damage(text: &[u8], rules: &FramingOptions) -> (Naive, Option<RecordDamage>) {
     let record = naive_record(text);
@@ -132,12 +135,13 @@ fn naive_damage(text: &[u8], rules: &FramingOptions) -> (Naive, Option<RecordDam
         .iter()
         .position(|byte| *byte == b'\n')
         .unwrap_or(text.len());
-    let many = record.breaks > 0 && (record.stray || Some(record.cells.len()) != rules.columns);
     let long = record.content > rules.record_bytes || record.breaks >= rules.record_lines;
     let damage = if first > rules.record_bytes {
         Some(RecordDamage::TooLong)
-    } else if !record.closed || many || (record.breaks > 0 && long) {
+    } else if !record.closed || (record.breaks > 0 && (record.stray || long)) {
         Some(RecordDamage::UnclosedQuote(UnclosedQuote::EndOfFile))
+    } else if record.breaks > 0 && Some(record.cells.len()) != rules.columns {
+        Some(CLOSED)
     } else {
         None
     };
@@ -158,11 +162,15 @@ fn naive(text: &[u8], rules: &FramingOptions) -> (Vec<Outcome>, u64) {
         }
         let (record, damage) = naive_damage(rest, rules);
         let fits = damage.is_none() && !record.stray && Some(record.cells.len()) == rules.columns;
+        let (length, lines) = match damage {
+            None | Some(CLOSED) => (record.length, record.breaks + 1),
+            Some(_) => (first, 1),
+        };
         match open.take() {
             Some((mut outcome, _)) if !fits => {
-                outcome.last_line = line;
+                outcome.last_line = line + lines - 1;
                 open = Some((outcome, 0));
-                (at, line) = (at + first, line + 1);
+                (at, line) = (at + length, line + lines);
                 continue;
             }
             Some((outcome, blanks)) => {
@@ -183,19 +191,20 @@ fn naive(text: &[u8], rules: &FramingOptions) -> (Vec<Outcome>, u64) {
         };
         let outcome = Outcome {
             line,
-            last_line: line,
+            last_line: if damage == Some(CLOSED) {
+                line + lines - 1
+            } else {
+                line
+            },
             kind,
             cells,
         };
         match damage {
+            Some(CLOSED) => outcomes.push(outcome),
             Some(RecordDamage::UnclosedQuote(_)) => open = Some((outcome, 0)),
             Some(RecordDamage::TooLong) | None => outcomes.push(outcome),
         }
-        if damage.is_none() {
-            (at, line) = (at + record.length, line + record.breaks + 1);
-        } else {
-            (at, line) = (at + first, line + 1);
-        }
+        (at, line) = (at + length, line + lines);
     }
     if let Some((outcome, blanks)) = open {
         outcomes.push(outcome);
