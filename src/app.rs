@@ -289,6 +289,8 @@ impl Api {
         let context = http::Context {
             store,
             backend: backend.clone(),
+            scratch: limits::scratch(config),
+            readiness: http::Readiness::default(),
             queue: queue.dispatch,
             ingest,
             transfers,

@@ -1,22 +1,44 @@
-//! Liveness and readiness.
+//! Liveness and readiness. Ready means that an upload would be stored: a write to the store and one to the scratch
+//! directory succeed. A backlog, or a Redis that is away, only delays jobs: it is reported, and the service stays ready.
 
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::TimeDelta;
+use tokio::sync::Mutex;
 
 use super::{
     Context,
-    reply::{HealthReply, QueueReply, ReadyReply, StoreReply},
+    reply::{HealthReply, QueueReply, ReadyReply, ScratchReply, StoreReply},
 };
-use crate::model::JobId;
+use crate::{
+    model::{JobId, with_causes},
+    store::{self, StoreError, check_directory},
+};
 
-/// A due job that stays queued for this long means that no worker runs.
+/// A due job that stays queued for this long means a backlog, or that no worker runs.
 const MAX_QUEUED: TimeDelta = TimeDelta::seconds(60);
-/// Time in which the store has to answer.
-const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time in which a check has to succeed.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for which a result is served again: checks write to the disk, and anybody may ask.
+const RESULT_AGE: Duration = Duration::from_secs(1);
 
-/// `GET /health`: returns 200 as long as the process runs.
+/// The last result of the checks. Requests during a check wait for it.
+#[derive(Default)]
+pub struct Readiness(Mutex<Option<(Duration, Checks)>>);
+
+/// The results of all checks.
+#[derive(Clone)]
+struct Checks {
+    /// Why a write to the store failed.
+    store: Result<(), String>,
+    /// Why a write to the scratch directory failed.
+    scratch: Result<(), String>,
+    queue_answers: bool,
+    unclaimed_job: Option<JobId>,
+}
+
+/// `GET /health` and `GET /live`: returns 200 as long as the process runs.
 pub(super) async fn health(context: Data<Context>) -> HttpResponse {
     HttpResponse::Ok().json(HealthReply {
         status: "ok",
@@ -24,18 +46,30 @@ pub(super) async fn health(context: Data<Context>) -> HttpResponse {
     })
 }
 
-/// `GET /ready`: returns 200 if store and queue answer and no due job waits for a worker, else 503.
+/// `GET /ready`: returns 200 if uploads can be stored, else 503; the body has the state of each part.
 pub(super) async fn ready(context: Data<Context>) -> HttpResponse {
-    let (stalled, queue_answers) = tokio::join!(stalled_jobs(&context), context.queue.answers());
-    let unclaimed_job = stalled.as_ref().and_then(|jobs| jobs.first()).copied();
-    let store_ok = stalled.is_some();
+    let Checks {
+        store,
+        scratch,
+        queue_answers,
+        unclaimed_job,
+    } = checks(&context).await;
+    let can_store = store.is_ok() && scratch.is_ok();
     let queue_ok = queue_answers && unclaimed_job.is_none();
-    let ready = store_ok && queue_ok;
     let reply = ReadyReply {
-        status: if ready { "ready" } else { "degraded" },
+        status: match (can_store, queue_ok) {
+            (false, _) => "unavailable",
+            (true, false) => "degraded",
+            (true, true) => "ready",
+        },
         store: StoreReply {
             kind: context.backend.kind(),
-            ok: store_ok,
+            ok: store.is_ok(),
+            error: store.err(),
+        },
+        scratch: ScratchReply {
+            ok: scratch.is_ok(),
+            error: scratch.err(),
         },
         queue: QueueReply {
             kind: context.queue.kind(),
@@ -43,24 +77,74 @@ pub(super) async fn ready(context: Data<Context>) -> HttpResponse {
             unclaimed_job,
         },
     };
-    if ready {
+    if can_store {
         HttpResponse::Ok().json(reply)
     } else {
         HttpResponse::ServiceUnavailable().json(reply)
     }
 }
 
-/// Returns at most one job that has been due for [`MAX_QUEUED`]; none if the store does not answer in time.
-async fn stalled_jobs(context: &Context) -> Option<Vec<JobId>> {
-    let query = async {
-        context.backend.ping().await?;
-        let due_before = context.clock.now() - MAX_QUEUED;
-        context.store.due_jobs(due_before, 1).await
-    };
-    tokio::select! {
-        jobs = query => jobs
-            .inspect_err(|why| tracing::warn!(error = %why, "the store is not ready, /ready replies 503"))
-            .ok(),
-        () = context.clock.sleep(STORE_TIMEOUT) => None,
+/// Returns results that are at most [`RESULT_AGE`] old.
+async fn checks(context: &Context) -> Checks {
+    let mut last = context.readiness.0.lock().await;
+    let now = context.clock.elapsed();
+    if let Some((at, checks)) = &*last
+        && now.saturating_sub(*at) < RESULT_AGE
+    {
+        return checks.clone();
     }
+    let (store, scratch, queue_answers, unclaimed_job) = tokio::join!(
+        within_timeout(context, "store", context.backend.check()),
+        within_timeout(context, "scratch directory", check_scratch(context)),
+        context.queue.answers(),
+        unclaimed_job(context),
+    );
+    let checks = Checks {
+        store,
+        scratch,
+        queue_answers,
+        unclaimed_job,
+    };
+    // The time at the end: a check that took long must not be repeated at once.
+    *last = Some((context.clock.elapsed(), checks.clone()));
+    checks
+}
+
+/// Runs a check. A failure is logged with its causes; the reply has only its kind, since anybody may ask.
+async fn within_timeout(
+    context: &Context,
+    part: &str,
+    check: impl Future<Output = store::Result<()>>,
+) -> Result<(), String> {
+    let result = tokio::select! {
+        result = check => result,
+        () = context.clock.sleep(CHECK_TIMEOUT) => Err(StoreError::Unavailable {
+            what: "a check",
+            source: format!("no answer within {CHECK_TIMEOUT:?}").into(),
+        }),
+    };
+    result.map_err(|error| {
+        let causes = with_causes(&error);
+        tracing::warn!(
+            part,
+            error = causes,
+            "the {part} does not accept writes, /ready is 503: {causes}"
+        );
+        error.to_string()
+    })
+}
+
+async fn check_scratch(context: &Context) -> store::Result<()> {
+    let dir = context.scratch.clone();
+    store::run_blocking(move || check_directory(&dir)).await
+}
+
+/// Returns a job that has been due for [`MAX_QUEUED`], if there is one.
+async fn unclaimed_job(context: &Context) -> Option<JobId> {
+    let due_before = context.clock.now() - MAX_QUEUED;
+    let jobs = tokio::select! {
+        jobs = context.store.due_jobs(due_before, 1) => jobs.ok()?,
+        () = context.clock.sleep(CHECK_TIMEOUT) => return None,
+    };
+    jobs.first().copied()
 }

@@ -23,7 +23,7 @@ mod request_id;
 mod tus;
 mod uploads;
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpServer,
@@ -49,6 +49,7 @@ use endpoint::Endpoint;
 pub use auth::AdminToken;
 pub use code::Code;
 pub use events::EventPermits;
+pub use health::Readiness;
 pub use problem::Problem;
 pub use uploads::upload_permits;
 
@@ -56,9 +57,13 @@ pub use uploads::upload_permits;
 pub struct Context {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The backend of the store, which `/ready` pings.
+    /// The backend of the store, which `/ready` checks.
     pub backend: Arc<dyn Backend>,
-    /// The queue of the workers, which `/ready` pings.
+    /// The directory for files that are in progress, which `/ready` checks.
+    pub scratch: PathBuf,
+    /// The last result of `/ready`.
+    pub readiness: Readiness,
+    /// The queue of the workers, which `/ready` checks.
     pub queue: Arc<dyn Dispatch>,
     /// Accepts uploads.
     pub ingest: Ingest,
@@ -137,6 +142,7 @@ fn routes(config: &mut ServiceConfig) {
         .service(at(&format!("{dlq}/{{id}}/retry")).on(Method::POST, admin::retry))
         .service(at(&format!("{dlq}/{{id}}/discard")).on(Method::POST, admin::discard))
         .service(at("/health").get(health::health))
+        .service(at("/live").get(health::health))
         .service(at("/ready").get(health::ready))
         .service(at("/").get(page::index))
         .service(at("/assets/{name}").get(page::asset))

@@ -182,6 +182,13 @@ impl From<StoreError> for Problem {
                     "the store is not available at the moment: try again in a few seconds",
                 )
             }
+            StoreError::Blocked { .. } => {
+                tracing::error!(error = %why, cause, "the disk refuses, the request gets 503");
+                Self::new(
+                    Code::Unavailable,
+                    "the disk of the service is full or does not accept writes: its operator has to act before a retry helps",
+                )
+            }
             StoreError::Failed { .. }
             | StoreError::Missing { .. }
             | StoreError::Corrupt { .. }

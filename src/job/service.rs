@@ -109,7 +109,7 @@ impl JobService {
         &self,
         key: IdempotencyKey,
         id: BatchId,
-        force: bool,
+        mut force: bool,
     ) -> Result<KeyedOutcome> {
         let now = self.clock.now();
         let request_digest = Some(process_request_digest(id, force));
@@ -129,17 +129,12 @@ impl JobService {
                 Some(earlier) if earlier.outcome.is_some() => {
                     return Ok(KeyedOutcome::Repeated(JobId::Process(id)));
                 }
-                // The earlier request was lost, but the count was requested since, by it or by another: one run answers
-                // both.
-                Some(earlier)
-                    if earlier.opened_at + REQUEST_TIMEOUT <= now
-                        && earlier.wanted_before < wanted =>
-                {
-                    self.record_request(key, entry).await;
-                    return Ok(KeyedOutcome::Repeated(JobId::Process(id)));
-                }
+                // Its sender died. If the figures were requested since, by it or by another, one run answers both.
                 Some(earlier) if earlier.opened_at + REQUEST_TIMEOUT <= now => {
                     entry.wanted_before = earlier.wanted_before;
+                    force &= !earlier
+                        .wanted_before
+                        .is_some_and(|before| wanted > Some(before));
                 }
                 Some(_) | None => return Ok(KeyedOutcome::Busy),
             }

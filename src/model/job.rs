@@ -121,6 +121,9 @@ pub struct Job {
     pub attempt: u32,
     /// Expired leases in a row, without progress between.
     pub crashes: u32,
+    /// Delays in a row, because a resource was unavailable.
+    #[serde(default)]
+    pub delays: u32,
     /// The farthest progress of any run; a crash beyond it is not counted as a repeated one.
     pub farthest: Option<JobProgress>,
     /// The time from which the job is due.
@@ -255,6 +258,7 @@ impl Job {
             state: JobState::Completed,
             attempt: 0,
             crashes: 0,
+            delays: 0,
             farthest: None,
             run_at: now,
             lease: None,

@@ -12,6 +12,15 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The disk refuses reads or writes, and will until an operator acts: it is full, read-only, or closed to this user.
+    #[error("the disk refuses: {what}")]
+    Blocked {
+        /// The operation.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store answered with an error; another attempt may succeed.
     #[error("the store failed at {what}")]
     Failed {
@@ -44,19 +53,37 @@ pub enum StoreError {
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// Runs slow or blocking work on the blocking thread pool.
-pub(super) async fn run_blocking<T: Send + 'static>(
+///
+/// # Errors
+/// That of the work; [`StoreError::Corrupt`] if it panicked.
+pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|why| Err(corrupt("an event file", &why)))
+    done.unwrap_or_else(|why| Err(corrupt("what blocking work read", &why)))
 }
 
 /// Returns the error of a failed disk operation.
 pub(super) fn io(what: &'static str, source: std::io::Error) -> StoreError {
-    StoreError::Unavailable {
-        what,
-        source: Box::new(source),
+    let is_blocked = needs_operator(&source);
+    let source = Box::new(source);
+    if is_blocked {
+        StoreError::Blocked { what, source }
+    } else {
+        StoreError::Unavailable { what, source }
     }
+}
+
+/// Whether no wait mends a disk operation that failed like this.
+#[must_use]
+pub fn needs_operator(why: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{
+        NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    matches!(
+        why.kind(),
+        NotADirectory | PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
+    )
 }
 
 /// Returns the error of a document or file that can't be decoded.

@@ -16,15 +16,16 @@ pub mod mongo;
 mod parquet_file;
 mod profile;
 mod rejection;
+mod time;
 mod transfer;
 mod undecodable;
 
 pub use audit::{AuditEntry, AuditStore};
-pub use backend::{Backend, StoreLocation, open};
+pub use backend::{Backend, StoreLocation, check_directory, open};
 pub use batch::{BatchFilter, BatchStore, Changed, EventTimeFilter, Sealed};
 pub use claim::{Claim, ClaimStore, ForeignClaim, Loss, Overlap};
-pub use error::{Result, StoreError};
-use error::{corrupt, io, run_blocking};
+pub use error::{Result, StoreError, needs_operator, run_blocking};
+use error::{corrupt, io};
 pub use event::{
     Attributes, EVENT_PAGE_BYTES, EventFile, EventFilter, EventPage, EventPosition, EventScan,
     EventStore, EventWriter, Projection,
@@ -35,6 +36,8 @@ pub use job::JobStore;
 pub use metric::{DayState, MetricStore, StoredDay, TypeFigure};
 pub use profile::{ProfileStore, PutProfileOutcome};
 pub use rejection::RejectionStore;
+use time::CertainTime;
+pub use time::{ClockReading, TimeStore};
 use transfer::OpenTransfer;
 pub use transfer::{
     AppendPartOutcome, OpenTransferOutcome, TransferLimits, TransferPart, TransferStore,
@@ -52,6 +55,7 @@ pub trait Store:
     + MetricStore
     + ProfileStore
     + RejectionStore
+    + TimeStore
     + TransferStore
 {
 }
@@ -66,6 +70,7 @@ impl<T> Store for T where
         + MetricStore
         + ProfileStore
         + RejectionStore
+        + TimeStore
         + TransferStore
 {
 }

@@ -25,6 +25,7 @@ mod mongo_away;
 mod page;
 mod profiles;
 mod queue;
+mod readiness;
 mod redis_app;
 mod replies;
 mod simulation;

@@ -12,11 +12,12 @@ pub(in crate::http) struct HealthReply {
     pub(in crate::http) uptime: f64,
 }
 
-/// Whether the service can do its work.
+/// Whether the service can store uploads, and the state of each part.
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct ReadyReply {
     pub(in crate::http) status: &'static str,
     pub(in crate::http) store: StoreReply,
+    pub(in crate::http) scratch: ScratchReply,
     pub(in crate::http) queue: QueueReply,
 }
 
@@ -24,6 +25,16 @@ pub(in crate::http) struct ReadyReply {
 pub(in crate::http) struct StoreReply {
     pub(in crate::http) kind: &'static str,
     pub(in crate::http) ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) error: Option<String>,
+}
+
+/// The directory for files that are in progress.
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct ScratchReply {
+    pub(in crate::http) ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]

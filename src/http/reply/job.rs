@@ -34,6 +34,7 @@ impl<'a> JobReply<'a> {
             state,
             attempt,
             crashes,
+            delays: _,
             farthest: _,
             run_at,
             lease,

@@ -10,7 +10,7 @@ use std::{
 use super::backoff::delay;
 use crate::{
     clock::Clock,
-    job::{Dispatch, JobLimits, JobQueue},
+    job::{Dispatch, JobLimits, JobQueue, context::certain_time},
     model::{BatchChange, BatchId, BatchStatus, Day, Job, JobChange, JobId, JobState},
     store::{BatchFilter, Result, Store, StoreError},
 };
@@ -19,6 +19,8 @@ use crate::{
 const PAGE: usize = 200;
 /// Due jobs nudged in one pass. The others wait in the ledger, which keeps the queue short.
 const NUDGES: usize = 1_000;
+/// Time between two readings of the clocks.
+const CLOCK_READING_INTERVAL: Duration = Duration::from_secs(60);
 /// Leases observed; more than any pool has workers.
 const OBSERVED_LEASES: usize = 10_000;
 
@@ -46,6 +48,8 @@ pub struct Reconciler {
     upload_leases: HashMap<BatchId, ObservedLease>,
     /// The days that were stale at the previous pass.
     stale_days: HashSet<Day>,
+    /// When the clocks were last read.
+    clocks_read: Option<Duration>,
 }
 
 impl Reconciler {
@@ -68,6 +72,7 @@ impl Reconciler {
             job_leases: HashMap::new(),
             upload_leases: HashMap::new(),
             stale_days: HashSet::new(),
+            clocks_read: None,
         }
     }
 
@@ -77,6 +82,7 @@ impl Reconciler {
     /// The first [`StoreError`]; the next pass does the rest.
     pub async fn pass(&mut self) -> Result<()> {
         let steps = [
+            self.read_clocks().await,
             self.requeue_expired_jobs().await,
             self.abandon_expired_uploads().await,
             self.arm_batches().await,
@@ -84,6 +90,19 @@ impl Reconciler {
             self.nudge_due_jobs().await,
         ];
         steps.into_iter().collect()
+    }
+
+    /// Keeps the certain time of the store running.
+    async fn read_clocks(&mut self) -> Result<()> {
+        let now = self.clock.elapsed();
+        if self
+            .clocks_read
+            .is_none_or(|last| now - last >= CLOCK_READING_INTERVAL)
+        {
+            certain_time(&*self.store, &*self.clock, &self.limits).await?;
+            self.clocks_read = Some(now);
+        }
+        Ok(())
     }
 
     async fn nudge_due_jobs(&self) -> Result<()> {
@@ -289,6 +308,9 @@ fn skip_document(subject: impl std::fmt::Display, result: Result<()>) -> Result<
             tracing::error!(%subject, %error, "{subject} could not be reconciled, the pass goes on with the others");
             Ok(())
         }
-        Ok(()) | Err(StoreError::Unavailable { .. } | StoreError::Setup(_)) => result,
+        Ok(())
+        | Err(StoreError::Unavailable { .. } | StoreError::Blocked { .. } | StoreError::Setup(_)) => {
+            result
+        }
     }
 }

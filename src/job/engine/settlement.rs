@@ -1,14 +1,18 @@
 //! Decides what the ledger records about a run that has ended. Reads and writes nothing.
 
-use std::any::Any;
+use std::{any::Any, time::Duration};
 
 use super::backoff::delay;
 use crate::{
     job::{JobLimits, RunEnd, RunError},
     model::{Instant, Job, RunOutcome, with_causes},
-    store::StoreError,
+    store::{self, StoreError},
 };
 
+/// Delays in a row because the disk refuses: with a base of 5 s, about a quarter of an hour.
+const MAX_DELAYS: u32 = 8;
+/// Longest of these delays.
+const MAX_DELAY: Duration = Duration::from_secs(300);
 /// What an operator can do about damaged or missing data.
 const DAMAGE_REMEDY: &str =
     "restore it from a backup and retry the job, or delete the batch and upload its file again";
@@ -53,6 +57,8 @@ fn outcome_of_error(job: &Job, error: &RunError, limits: &JobLimits, now: Instan
     };
     match error {
         RunError::Superseded => RunOutcome::Cancelled,
+        RunError::Store(StoreError::Blocked { .. }) => blocked(job, error, limits, now),
+        RunError::Sort(why) if store::needs_operator(why) => blocked(job, error, limits, now),
         RunError::Store(StoreError::Unavailable { .. }) | RunError::Sort(_) => RunOutcome::Delay {
             reason: with_causes(error),
             run_at: later(0),
@@ -73,6 +79,26 @@ fn outcome_of_error(job: &Job, error: &RunError, limits: &JobLimits, now: Instan
                 run_at: later(job.attempt),
             }
         }
+    }
+}
+
+/// Returns the outcome of a run that the disk refused: no wait mends that, but an operator may at any time. The waits grow,
+/// and end with a dead letter.
+fn blocked(job: &Job, error: &RunError, limits: &JobLimits, now: Instant) -> RunOutcome {
+    let reason = with_causes(error);
+    if job.delays >= MAX_DELAYS {
+        let delays = job.delays;
+        return RunOutcome::Dead {
+            error: format!(
+                "{reason}; the disk still refused after {delays} delays: mend it, then retry the job"
+            ),
+            of_error: true,
+        };
+    }
+    let wait = delay(limits.backoff, job.delays, backoff_seed(job)).min(MAX_DELAY);
+    RunOutcome::Delay {
+        reason,
+        run_at: now + wait,
     }
 }
 

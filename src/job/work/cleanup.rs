@@ -21,10 +21,10 @@ const KEY_RETENTION: TimeDelta = TimeDelta::hours(24);
 
 /// Runs one cleanup. A step that fails does not keep the others from running; the first error is that of the run.
 pub(super) async fn run(context: &JobContext<'_>) -> Result<RunEnd, RunError> {
-    let now = context.clock.now();
+    let now = context.certain_time().await?;
     let steps = [
-        expire_batches(context).await,
-        purge_tombstones(context).await,
+        expire_batches(context, now).await,
+        purge_tombstones(context, now).await,
         prune_ledger(context, now).await,
         prune_requests(context, now).await,
     ];
@@ -44,14 +44,14 @@ async fn prune_requests(context: &JobContext<'_>, now: Instant) -> Result<(), Ru
     Ok(())
 }
 
-async fn purge_tombstones(context: &JobContext<'_>) -> Result<(), RunError> {
+async fn purge_tombstones(context: &JobContext<'_>, now: Instant) -> Result<(), RunError> {
+    let before = now - LATE_WRITERS;
     let mut purged = 0;
     loop {
-        let before = context.clock.now() - LATE_WRITERS;
         let page = context.store.unpurged_batches(before, PAGE).await?;
         let purged_before = purged;
         for id in &page {
-            match purge_tombstone(context, *id).await {
+            match purge_tombstone(context, *id, before).await {
                 Ok(()) => purged += 1,
                 // One document must not keep the others from being purged.
                 Err(RunError::Store(
@@ -69,10 +69,13 @@ async fn purge_tombstones(context: &JobContext<'_>) -> Result<(), RunError> {
     }
 }
 
-async fn purge_tombstone(context: &JobContext<'_>, id: BatchId) -> Result<(), RunError> {
-    let late = context.clock.now() - LATE_WRITERS;
+async fn purge_tombstone(
+    context: &JobContext<'_>,
+    id: BatchId,
+    before: Instant,
+) -> Result<(), RunError> {
     let due = context.store.batch(id).await?.filter(|batch| {
-        batch.purges == 0 || batch.purges == 1 && batch.deleted_at.is_some_and(|at| at < late)
+        batch.purges == 0 || batch.purges == 1 && batch.deleted_at.is_some_and(|at| at < before)
     });
     // Another cleanup may have purged it since the page was read; the second purge has to wait its hour.
     let Some(batch) = due else { return Ok(()) };
@@ -84,11 +87,10 @@ async fn purge_tombstone(context: &JobContext<'_>, id: BatchId) -> Result<(), Ru
     Ok(())
 }
 
-async fn expire_batches(context: &JobContext<'_>) -> Result<(), RunError> {
+async fn expire_batches(context: &JobContext<'_>, now: Instant) -> Result<(), RunError> {
     let Some(ttl) = context.limits.batch_ttl else {
         return Ok(());
     };
-    let now = context.clock.now();
     let mut filter = BatchFilter {
         statuses: vec![BatchStatus::Uploaded],
         parent: None,

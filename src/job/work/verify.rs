@@ -135,9 +135,10 @@ async fn check_batch(
     match done.await {
         Ok(()) => Ok(true),
         // The store is away, or the disk is full: no batch can be verified now.
-        Err(error @ (RunError::Store(StoreError::Unavailable { .. }) | RunError::Sort(_))) => {
-            Err(error)
-        }
+        Err(
+            error @ (RunError::Store(StoreError::Unavailable { .. } | StoreError::Blocked { .. })
+            | RunError::Sort(_)),
+        ) => Err(error),
         Err(error) => {
             findings.unreadable += 1;
             tracing::error!(batch.id = %id, %error, "batch {id} could not be verified, its published figures stay");

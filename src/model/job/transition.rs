@@ -105,10 +105,12 @@ impl Job {
             RunOutcome::Retry { error, run_at } => {
                 self.attempt += 1;
                 self.crashes = 0;
+                self.delays = 0;
                 self.last_error = Some(error.clone());
                 self.requeue(*run_at, now, error);
             }
             RunOutcome::Delay { reason, run_at } => {
+                self.delays += 1;
                 self.last_error = Some(reason.clone());
                 self.requeue(*run_at, now, reason);
             }
@@ -140,6 +142,7 @@ impl Job {
     fn reset_counts(&mut self) {
         self.attempt = 0;
         self.crashes = 0;
+        self.delays = 0;
         self.farthest = None;
         self.died_of_error = false;
         self.last_error = None;

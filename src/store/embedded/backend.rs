@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{EmbeddedStore, io};
-use crate::store::{Backend, Result, Store};
+use super::{EmbeddedStore, Mode, corrupt, db::DATABASE, io};
+use crate::store::{Backend, Result, Store, check_directory, run_blocking};
 
 #[async_trait]
 impl Backend for EmbeddedStore {
@@ -29,12 +29,34 @@ impl Backend for EmbeddedStore {
         self.write_lock_holder(Some(url))
     }
 
-    async fn ping(&self) -> Result<()> {
+    async fn check(&self) -> Result<()> {
+        if self.db.is_damaged() {
+            return Err(corrupt(DATABASE, &"SQLite has reported it since the start"));
+        }
+        // A row of its own: the write goes through the write-ahead log to the disk, as that of an upload does.
         self.db
-            .read(|db| Ok(db.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?))
+            .write(|db| {
+                db.execute(
+                    "INSERT INTO meta (name, value) VALUES ('check', '0')
+                     ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
+                    [],
+                )?;
+                Ok(())
+            })
             .await?;
-        // An empty transaction waits for the writer thread and the write lock.
-        self.db.write(|_| Ok(())).await
+        if self.mode == Mode::Simulated {
+            return Ok(());
+        }
+        let dir = self.dir.clone();
+        run_blocking(move || {
+            check_directory(&dir.join("batches"))?;
+            // SQLite writes to a deleted file without an error.
+            match std::fs::metadata(dir.join("tallymill.db")) {
+                Ok(_) => Ok(()),
+                Err(why) => Err(io("the database file", why)),
+            }
+        })
+        .await
     }
 
     async fn close(&self) -> Result<()> {

@@ -4,7 +4,10 @@
 use std::{
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -12,7 +15,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::store::{Result, StoreError};
+use crate::store::{Result, StoreError, corrupt};
 
 /// Concurrent reads; further ones wait.
 const READERS: usize = 4;
@@ -21,21 +24,28 @@ const QUEUED_WRITES: usize = 64;
 /// Longest wait for a lock of another connection (a checkpoint, a backup tool).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How errors name the database.
+pub(super) const DATABASE: &str = "the database tallymill.db";
+
 impl From<rusqlite::Error> for StoreError {
     fn from(source: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{
-            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly,
-            SystemIoFailure,
+            CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase,
+            OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
         };
         let what = "SQLite";
         match source.sqlite_error_code() {
-            Some(
-                CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | ReadOnly
-                | SystemIoFailure,
-            ) => Self::Unavailable {
+            Some(DatabaseCorrupt | NotADatabase) => corrupt(DATABASE, &source),
+            Some(CannotOpen | DiskFull | PermissionDenied | ReadOnly) => Self::Blocked {
                 what,
                 source: Box::new(source),
             },
+            Some(DatabaseBusy | DatabaseLocked | OutOfMemory | SystemIoFailure) => {
+                Self::Unavailable {
+                    what,
+                    source: Box::new(source),
+                }
+            }
             _ => Self::Failed {
                 what,
                 source: Box::new(source),
@@ -53,6 +63,8 @@ pub(super) enum Db {
         writer: Option<mpsc::Sender<WriteTask>>,
         thread: Option<JoinHandle<()>>,
         readers: Arc<Readers>,
+        /// Set once SQLite has reported damage. It stays until a restart: the damaged page may be read rarely.
+        damaged: AtomicBool,
     },
     /// For simulations: in memory, on the caller's thread.
     Memory(Mutex<Connection>),
@@ -103,6 +115,7 @@ impl Db {
             writer: Some(writer),
             thread: Some(thread),
             readers: Arc::new(readers),
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -110,6 +123,14 @@ impl Db {
         let mut connection = Connection::open_in_memory()?;
         super::migrate::run(&mut connection)?;
         Ok(Self::Memory(Mutex::new(connection)))
+    }
+
+    /// Returns whether SQLite has reported damage since the start.
+    pub(super) fn is_damaged(&self) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::File { damaged, .. } => damaged.load(Ordering::Relaxed),
+        }
     }
 
     /// Runs `change` in an exclusive transaction and makes it durable.
@@ -123,7 +144,9 @@ impl Db {
                 &mut connection.lock().unwrap_or_else(PoisonError::into_inner),
                 change,
             ),
-            Self::File { writer, .. } => {
+            Self::File {
+                writer, damaged, ..
+            } => {
                 let (reply, outcome) = oneshot::channel();
                 let task: WriteTask = Box::new(move |connection| {
                     // The change is made even if the caller no longer waits for it.
@@ -136,7 +159,7 @@ impl Db {
                 if !sent {
                     return Err(stopped());
                 }
-                outcome.await.map_err(|_| stopped())?
+                note_damage(damaged, outcome.await.unwrap_or_else(|_| Err(panicked())))
             }
         }
     }
@@ -151,16 +174,31 @@ impl Db {
             Self::Memory(connection) => {
                 query(&connection.lock().unwrap_or_else(PoisonError::into_inner))
             }
-            Self::File { readers, .. } => {
+            Self::File {
+                readers, damaged, ..
+            } => {
                 let readers = Arc::clone(readers);
                 let _permit = readers.permits.acquire().await.map_err(|_| stopped())?;
                 let pool = Arc::clone(&readers);
-                tokio::task::spawn_blocking(move || pool.run(query))
-                    .await
-                    .map_err(|_| stopped())?
+                let read = tokio::task::spawn_blocking(move || pool.run(query)).await;
+                note_damage(damaged, read.unwrap_or_else(|_| Err(panicked())))
             }
         }
     }
+}
+
+/// Records that SQLite has reported damage.
+fn note_damage<T>(damaged: &AtomicBool, result: Result<T>) -> Result<T> {
+    if let Err(StoreError::Corrupt { what, why }) = &result
+        && what == DATABASE
+        && !damaged.swap(true, Ordering::Relaxed)
+    {
+        tracing::error!(
+            error = why,
+            "the database is damaged, /ready is 503 until a restart: stop the service, run `PRAGMA integrity_check`, and restore a backup"
+        );
+    }
+    result
 }
 
 impl Readers {
@@ -217,5 +255,13 @@ fn stopped() -> StoreError {
     StoreError::Unavailable {
         what: "SQLite",
         source: "the store is closing".into(),
+    }
+}
+
+/// A transaction that panicked is rolled back. Another attempt may meet the same fault, so it counts as a failure.
+fn panicked() -> StoreError {
+    StoreError::Failed {
+        what: "SQLite",
+        source: "the transaction panicked and was rolled back".into(),
     }
 }

@@ -15,11 +15,14 @@ mod migrate;
 mod profile;
 mod rejection;
 mod startup;
+mod time;
 mod transfer;
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
 };
 
 use chrono_tz::Tz;
@@ -50,6 +53,8 @@ pub struct EmbeddedStore {
     /// The number of this start, counted in the database.
     boot: u64,
     undecodable: Undecodable,
+    /// The running time of this process at the last reading of its clocks.
+    last_running: Mutex<Duration>,
     /// Locked while the store lives; the system releases the lock if the process dies.
     lock: Option<File>,
 }
@@ -80,6 +85,7 @@ impl EmbeddedStore {
             mode,
             boot,
             undecodable: Undecodable::default(),
+            last_running: Mutex::default(),
             lock,
         };
         if mode == Mode::Durable {

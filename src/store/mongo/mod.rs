@@ -20,6 +20,7 @@ mod profile;
 mod rejection;
 mod server_error;
 mod stored_document;
+mod time;
 mod transfer;
 
 use std::time::Duration;

@@ -13,6 +13,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, Encoding, ZstdLevel},
+    errors::ParquetError,
     file::{
         metadata::KeyValue,
         properties::{EnabledStatistics, WriterProperties},
@@ -50,10 +51,18 @@ pub(super) fn of_file(path: &Path, error: StoreError) -> StoreError {
     }
 }
 
-fn failed(why: parquet::errors::ParquetError) -> StoreError {
-    StoreError::Unavailable {
-        what: "writing an event file",
-        source: Box::new(why),
+/// Returns the error of a failed write. Parquet wraps the error of the disk.
+fn failed(why: ParquetError) -> StoreError {
+    const WHAT: &str = "writing an event file";
+    match why {
+        ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
+            Ok(why) => io(WHAT, *why),
+            Err(source) => StoreError::Unavailable { what: WHAT, source },
+        },
+        other => StoreError::Unavailable {
+            what: WHAT,
+            source: Box::new(other),
+        },
     }
 }
 

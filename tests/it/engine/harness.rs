@@ -46,6 +46,7 @@ pub(super) struct Script {
 pub(super) enum Fault {
     Failed,
     Unavailable,
+    Blocked,
 }
 
 impl Script {
@@ -90,6 +91,7 @@ impl VerbInterceptor for Script {
             None => Ok(()),
             Some(Fault::Failed) => Err(StoreError::Failed { what: verb, source }),
             Some(Fault::Unavailable) => Err(StoreError::Unavailable { what: verb, source }),
+            Some(Fault::Blocked) => Err(StoreError::Blocked { what: verb, source }),
         }
     }
 }
@@ -237,7 +239,7 @@ impl Harness {
 
     fn runner_by(
         &self,
-        clock: Fixed,
+        clock: impl Clock + 'static,
         bodies: Arc<dyn JobBodies>,
         owner: &str,
         stop: CancellationToken,
@@ -271,6 +273,13 @@ impl Harness {
     pub(super) fn run(&self, job: JobId) -> NudgeResult {
         let stop = CancellationToken::new();
         let runner = self.runner(Arc::new(Bodies), "boot-1/w", stop);
+        now(runner.renewing_inline().run(job))
+    }
+
+    /// Runs a job to its end in a process with another clock.
+    pub(super) fn run_by(&self, job: JobId, clock: impl Clock + 'static) -> NudgeResult {
+        let stop = CancellationToken::new();
+        let runner = self.runner_by(clock, Arc::new(Bodies), "boot-1/w", stop);
         now(runner.renewing_inline().run(job))
     }
 

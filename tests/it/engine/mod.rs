@@ -255,6 +255,24 @@ fn an_unavailable_store_costs_no_attempt() {
 }
 
 #[test]
+fn a_disk_that_refuses_delays_a_job_ever_longer_and_then_ends_it() {
+    let harness = Harness::new();
+    let (id, job) = harness.ask(1, &FEW);
+    harness.script.fail("scan_events", Some(Fault::Blocked));
+    let waits = run_until_dead(&harness, job);
+    assert_eq!(waits.len(), 8, "{waits:?}");
+    assert!(
+        waits[0] < 7.0 && waits[3] > 30.0 && waits[7] == 300.0,
+        "{waits:?}"
+    );
+    let dead = harness.job(job);
+    assert_eq!((dead.state, dead.attempt), (JobState::Dead, 1));
+    let reason = dead.last_error.expect("a reason");
+    assert!(reason.contains("mend it, then retry"), "{reason}");
+    assert_eq!(harness.status(id), BatchStatus::Failed);
+}
+
+#[test]
 fn a_stopping_worker_releases_its_job_at_once() {
     let harness = Harness::new();
     let (id, job) = harness.ask(1, &FEW);

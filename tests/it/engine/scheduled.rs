@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tallymill::{
-    clock::Clock,
+    clock::{Clock, Fixed},
     job::{KeyedOutcome, NudgeResult},
     metric::Partial,
-    model::{BatchStatus, IdempotencyKey, JobId, JobState, Slot, Transfer, TransferId},
+    model::{BatchStatus, IdempotencyKey, Instant, JobId, JobState, Slot, Transfer, TransferId},
     store::{Changed, OpenTransferOutcome, TransferLimits},
 };
 
@@ -112,6 +113,49 @@ fn cleanup_deletes_only_old_unprocessed_batches() {
     assert_eq!(harness.batch(unprocessed).purges, 2);
     harness.run(job);
     assert_eq!(harness.status(requested), BatchStatus::Completed);
+}
+
+/// A clock that is set two days ahead.
+#[derive(Clone)]
+struct Ahead(Fixed);
+
+#[async_trait]
+impl Clock for Ahead {
+    fn now(&self) -> Instant {
+        self.0.now() + Duration::from_secs(2 * 86_400)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        self.0.sleep(wait).await;
+    }
+}
+
+#[test]
+fn a_clock_that_is_ahead_deletes_nothing_at_once() {
+    let mut harness = Harness::new();
+    let waiting = harness.upload(1, &FEW);
+    harness.pass();
+    let cleanup = |n: i64| {
+        let slot = JobId::Cleanup(Slot(n));
+        now(harness.jobs().arm_once(slot)).expect("the ledger is here");
+        assert_eq!(
+            harness.run_by(slot, Ahead(harness.clock.clone())),
+            NudgeResult::Settled
+        );
+    };
+    cleanup(1);
+    assert_eq!(harness.status(waiting), BatchStatus::Uploaded);
+    // It is accepted once the service has run for as long as an upload may wait.
+    harness.clock.advance(Duration::from_secs(3_599));
+    cleanup(2);
+    assert_eq!(harness.status(waiting), BatchStatus::Uploaded);
+    harness.clock.advance(Duration::from_secs(1));
+    cleanup(3);
+    assert_eq!(harness.status(waiting), BatchStatus::Deleted);
 }
 
 #[test]

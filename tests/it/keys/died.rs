@@ -10,7 +10,7 @@ use tallymill::{
     clock::Fixed,
     ingest::{BodyError, IngestError, UploadOptions, UploadOutcome},
     job::{Dispatch, DispatchError, JobService, KeyedOutcome},
-    model::{BatchStatus, IdempotencyKey, JobId},
+    model::{BatchChange, BatchStatus, Day, IdempotencyKey, JobId},
     store::{Changed, Store},
 };
 
@@ -18,7 +18,7 @@ use crate::helpers::{
     crash_point::{
         CrashPoint, StoreUnderTest, abandon_crashed_uploads, all, ingest, run_until_crash,
     },
-    store_fixtures::uploaded,
+    store_fixtures::{change, publish, uploaded},
 };
 
 const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
@@ -219,4 +219,37 @@ async fn process_requests_killed_at_any_step_are_recorded_once() {
         }
     }
     panic!("it has more than {MAX_STEPS} steps");
+}
+
+#[tokio::test]
+async fn a_forced_request_whose_run_is_over_is_not_repeated() {
+    let under_test = StoreUnderTest::embedded().await;
+    let (store, clock) = (under_test.store(), Fixed::default());
+    let id = uploaded(&*store, 1, &[("e", "a", "u", 5)]).await;
+    // Dies between the change of the batch and the record under the key.
+    let crash_point = CrashPoint::after(3);
+    let service = |store| JobService::new(store, Arc::new(clock.clone()), Arc::new(NoQueue));
+    let crashing = service(under_test.crashing_at(&crash_point));
+    let first = run_until_crash(&crash_point, crashing.process_once(key(), id, true)).await;
+    assert!(first.is_none());
+    let wanted = async || {
+        store
+            .batch(id)
+            .await
+            .expect("reads")
+            .expect("is there")
+            .wanted
+    };
+    assert_eq!(wanted().await, 1);
+    change(&*store, id, BatchChange::Begin { token: 1 }).await;
+    publish(&*store, id, 1, Day(0)).await;
+    let finish = BatchChange::Finish {
+        token: 1,
+        computed: 1,
+    };
+    change(&*store, id, finish).await;
+    clock.advance(Duration::from_secs(15));
+    let again = service(store.clone()).process_once(key(), id, true).await;
+    assert!(matches!(again, Ok(KeyedOutcome::Made(Changed::Done(_)))));
+    assert_eq!(wanted().await, 1, "it is not counted again");
 }

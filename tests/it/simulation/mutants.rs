@@ -9,32 +9,32 @@ use crate::helpers::mutant::Mutant;
 const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     (
         Mutant::NoFence,
-        7,
+        157,
         "readers get the partials of a stale run in place of those of a newer one",
     ),
     (
         Mutant::FailAnyway,
-        114,
+        9,
         "a stale run fails the batch of a newer run, and no dead job shows it",
     ),
     (
         Mutant::NoOverlap,
-        40,
+        55,
         "no batch counts the identities of a deleted one",
     ),
     (
         Mutant::NoRecheck,
-        7446,
+        2161,
         "an owner is deleted between the claim and the overlap, and the loser is not requeued",
     ),
     (
         Mutant::RecheckFirst,
-        1963,
+        3141,
         "an owner is deleted between the second read and the overlap",
     ),
     (
         Mutant::NoTakeOver,
-        1,
+        6,
         "a run repeats its claims for ever, refused by a deleted owner",
     ),
     (
@@ -44,45 +44,45 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::NoAbandonMark,
-        0,
+        7,
         "a batch fails between its publication and its marks",
     ),
     (
         Mutant::MarkFirst,
-        64,
+        58,
         "a rollup answers a mark before the partials are published",
     ),
     (
         Mutant::EarlyPublish,
-        47,
+        28,
         "a crash leaves a published run without its partials",
     ),
     (
         Mutant::NoRollupGuard,
-        31,
+        104,
         "a slow rollup replaces newer figures by older ones",
     ),
     (
         Mutant::LateWanted,
-        4,
+        32,
         "a rollup claims to answer a mark that it has not read",
     ),
     (
         Mutant::NoWanted,
-        246,
+        89,
         "a batch is completed although an owner was deleted during the run",
     ),
     (
         Mutant::NoBatchReconcile,
-        39,
+        76,
         "a batch waits for ever for a job that was not armed",
     ),
     (
         Mutant::NoDeletionReconcile,
-        5,
+        1,
         "the deletion of a batch never ends",
     ),
-    (Mutant::NoDayReconcile, 41, "a day stays stale for ever"),
+    (Mutant::NoDayReconcile, 5, "a day stays stale for ever"),
     (
         Mutant::NoLeaseReconcile,
         2,
@@ -90,37 +90,37 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::NoRecount,
-        40,
+        55,
         "no batch counts the identities of a deleted one",
     ),
     (
         Mutant::NoDeletionMark,
-        3,
+        7,
         "the events of a deleted batch stay in the figures",
     ),
     (
         Mutant::BuryFirst,
-        50,
+        8,
         "a deletion that crashed is not resumed",
     ),
     (
         Mutant::RemoveInFlight,
-        43,
+        5,
         "a run is published after its partials were removed",
     ),
     (
         Mutant::RemovePublished,
-        5,
+        3,
         "a published run loses its partials",
     ),
     (
         Mutant::TwoReads,
-        1088,
+        458,
         "a run is published between the two reads, and its partials are removed",
     ),
     (
         Mutant::ContentRetained,
-        6,
+        10,
         "a deleted file cannot be uploaded again",
     ),
 ];

@@ -107,7 +107,7 @@ impl SimulationWorld {
         });
         let (clock, nudges) = (Fixed::default(), Arc::new(Nudges::default()));
         // In a third of the histories the first crash is the last one allowed, and in half of them no admin retries.
-        let limits = limits(dir, if seed % 3 == 0 { 1 } else { 5 });
+        let limits = limits(dir, if seed.is_multiple_of(3) { 1 } else { 5 });
         let gate = StepGate {
             shared: Arc::clone(&shared),
             faulty: true,
@@ -133,7 +133,7 @@ impl SimulationWorld {
             shared,
             mutant,
             limits,
-            retries: seed % 2 == 0,
+            retries: seed.is_multiple_of(2),
             actors: vec![],
             sweep: Arc::new(tokio::sync::Mutex::new(sweep)),
             workers: 0,

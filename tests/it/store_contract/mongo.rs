@@ -197,7 +197,7 @@ async fn calls_fail_as_unavailable_until_the_server_is_back() {
     for failed in [
         store.batch(batch).await.err(),
         store.mark_days(&[Day(1)]).await.err(),
-        store.ping().await.err(),
+        store.check().await.err(),
         lost.await.err(),
     ] {
         assert!(
@@ -206,7 +206,7 @@ async fn calls_fail_as_unavailable_until_the_server_is_back() {
         );
     }
     server.start_again();
-    store.ping().await.expect("answers");
+    store.check().await.expect("answers");
     let found = store.batch(batch).await.expect("reads");
     assert!(found.is_some_and(|b| b.id == batch));
     store.mark_days(&[Day(1)]).await.expect("marks");

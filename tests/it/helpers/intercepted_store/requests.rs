@@ -1,4 +1,4 @@
-//! The verbs for what is kept of requests.
+//! The verbs for requests, and the time.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,12 +8,20 @@ use tallymill::{
         TransferId, TransferOutcome,
     },
     store::{
-        AppendPartOutcome, IdempotencyStore, OpenTransferOutcome, ProfileStore, PutProfileOutcome,
-        Result, TransferLimits, TransferPart, TransferStore,
+        AppendPartOutcome, ClockReading, IdempotencyStore, OpenTransferOutcome, ProfileStore,
+        PutProfileOutcome, Result, TimeStore, TransferLimits, TransferPart, TransferStore,
     },
 };
 
 use super::InterceptedStore;
+
+// No step of a history: only expiry depends on it.
+#[async_trait]
+impl TimeStore for InterceptedStore {
+    async fn certain_time(&self, reading: ClockReading) -> Result<Instant> {
+        self.inner.certain_time(reading).await
+    }
+}
 
 #[async_trait]
 impl IdempotencyStore for InterceptedStore {
