@@ -171,6 +171,16 @@ impl App {
         if let Some(workers) = workers {
             workers.start(&tasks);
         }
+        let checked = Arc::clone(&backend);
+        let until = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                logged = checked.log_orphans() => if let Err(error) = logged {
+                    tracing::warn!(%error, "orphaned and missing files could not be searched");
+                },
+                () = until.cancelled() => {}
+            }
+        });
         tasks.close();
         let handle = api.as_ref().map(|api| api.server.handle());
         let mut served = std::pin::pin!(serve(api));

@@ -1,6 +1,7 @@
 //! The commands. Each prints its result to stdout and its error to stderr. Exit codes: 0 success, 1 failure, 2 refusal
 //! of arguments, settings or file.
 
+pub mod backup;
 pub mod generate;
 pub mod import;
 pub mod migrate;
@@ -42,19 +43,27 @@ pub enum Command {
     Import(Box<import::Import>),
     /// Write sample events as CSV, the same for the same seed
     Generate(generate::Generate),
+    /// Copy the store in `DATA_DIR` to a new directory, while the service runs or not
+    Backup(backup::Backup),
+    /// Copy a backup into `DATA_DIR`, which must not have a store
+    Restore(backup::Restore),
+    /// Check the database and all event files in `DATA_DIR`
+    Check,
     /// Bring the store in `DATA_DIR`, or at `MONGO_URI`, to this version's schema, and stop
     Migrate,
 }
 
 impl Command {
-    /// Returns the log level of the command. `import` and `migrate` print their own progress, so they log warnings only.
+    /// Returns the log level of the command. All but the servers print their own progress, so they log warnings only.
     #[must_use]
     pub fn log_level<'a>(&self, config: &'a Config) -> &'a str {
         match self {
-            Self::Import(_) | Self::Migrate if config.log_level == "info" => "warn",
-            Self::Serve(_) | Self::Worker | Self::Import(_) | Self::Generate(_) | Self::Migrate => {
-                &config.log_level
+            Self::Import(_) | Self::Backup(_) | Self::Restore(_) | Self::Check | Self::Migrate
+                if config.log_level == "info" =>
+            {
+                "warn"
             }
+            _ => &config.log_level,
         }
     }
 }
@@ -74,6 +83,9 @@ pub async fn run(command: Command, config: Config) -> ExitCode {
         Command::Worker => worker::run(config).await,
         Command::Import(options) => import::run(&options, config).await,
         Command::Generate(options) => generate::run(&options),
+        Command::Backup(options) => backup::backup(&options, &config),
+        Command::Restore(options) => backup::restore(&options, &config),
+        Command::Check => backup::check(&config),
         Command::Migrate => migrate::run(&config).await,
     }
 }

@@ -132,9 +132,9 @@ impl JobService {
                 // Its sender died. If the figures were requested since, by it or by another, one run answers both.
                 Some(earlier) if earlier.opened_at + REQUEST_TIMEOUT <= now => {
                     entry.wanted_before = earlier.wanted_before;
-                    force &= !earlier
+                    force &= earlier
                         .wanted_before
-                        .is_some_and(|before| wanted > Some(before));
+                        .is_none_or(|before| wanted <= Some(before));
                 }
                 Some(_) | None => return Ok(KeyedOutcome::Busy),
             }

@@ -43,6 +43,12 @@ pub trait Backend: Send + Sync {
     /// [`StoreError::Unavailable`](super::StoreError::Unavailable) if the disk refuses.
     fn announce(&self, url: &str) -> Result<()>;
 
+    /// Logs what is orphaned or missing in the store. It may take a while, so it runs beside the service after each start.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the store is unavailable.
+    async fn log_orphans(&self) -> Result<()>;
+
     /// Writes to the store, as an upload would, and removes what it wrote.
     ///
     /// # Errors

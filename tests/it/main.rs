@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file a subject.
 
 mod apalis_pitfalls;
+mod backup;
 mod batches;
 mod cli;
 mod cluster;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{EmbeddedStore, Mode, corrupt, db::DATABASE, io};
+use super::{DATABASE_FILE, EmbeddedStore, Mode, corrupt, db::DATABASE, io};
 use crate::store::{Backend, Result, Store, check_directory, run_blocking};
 
 #[async_trait]
@@ -29,6 +29,10 @@ impl Backend for EmbeddedStore {
         self.write_lock_holder(Some(url))
     }
 
+    async fn log_orphans(&self) -> Result<()> {
+        Self::log_orphans(self).await
+    }
+
     async fn check(&self) -> Result<()> {
         if self.db.is_damaged() {
             return Err(corrupt(DATABASE, &"SQLite has reported it since the start"));
@@ -51,7 +55,7 @@ impl Backend for EmbeddedStore {
         run_blocking(move || {
             check_directory(&dir.join("batches"))?;
             // SQLite writes to a deleted file without an error.
-            match std::fs::metadata(dir.join("tallymill.db")) {
+            match std::fs::metadata(dir.join(DATABASE_FILE)) {
                 Ok(_) => Ok(()),
                 Err(why) => Err(io("the database file", why)),
             }
@@ -63,7 +67,7 @@ impl Backend for EmbeddedStore {
         self.db.write(|_| Ok(())).await?;
         // Not left to the drop of the store: threads of a stopped server may hold it for a moment longer.
         match &self.lock {
-            Some(lock) => lock.unlock().map_err(|why| io("the lock file", why)),
+            Some(lock) => lock.release().map_err(|why| io("the lock file", why)),
             None => Ok(()),
         }
     }

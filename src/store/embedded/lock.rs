@@ -45,7 +45,7 @@ impl EmbeddedStore {
             pid: std::process::id(),
             url: url.map(str::to_owned),
         })?;
-        let mut file = lock;
+        let mut file = &lock.file;
         let written = file
             .set_len(0)
             .and_then(|()| std::io::Seek::rewind(&mut file))
@@ -54,19 +54,45 @@ impl EmbeddedStore {
     }
 }
 
+/// The locks of a data directory, held until they are released or the process ends.
+pub(super) struct DirectoryLock {
+    /// Its content names the process.
+    file: File,
+    /// The directory itself: the file may be deleted, and a second process would create and lock another one.
+    directory: File,
+}
+
+impl DirectoryLock {
+    pub(super) fn release(&self) -> std::io::Result<()> {
+        self.file.unlock()?;
+        self.directory.unlock()
+    }
+}
+
 /// Locks a data directory for this process.
-pub(super) fn acquire(dir: &Path) -> Result<File> {
+pub(super) fn acquire(dir: &Path) -> Result<DirectoryLock> {
+    let directory = File::open(dir).map_err(|why| io("the data directory", why))?;
+    let file = lock_file(dir)?;
+    try_lock(&directory, dir)?;
+    try_lock(&file, dir)?;
+    Ok(DirectoryLock { file, directory })
+}
+
+fn lock_file(dir: &Path) -> Result<File> {
     let path = dir.join(LOCK_FILE);
-    let file = File::options()
+    File::options()
         .create(true)
         .read(true)
         .write(true)
         .truncate(false)
         .open(&path)
-        .map_err(|why| io("the lock file", why))?;
+        .map_err(|why| io("the lock file", why))
+}
+
+fn try_lock(file: &File, dir: &Path) -> Result<()> {
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::Error(why)) => Err(io("the lock file", why)),
+        Ok(()) => Ok(()),
+        Err(TryLockError::Error(why)) => Err(io("the lock of the data directory", why)),
         Err(TryLockError::WouldBlock) => {
             let by = match EmbeddedStore::holder(dir) {
                 Some(LockHolder {

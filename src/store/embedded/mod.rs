@@ -3,6 +3,7 @@
 
 mod audit;
 mod backend;
+mod backup;
 mod batch;
 mod claim;
 mod db;
@@ -19,7 +20,7 @@ mod time;
 mod transfer;
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -33,8 +34,13 @@ use crate::{
     model::{BatchId, Instant},
     store::{Result, StoreError, Undecodable, corrupt, io},
 };
+pub use backup::{BackupSummary, CheckReport, backup, check, restore};
 use db::Db;
+use lock::DirectoryLock;
 pub use lock::LockHolder;
+
+/// The name of the database file.
+const DATABASE_FILE: &str = "tallymill.db";
 
 /// How the store runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +62,7 @@ pub struct EmbeddedStore {
     /// The running time of this process at the last reading of its clocks.
     last_running: Mutex<Duration>,
     /// Locked while the store lives; the system releases the lock if the process dies.
-    lock: Option<File>,
+    lock: Option<DirectoryLock>,
 }
 
 impl EmbeddedStore {
@@ -74,7 +80,8 @@ impl EmbeddedStore {
         let (db, lock) = match mode {
             Mode::Durable => {
                 let lock = lock::acquire(dir)?;
-                (Db::file(&dir.join("tallymill.db"))?, Some(lock))
+                startup::refuse_lost_database(dir)?;
+                (Db::file(&dir.join(DATABASE_FILE))?, Some(lock))
             }
             Mode::Simulated => (Db::memory()?, None),
         };
@@ -90,7 +97,7 @@ impl EmbeddedStore {
         };
         if mode == Mode::Durable {
             store.write_lock_holder(None)?;
-            store.check_files().await?;
+            store.remove_unfinished_files().await?;
         }
         Ok(store)
     }

@@ -1,6 +1,8 @@
-//! The checks of each start: the time zone, and whether files and documents agree.
+//! The checks of each start: the time zone, files of unfinished uploads, and, beside the running service, whether files
+//! and batches agree.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -8,14 +10,11 @@ use std::{
 use chrono_tz::Tz;
 use rusqlite::Transaction;
 
-use super::{EmbeddedStore, io};
+use super::{DATABASE_FILE, EmbeddedStore, batch::id_of, io};
 use crate::{
-    model::{BatchId, BatchStatus},
-    store::{BatchFilter, BatchStore, Result, StoreError, corrupt},
+    model::BatchId,
+    store::{Result, StoreError, corrupt, run_blocking},
 };
-
-/// Batches checked in one step.
-const PAGE: usize = 500;
 
 /// Checks the time zone against that of the first start. Returns the number of this start.
 pub(super) fn begin(db: &Transaction<'_>, zone: Tz) -> Result<u64> {
@@ -45,9 +44,26 @@ pub(super) fn begin(db: &Transaction<'_>, zone: Tz) -> Result<u64> {
         .map_err(|why: std::num::ParseIntError| corrupt("the count of starts", &why))
 }
 
+/// Refuses a data directory with event files whose database is missing or empty: it would start as an empty store.
+pub(super) fn refuse_lost_database(dir: &Path) -> Result<()> {
+    let database = dir.join(DATABASE_FILE);
+    let length = fs::metadata(&database).map_or(0, |file| file.len());
+    let is_event_file = |file: &PathBuf| file.extension().is_some_and(|kind| kind == "parquet");
+    let files = list(&dir.join("batches"))?;
+    let files = files.iter().filter(|file| is_event_file(file)).count();
+    if length > 0 || files == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Setup(format!(
+        "{} is missing or empty, but {} has {files} event files: restore a backup (`tallymill restore`), or move `batches` away to begin with an empty store",
+        database.display(),
+        dir.join("batches").display()
+    )))
+}
+
 impl EmbeddedStore {
-    /// Deletes files of unfinished uploads and orphaned parts, and logs orphaned event files and batches without one.
-    pub(super) async fn check_files(&self) -> Result<()> {
+    /// Deletes files of unfinished uploads and orphaned parts.
+    pub(super) async fn remove_unfinished_files(&self) -> Result<()> {
         for file in list(&self.dir.join("tmp"))?
             .into_iter()
             .filter(|file| file.is_file())
@@ -55,51 +71,61 @@ impl EmbeddedStore {
             tracing::info!(file = %file.display(), "deleting the temporary file of an unfinished upload");
             fs::remove_file(&file).map_err(|why| io("a temporary file", why))?;
         }
-        self.log_orphaned_event_files().await?;
-        self.check_parts().await?;
-        self.log_missing_event_files().await
+        self.check_parts().await
     }
 
-    async fn log_orphaned_event_files(&self) -> Result<()> {
-        for file in list(&self.dir.join("batches"))? {
+    /// Logs orphaned event files, and batches whose file is missing. Reads names only.
+    pub(super) async fn log_orphans(&self) -> Result<()> {
+        let dir = self.dir.join("batches");
+        let files = run_blocking(move || list(&dir)).await?;
+        let mut names = HashSet::new();
+        for file in files {
             let id = file
                 .file_stem()
                 .and_then(|name| name.to_str()?.parse::<BatchId>().ok());
-            let known = match id {
-                Some(id) => self.batch(id).await?.is_some(),
-                None => false,
-            };
-            if !known {
+            if id.is_none_or(|id| !names.insert(id)) || !self.is_batch(id).await? {
                 tracing::warn!(file = %file.display(), "orphaned event file, not removed: no batch has this name; move it out of the data directory");
+            }
+        }
+        for id in self.batches_with_events().await? {
+            let file = self.event_file_path(id);
+            // One that was sealed since the directory was read has its file.
+            if !names.contains(&id) && !file.exists() && self.has_events(id).await? {
+                tracing::error!(batch.id = %id, file = %file.display(), "the event file of batch {id} is missing: restore it from a backup, or delete the batch and upload its file again");
             }
         }
         Ok(())
     }
 
-    async fn log_missing_event_files(&self) -> Result<()> {
-        let mut filter = BatchFilter::default();
-        filter.statuses.extend(
-            BatchStatus::ALL
-                .into_iter()
-                .filter(|s| !s.is_void() && *s != BatchStatus::Receiving),
-        );
-        loop {
-            let page = self.list_batches(&filter, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            filter.before = Some(last.id);
-            for batch in page {
-                let file = self.event_file_path(batch.id);
-                if !file.exists() {
-                    tracing::error!(batch.id = %batch.id, file = %file.display(), "the event file of a batch is missing: restore it from a backup");
-                }
-            }
-        }
+    async fn is_batch(&self, id: Option<BatchId>) -> Result<bool> {
+        let id = id.map(|id| id.to_string());
+        let sql = "SELECT 1 FROM batches WHERE id = ?1";
+        self.db
+            .read(move |db| Ok(db.prepare_cached(sql)?.exists([id])?))
+            .await
+    }
+
+    async fn has_events(&self, id: BatchId) -> Result<bool> {
+        let sql = "SELECT 1 FROM batches WHERE id = ?1 AND sealed = 1 AND status NOT IN ('deleting', 'deleted')";
+        self.db
+            .read(move |db| Ok(db.prepare_cached(sql)?.exists([id.to_string()])?))
+            .await
+    }
+
+    async fn batches_with_events(&self) -> Result<Vec<BatchId>> {
+        let sql =
+            "SELECT id FROM batches WHERE sealed = 1 AND status NOT IN ('deleting', 'deleted')";
+        self.db
+            .read(move |db| {
+                let mut query = db.prepare_cached(sql)?;
+                let ids = query.query_map([], id_of)?;
+                Ok(ids.collect::<rusqlite::Result<_>>()?)
+            })
+            .await
     }
 }
 
-fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).map_err(|why| io("the data directory", why))?;
     entries
         .map(|entry| {

@@ -30,6 +30,11 @@ impl Backend for MongoStore {
         Ok(())
     }
 
+    async fn log_orphans(&self) -> Result<()> {
+        // Documents have no files beside them.
+        Ok(())
+    }
+
     async fn check(&self) -> Result<()> {
         let now = DateTime::now();
         let change = doc! { "$set": { "at": now } };
