@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::JobContext;
 use crate::{
     model::JobId,
-    store::{self, StoreError},
+    store::{self, Store, StoreError},
 };
 
 /// The work of every kind of job.
@@ -16,6 +16,12 @@ pub trait JobBodies: Send + Sync {
     /// # Errors
     /// [`RunError`] says whether another attempt may succeed.
     async fn run(&self, job: JobId, context: &JobContext<'_>) -> Result<RunEnd, RunError>;
+
+    /// Returns whether a run takes about a second at most, so that it need not wait for long ones.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store is unavailable.
+    async fn is_short(&self, job: JobId, store: &dyn Store) -> store::Result<bool>;
 
     /// Returns how a job ends without another run; `None` if work is left. Called before a job is abandoned: a worker
     /// that was lost may have done all of it, or its subject may be deleted.

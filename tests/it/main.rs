@@ -18,6 +18,7 @@ mod helpers;
 mod hostile;
 mod identity;
 mod keys;
+mod lanes;
 mod layering;
 mod limit;
 mod methods;

@@ -2,6 +2,7 @@
 //! The ledger and the reconciler repair whatever it loses or repeats.
 
 mod in_process;
+mod lanes;
 mod redis;
 mod supervise;
 
@@ -19,6 +20,7 @@ use crate::model::JobId;
 
 use self::redis::RedisQueue;
 use in_process::InProcessQueue;
+use lanes::Lanes;
 
 pub use self::redis::redis;
 
@@ -29,8 +31,11 @@ pub const MAX_WAITING: usize = 1_000;
 pub type NudgeHandler =
     Arc<dyn Fn(JobId) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// The receiving half of a queue: workers that handle its nudges.
-pub struct WorkerPool(Backend);
+/// The receiving half of a queue: workers that handle the nudges of both lanes.
+pub struct WorkerPool {
+    main: Backend,
+    express: Backend,
+}
 
 enum Backend {
     InProcess(Arc<InProcessQueue>),
@@ -40,31 +45,61 @@ enum Backend {
 /// Returns both halves of a queue within this process.
 #[must_use]
 pub fn in_process() -> (Arc<dyn Dispatch>, WorkerPool) {
-    let queue = Arc::new(InProcessQueue::new());
-    (
-        Arc::clone(&queue) as Arc<dyn Dispatch>,
-        WorkerPool(Backend::InProcess(queue)),
-    )
+    let (main, express) = (
+        Arc::new(InProcessQueue::new()),
+        Arc::new(InProcessQueue::new()),
+    );
+    let lanes = Lanes {
+        main: main.clone(),
+        express: express.clone(),
+    };
+    let pool = WorkerPool {
+        main: Backend::InProcess(main),
+        express: Backend::InProcess(express),
+    };
+    (Arc::new(lanes), pool)
 }
 
 impl WorkerPool {
-    /// Passes every nudge to the runner, `concurrency` at once, until `stop`. Returns when the last run has ended.
+    /// Passes every nudge to the runner, `concurrency` at once, and those of short jobs one more at a time, until `stop`.
+    /// Returns when the last run has ended.
     pub async fn run(self, runner: Arc<Runner>, concurrency: usize, stop: CancellationToken) {
-        let handler: NudgeHandler = Arc::new(move |job| {
+        let all: NudgeHandler = {
+            let runner = Arc::clone(&runner);
+            Arc::new(move |job| {
+                let runner = Arc::clone(&runner);
+                Box::pin(async move {
+                    runner.run(job).await;
+                })
+            })
+        };
+        let short: NudgeHandler = Arc::new(move |job| {
             let runner = Arc::clone(&runner);
             Box::pin(async move {
-                runner.run(job).await;
+                if runner.is_short(job).await {
+                    runner.run(job).await;
+                }
             })
         });
-        self.serve(handler, concurrency, stop).await;
+        let Self { main, express } = self;
+        tokio::join!(
+            main.serve(all, concurrency, stop.clone()),
+            express.serve(short, 1, stop)
+        );
     }
 
-    /// Does the same as [`run`](Self::run) with any handler.
+    /// Passes the nudges of the main lane to any handler.
     pub async fn serve(self, handler: NudgeHandler, concurrency: usize, stop: CancellationToken) {
+        self.main.serve(handler, concurrency, stop).await;
+    }
+}
+
+impl Backend {
+    async fn serve(self, handler: NudgeHandler, concurrency: usize, stop: CancellationToken) {
         let concurrency = concurrency.max(1);
-        match self.0 {
-            Backend::InProcess(queue) => queue.serve(handler, concurrency, stop).await,
-            Backend::Redis(queue) => queue.serve(handler, concurrency, stop).await,
+        match self {
+            Self::InProcess(queue) => queue.serve(handler, concurrency, stop).await,
+            Self::Redis(queue) => queue.serve(handler, concurrency, stop).await,
         }
     }
 }

@@ -96,6 +96,14 @@ impl Runner {
         }
     }
 
+    /// Returns whether a job is short. A store that does not answer makes none short: the main lane has them all.
+    pub async fn is_short(&self, id: JobId) -> bool {
+        self.bodies
+            .is_short(id, &*self.store)
+            .await
+            .unwrap_or(false)
+    }
+
     async fn run_acquired(&self, job: &Job) -> NudgeResult {
         let progress = Arc::new(ProgressReporter::default());
         let context = self.context(job, &progress);

@@ -11,7 +11,13 @@ mod verify;
 use async_trait::async_trait;
 
 use super::{JobBodies, JobContext, RunEnd, RunError};
-use crate::{model::JobId, store};
+use crate::{
+    model::JobId,
+    store::{self, Store},
+};
+
+/// Most events of a batch whose run is short: at a million a second, a tenth of a second.
+const SHORT_ROWS: u64 = 100_000;
 
 /// The bodies of all kinds of job.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +32,18 @@ impl JobBodies for Bodies {
             JobId::Rollup(day) => rollup::run(context, day).await,
             JobId::Reprocess(slot) => verify::run(context, slot).await,
             JobId::Cleanup(_) => cleanup::run(context).await,
+        }
+    }
+
+    async fn is_short(&self, job: JobId, store: &dyn Store) -> store::Result<bool> {
+        match job {
+            JobId::Process(id) => {
+                let receipt = store.batch(id).await?.and_then(|batch| batch.receipt);
+                Ok(receipt.is_none_or(|receipt| receipt.rows.inserted <= SHORT_ROWS))
+            }
+            // An undo is what a user waits for.
+            JobId::Undo(_) | JobId::Rollup(_) => Ok(true),
+            JobId::Reprocess(_) | JobId::Cleanup(_) => Ok(false),
         }
     }
 

@@ -7,7 +7,7 @@ use tallymill::{
     clock::{Clock, Fixed, System},
     job::{JobBodies, JobContext, NudgeResult, RunEnd, RunError},
     model::JobId,
-    store::Result,
+    store::{Result, Store},
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,10 @@ impl JobBodies for BusyBody {
             }
         }
         Ok(RunEnd::Completed)
+    }
+
+    async fn is_short(&self, _: JobId, _: &dyn Store) -> Result<bool> {
+        Ok(false)
     }
 
     async fn end_without_run(&self, _: JobId, _: &JobContext<'_>) -> Result<Option<RunEnd>> {

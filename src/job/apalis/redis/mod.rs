@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use redis::{RedisError, aio::ConnectionManager};
 use tokio_util::sync::CancellationToken;
 
-use super::{Backend, NudgeHandler, Runs, WorkerPool, stopped, supervise::supervise};
+use super::{Backend, Lanes, NudgeHandler, Runs, WorkerPool, stopped, supervise::supervise};
 use crate::{
     clock::Clock,
     job::{Dispatch, DispatchError},
@@ -26,8 +26,9 @@ use crate::{
 use heartbeat::HeartbeatMonitor;
 use scripts::{QueueScripts, Reservation};
 
-/// The name of the queue: the prefix of its keys, after the namespace.
-const QUEUE: &str = "jobs";
+/// The names of the lanes: the prefix of their keys, after the namespace.
+const MAIN: &str = "jobs";
+const EXPRESS: &str = "express";
 /// Longest duration of a nudge. The request for a job waits for it.
 const NUDGE_TIMEOUT: Duration = Duration::from_millis(300);
 /// Longest response time for a worker's connection. A timeout is an error, and any error ends a worker.
@@ -50,7 +51,9 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Both halves of the queue.
 pub(super) struct RedisQueue {
     address: RedisAddress,
-    client: RedisClient,
+    /// The name of the lane.
+    lane: &'static str,
+    client: Arc<RedisClient>,
     clock: Arc<dyn Clock>,
     scripts: QueueScripts,
     /// The prefix of the names of this start's workers; no other start of any process has it.
@@ -67,20 +70,34 @@ pub fn redis(
     worker_prefix: String,
 ) -> Result<(Arc<dyn Dispatch>, WorkerPool), RedisError> {
     let consequence = "jobs wait in the ledger until it is back";
-    let queue = Arc::new(RedisQueue {
-        client: RedisClient::new(address.clone(), Arc::clone(&clock), consequence)?,
-        scripts: QueueScripts::new(config(&address)),
-        address,
-        clock,
-        worker_prefix,
-    });
-    let sender: Arc<dyn Dispatch> = queue.clone();
-    Ok((sender, WorkerPool(Backend::Redis(queue))))
+    // One client, so that an outage is one incident.
+    let client = RedisClient::new(address.clone(), Arc::clone(&clock), consequence)?;
+    let client = Arc::new(client);
+    let lane = |lane| {
+        Arc::new(RedisQueue {
+            client: Arc::clone(&client),
+            scripts: QueueScripts::new(config(&address, lane)),
+            lane,
+            address: address.clone(),
+            clock: Arc::clone(&clock),
+            worker_prefix: worker_prefix.clone(),
+        })
+    };
+    let (main, express) = (lane(MAIN), lane(EXPRESS));
+    let lanes = Lanes {
+        main: main.clone(),
+        express: express.clone(),
+    };
+    let pool = WorkerPool {
+        main: Backend::Redis(main),
+        express: Backend::Redis(express),
+    };
+    Ok((Arc::new(lanes), pool))
 }
 
-fn config(address: &RedisAddress) -> Config {
+fn config(address: &RedisAddress, lane: &str) -> Config {
     Config::default()
-        .queue(format!("{}:{QUEUE}", address.namespace()))
+        .queue(format!("{}:{lane}", address.namespace()))
         // A larger batch would wait in one worker while others are idle, and delay its heartbeats.
         .batch_size(1)
         .heartbeat_interval(HEARTBEAT_INTERVAL)
@@ -129,7 +146,7 @@ impl RedisQueue {
     }
 
     fn storage(&self, redis: ConnectionManager) -> RedisStorage<JobId> {
-        RedisStorage::new(redis).with_config(config(&self.address))
+        RedisStorage::new(redis).with_config(config(&self.address, self.lane))
     }
 
     pub(super) async fn serve(
