@@ -15,6 +15,7 @@ mod errors;
 mod events;
 mod fixtures;
 mod helpers;
+mod histories;
 mod hostile;
 mod identity;
 mod keys;

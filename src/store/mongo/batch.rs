@@ -162,8 +162,18 @@ impl BatchStore for MongoStore {
 }
 
 impl MongoStore {
-    /// Adds the event times to live batches that an older version wrote without them.
+    /// Adds the event times to live batches that an older version wrote without them, once per database.
     pub(super) async fn backfill_event_times(&self) -> Result<()> {
+        let done = || doc! { "_id": "event_times" };
+        if self.db.one("meta", done()).await?.is_some() {
+            return Ok(());
+        }
+        self.add_event_times().await?;
+        let record = (done(), doc! { "$set": { "done": true } }, true);
+        self.db.update_each("meta", vec![record]).await
+    }
+
+    async fn add_event_times(&self) -> Result<()> {
         let undated = || Find {
             filter: doc! { "listed": true, "receipt": { "$type": "object" }, "last_event": { "$exists": false },
             "status": { "$nin": ["deleting", "deleted"] } },

@@ -92,6 +92,13 @@ async fn batches_without_event_times_get_them_at_the_next_start() {
     };
     let found = store.batches_by_event_time(&everything, 9).await;
     assert_eq!(found.expect("lists"), []);
+    // Once per database: a start does not read all batches.
+    let store = open(&uri).await;
+    let found = store.batches_by_event_time(&everything, 9).await;
+    assert_eq!(found.expect("lists"), []);
+    let records = raw_database(&uri).await.collection::<Document>("meta");
+    let record = records.delete_one(doc! { "_id": "event_times" }).await;
+    assert_eq!(record.expect("deletes").deleted_count, 1);
     let store = open(&uri).await;
     let found = store.batches_by_event_time(&everything, 9).await;
     assert_eq!(found.expect("lists"), [(DAY, live)]);
