@@ -21,9 +21,10 @@ use crate::{
     http::{self, AdminToken},
     ingest::Ingest,
     job::{
-        JobQueue, JobService, Reconciler, Runner,
+        JobQueue, JobService, NudgeTimers, Reconciler, Runner,
         apalis::WorkerPool,
         schedule::{Schedule, cron::Cron},
+        timed,
         work::Bodies,
     },
     store::{self, Backend, StoreError, StoreLocation},
@@ -81,6 +82,7 @@ struct Api {
 /// The worker pool, the reconciler and the schedule.
 struct Workers {
     pool: WorkerPool,
+    timers: NudgeTimers,
     runner: Arc<Runner>,
     reconciler: Reconciler,
     reconcile_every: Duration,
@@ -105,6 +107,7 @@ impl App {
         let store = backend.clone().store();
         let owner = owner(&*backend);
         let (dispatch, pool) = shared::queue(redis.as_ref(), &clock)?;
+        let (dispatch, timers) = timed(dispatch, clock.clone());
         shared::log_backends(&*backend, &dispatch, redis.as_ref());
         let limits = limits::of_jobs(&config);
         let stop = CancellationToken::new();
@@ -119,6 +122,7 @@ impl App {
         );
         let workers = Workers {
             pool,
+            timers,
             runner: Arc::new(runner),
             reconciler: Reconciler::new(
                 store.clone(),
@@ -330,6 +334,7 @@ impl Workers {
     fn start(self, tasks: &TaskTracker) {
         let Self {
             pool,
+            timers,
             runner,
             reconciler,
             reconcile_every,
@@ -339,6 +344,7 @@ impl Workers {
             concurrency,
             stop,
         } = self;
+        tasks.spawn(timers.run(stop.clone()));
         tasks.spawn(pool.run(runner, concurrency, stop.clone()));
         tasks.spawn(schedule.run(jobs, clock.clone(), stop.clone()));
         tasks.spawn(reconcile(reconciler, reconcile_every, clock, stop));

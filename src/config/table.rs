@@ -78,7 +78,7 @@ pub const SETTING_GROUPS: [SettingGroup; 6] = [
         title: "Cleanup and verification",
         settings: &[
             setting("CLEANUP_INTERVAL_SECONDS", "3600", "seconds", "time between two cleanups"),
-            setting("CLEANUP_TTL_SECONDS", "86400", "seconds", "age at which a batch that was never processed is deleted; 0: never"),
+            setting("CLEANUP_TTL_SECONDS", "86400", "seconds", "time after the last upload of its file at which a batch that was not processed is deleted; 0: never"),
             setting("REPROCESS_CRON", "0 0 * * *", "cron", "schedule of the verification of published figures: minute hour day-of-month month day-of-week, in TIME_ZONE"),
             setting("REPROCESS_BUDGET_SECONDS", "600", "seconds", "longest duration of one verification"),
         ],

@@ -359,6 +359,9 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
         ParseError::TooManyColumns { limit, .. } => {
             Problem::new(Code::TooManyColumns, detail).limit(*limit, "COLUMN_LIMIT")
         }
+        ParseError::TooManyLines { limit } => {
+            Problem::new(Code::TooLarge, detail).with("limit", *limit)
+        }
         ParseError::HeaderTooLong { limit, .. } => {
             Problem::new(Code::BadHeader, detail).limit(*limit, "RECORD_LIMIT_BYTES")
         }

@@ -241,7 +241,7 @@ pub(super) async fn check_rate(context: &Context, caller: &Caller) -> Result<(),
     let Err(wait) = context.upload_rate_limit.check(address).await else {
         return Ok(());
     };
-    let seconds = wait.0.as_secs().max(1);
+    let seconds = wait.seconds();
     let why = format!(
         "this address has used up its uploads: try again in {seconds} seconds (settings UPLOAD_LIMIT, UPLOAD_WINDOW_SECONDS)"
     );

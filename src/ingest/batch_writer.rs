@@ -197,15 +197,27 @@ impl BatchWriter {
     ) -> Result<Sealed, IngestError> {
         self.finish().await?;
         let id = self.batch.id;
-        let expires_at = self.ttl.map(|ttl| self.batch.created_at + ttl);
+        let expires_at = self.expires_at();
         let digest = self.event_digest.clone();
         let receipt = summary.into_receipt(origin, &self.rejections, digest, expires_at);
-        let sealed = match self.store.seal(id, receipt, content_key).await {
+        let mut sealed = self.store.seal(id, receipt.clone(), content_key).await;
+        if let Ok(Sealed::DuplicateOf(first)) = sealed
+            && !extend(self.store.as_ref(), first, expires_at).await?
+        {
+            // Deleted since, so the file is no duplicate any more.
+            sealed = self.store.seal(id, receipt, content_key).await;
+        }
+        let sealed = match sealed {
             Ok(sealed) => sealed,
             Err(error) => self.seal_outcome(error).await?,
         };
         self.is_open = matches!(sealed, Sealed::DuplicateOf(_));
         Ok(sealed)
+    }
+
+    /// Returns the time at which a batch sealed now expires; none if never.
+    fn expires_at(&self) -> Option<Instant> {
+        self.ttl.map(|ttl| self.clock.now() + ttl)
     }
 
     /// Determines the outcome of a seal that returned an error: a batch that can be abandoned is not sealed, and never
@@ -254,6 +266,23 @@ impl BatchWriter {
         self.store.change_batch(id, &abandon).await?;
         while self.store.drop_rejections(id).await? {}
         self.store.drop_events(id).await
+    }
+}
+
+/// Makes a batch whose file is uploaded again expire later, unless it is or was processed. Returns false if it is deleted.
+pub(super) async fn extend(
+    store: &dyn Store,
+    id: BatchId,
+    expires_at: Option<Instant>,
+) -> Result<bool, StoreError> {
+    let extend = BatchChange::Extend { expires_at };
+    match store.change_batch(id, &extend).await? {
+        Changed::Done(_) => Ok(true),
+        Changed::Missing => Ok(false),
+        Changed::Refused(_) => {
+            let batch = store.batch(id).await?;
+            Ok(batch.is_some_and(|batch| !batch.status.is_void()))
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod limits;
 mod queue;
 pub mod schedule;
 mod service;
+mod timer;
 pub mod work;
 
 pub use body::{JobBodies, RunEnd, RunError};
@@ -20,3 +21,4 @@ pub use engine::{
 pub use limits::JobLimits;
 pub use queue::{Dispatch, DispatchError, JobQueue};
 pub use service::{DeletionOutcome, JobService, KeyedOutcome};
+pub use timer::{NudgeTimers, timed};

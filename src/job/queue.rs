@@ -1,13 +1,13 @@
 //! Arms jobs: first in the ledger, then by a nudge to the worker pool.
 //! A **nudge** is a wake-up hint that may be lost; the reconciler repeats it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{
     clock::Clock,
-    model::JobId,
+    model::{Instant, JobId},
     store::{Result, Store},
 };
 
@@ -30,6 +30,9 @@ pub trait Dispatch: Send + Sync {
     /// # Errors
     /// [`DispatchError`] if the queue is unavailable.
     async fn nudge(&self, job: JobId) -> std::result::Result<(), DispatchError>;
+
+    /// Asks some worker to run `job` after a wait. A queue may ignore this: the reconciler nudges due jobs.
+    fn nudge_after(&self, _job: JobId, _wait: Duration) {}
 
     /// Returns the kind of queue, as `/ready` and the log name it.
     fn kind(&self) -> &'static str {
@@ -80,6 +83,12 @@ impl JobQueue {
             self.arm(job).await?;
         }
         Ok(())
+    }
+
+    /// Nudges the worker pool when a queued job becomes due.
+    pub fn nudge_at(&self, job: JobId, run_at: Instant) {
+        let wait = (run_at - self.clock.now()).to_std().unwrap_or_default();
+        self.dispatch.nudge_after(job, wait);
     }
 
     /// Nudges the worker pool. A failure is only logged, since the reconciler nudges again.

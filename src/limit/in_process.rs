@@ -113,6 +113,35 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_waits_as_told_is_not_refused() {
+        let one = ip("192.0.2.1");
+        for (acts, seconds) in [(10, 60), (7, 60), (7, 10), (3, 1), (1_000, 1), (9, 3_601)] {
+            let (window, clock) = (Duration::from_secs(seconds), FakeRelativeClock::default());
+            let limit = InProcessLimit::new(acts, window, clock.clone(), 100).expect("not off");
+            for step in 0..50 {
+                while let Ok(()) = limit.count(one) {}
+                clock.advance(Duration::from_millis(step * 7 % 5));
+                let Err(wait) = limit.count(one) else {
+                    continue;
+                };
+                clock.advance(Duration::from_secs(wait.seconds()));
+                assert_eq!(
+                    limit.count(one),
+                    Ok(()),
+                    "{acts} in {window:?}, told {wait:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn waits_are_rounded_up_to_whole_seconds() {
+        for (millis, seconds) in [(1, 1), (999, 1), (1_000, 1), (1_001, 2), (8_571, 9)] {
+            assert_eq!(RetryAfter(Duration::from_millis(millis)).seconds(), seconds);
+        }
+    }
+
+    #[test]
     fn an_ipv6_subnet_counts_as_one_client() {
         let (limit, _) = limit(100);
         let host = |n| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 7, n, 0, 0, n));

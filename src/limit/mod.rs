@@ -19,6 +19,15 @@ pub use self::redis::in_redis;
 #[error("too many uploads from this address: try again in {0:?}")]
 pub struct RetryAfter(pub Duration);
 
+impl RetryAfter {
+    /// Returns the wait in whole seconds, rounded up: a client that waits just as long is not refused again.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        let part = u64::from(self.0.subsec_nanos() > 0);
+        self.0.as_secs().saturating_add(part).max(1)
+    }
+}
+
 /// A limit on the acts of each client.
 #[async_trait]
 pub trait RateLimit: Send + Sync {

@@ -185,9 +185,14 @@ pub enum BatchChange {
     },
     /// A user requests the deletion.
     Undo,
-    /// The batch was never processed and has expired.
+    /// Its file was uploaded again, so the batch expires later. It never expires earlier.
+    Extend {
+        /// The new time of expiry; `None` if never.
+        expires_at: Option<Instant>,
+    },
+    /// The batch was not processed before it expired.
     Expire {
-        /// The time.
+        /// The time, not before that of the receipt.
         at: Instant,
     },
     /// The deletion is complete.
@@ -223,6 +228,7 @@ impl BatchChange {
             Self::Finish { .. } => "finish",
             Self::Fail { .. } => "fail",
             Self::Undo => "undo",
+            Self::Extend { .. } => "extend",
             Self::Expire { .. } => "expire",
             Self::Bury { .. } => "bury",
             Self::Checked { .. } => "checked",
@@ -264,6 +270,13 @@ impl Batch {
     #[must_use]
     pub fn claims(&self) -> bool {
         self.dedupe && self.receipt.as_ref().is_some_and(|r| r.claims)
+    }
+
+    /// Returns the time at which the batch is deleted unless it is processed; `None` if never.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Instant> {
+        let receipt = self.receipt.as_ref();
+        receipt.and_then(|receipt| receipt.expires_at)
     }
 
     /// Returns the first and the last instant of its events in µs since 1970 (UTC); `None` if the events are not visible.

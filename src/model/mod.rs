@@ -13,6 +13,7 @@ pub mod profile;
 pub mod receipt;
 pub mod rejection;
 pub mod transfer;
+pub mod zone;
 
 pub use batch::{Batch, BatchChange, BatchStatus, Published, RunCounts};
 pub use columns::{ColumnRole, Columns};

@@ -167,7 +167,7 @@ pub struct Receipt {
     pub event_digest: Option<EventDigest>,
     /// Whether any event has an identity to claim.
     pub claims: bool,
-    /// The time at which the batch is deleted unless it is processed; `None` if never.
+    /// The time at which the batch is deleted unless it is processed; `None` if never. Later if the file is uploaded again.
     pub expires_at: Option<Instant>,
 }
 

@@ -112,6 +112,14 @@ pub enum ParseError {
         /// Physical line of the header.
         line: u32,
     },
+    /// The file has more lines than can be numbered.
+    #[error(
+        "the file has more than {limit} lines, the highest number of a row; split the file and send its parts one by one"
+    )]
+    TooManyLines {
+        /// Maximum lines.
+        limit: u32,
+    },
     /// `columns=` names a label that is not in the header.
     #[error(
         "`columns` maps {column} to `{}`, which is not in the header; the file has {}", clip(.label), list(.found)

@@ -99,6 +99,7 @@ impl RowValidator {
     /// Returns the number of the next row. Blank rows have none.
     #[inline]
     pub(crate) fn next_row(&self) -> u32 {
+        // A row has at least one line, and a file with more lines than fit is refused.
         let rows = self.counts.inserted + self.counts.failed;
         u32::try_from(rows + 1).unwrap_or(u32::MAX)
     }

@@ -1,7 +1,7 @@
 //! Events of one batch or of all, newest first, then by batch (older upload first), then by row.
 //! Merges pages of the batches whose time range matches.
 
-use std::{cmp::Reverse, fmt, str::FromStr, sync::Arc};
+use std::{cmp::Reverse, fmt, ops::Range, str::FromStr, sync::Arc};
 
 use chrono_tz::Tz;
 
@@ -58,6 +58,15 @@ impl FromStr for RangeBound {
     }
 }
 
+/// Returns the day of a bound, if it is one, and its instant, or else `open`.
+fn split(bound: Option<RangeBound>, open: i64) -> (Option<Day>, i64) {
+    match bound {
+        Some(RangeBound::Day(day)) => (Some(day), open),
+        Some(RangeBound::At(at)) => (None, at.timestamp_micros()),
+        None => (None, open),
+    }
+}
+
 /// Selects events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventQuery {
@@ -76,25 +85,36 @@ pub struct EventQuery {
 impl EventQuery {
     /// Returns the filter for the store.
     fn filter(&self, zone: Tz) -> Result<EventFilter, EventFault> {
-        let start = |bound: RangeBound| match bound {
-            RangeBound::Day(day) => DayZone::start(zone, day),
-            RangeBound::At(at) => at.timestamp_micros(),
-        };
-        let end = |bound: RangeBound| match bound {
-            RangeBound::Day(day) => DayZone::start(zone, Day(day.0.saturating_add(1))),
-            RangeBound::At(at) => at.timestamp_micros(),
-        };
-        let (from, until) = (self.from.map(start), self.to.map(end));
-        let (from, until) = (from.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX));
-        if from >= until {
-            return Err(EventFault::Backwards);
-        }
+        let ranges = self.ranges(zone)?;
+        let from = ranges.first().map_or(0, |range| range.start);
+        let until = ranges.last().map_or(0, |range| range.end);
+        let gap = |ranges: &[Range<i64>]| ranges[0].end..ranges[1].start;
         Ok(EventFilter {
             from,
             until,
+            gaps: ranges.windows(2).map(gap).collect(),
             user_id: self.user_id.clone(),
             event_type: self.event_type.clone(),
         })
+    }
+
+    /// Returns the selected instants as disjoint ranges in order; none for days that the zone skipped.
+    fn ranges(&self, zone: Tz) -> Result<Vec<Range<i64>>, EventFault> {
+        let (first, from) = split(self.from, i64::MIN);
+        let (last, until) = split(self.to, i64::MAX);
+        let days = first.zip(last);
+        if days.is_some_and(|(first, last)| first > last) {
+            return Err(EventFault::Backwards);
+        }
+        let mut ranges = DayZone::instants(zone, first, last);
+        for range in &mut ranges {
+            *range = range.start.max(from)..range.end.min(until);
+        }
+        ranges.retain(|range| !range.is_empty());
+        if ranges.is_empty() && days.is_none() {
+            return Err(EventFault::Backwards);
+        }
+        Ok(ranges)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Events of a batch: written once in row order, then read in row order, in pages by time, or as a Parquet file.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, ops::Range};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -89,6 +89,9 @@ pub struct EventFilter {
     pub from: i64,
     /// The last instant, exclusive, in microseconds since 1970 (UTC).
     pub until: i64,
+    /// Ranges of instants within these bounds that are not selected: where clocks are set back across midnight, the
+    /// instants of a day are not contiguous.
+    pub gaps: Vec<Range<i64>>,
     /// Selects only events of this user.
     pub user_id: Option<String>,
     /// Selects only events of this type.
@@ -103,7 +106,9 @@ impl EventFilter {
             let same = |expected: &String| expected.as_bytes() == column.get(index);
             expected.as_ref().is_none_or(same)
         };
-        (self.from..self.until).contains(&events.timestamp[index])
+        let at = events.timestamp[index];
+        (self.from..self.until).contains(&at)
+            && !self.gaps.iter().any(|gap| gap.contains(&at))
             && equals(&self.event_type, &events.event_type)
             && equals(&self.user_id, &events.user_id)
     }

@@ -156,7 +156,15 @@ impl Transfers {
             arrived_at: self.clock.now(),
         };
         let limits = self.limits();
-        match self.store.append_part(id, part, limits).await? {
+        let mut outcome = self.store.append_part(id, part.clone(), limits).await?;
+        // The transfers that fill the limit may have expired since the last cleanup.
+        if let AppendPartOutcome::Full(until) = outcome
+            && until < part.arrived_at
+        {
+            self.prune(part.arrived_at).await?;
+            outcome = self.store.append_part(id, part, limits).await?;
+        }
+        match outcome {
             AppendPartOutcome::Appended(end) => Ok(end),
             AppendPartOutcome::WrongStart(end) => Err(TransferError::OffsetMismatch {
                 requested: start,

@@ -119,7 +119,7 @@ impl Transfers {
         if let OpenTransferOutcome::Full(until) | OpenTransferOutcome::SenderFull(until) = outcome
             && until < now
         {
-            while self.store.prune_transfers(now).await? {}
+            self.prune(now).await?;
             outcome = self.store.open_transfer(&transfer, limits).await?;
         }
         match outcome {
@@ -142,6 +142,13 @@ impl Transfers {
         }
     }
 
+    /// Deletes expired transfers.
+    async fn prune(&self, now: Instant) -> Result<(), StoreError> {
+        while self.store.prune_transfers(now).await? {}
+        Ok(())
+    }
+
+    /// Returns the seconds after which an instant has passed.
     fn seconds_until(&self, until: Instant) -> u64 {
         let seconds = (until - self.clock.now()).num_seconds() + 1;
         u64::try_from(seconds).unwrap_or(0).max(1)

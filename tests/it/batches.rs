@@ -3,7 +3,10 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::helpers::app::{Answer, TOKEN, TestApp};
+use crate::helpers::{
+    app::{Answer, TOKEN, TestApp, distributed},
+    process::eventually,
+};
 
 const CSV: &str = "user_id,event_type,timestamp\nu1,login,2025-11-10\n";
 const UNKNOWN: &str = "01a1faf9-1753-78e0-a8f6-49c3dc141d6f";
@@ -300,5 +303,31 @@ async fn health_and_readiness_are_reported() {
         (ready.status.as_u16(), ready.json()["store"]["ok"].as_bool()),
         (200, Some(true))
     );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_starts_when_it_is_due_and_not_at_the_next_sweep() {
+    if distributed() {
+        return; // Events in MongoDB cannot be made unreadable for a while.
+    }
+    let settings = [("SWEEP_SECONDS", "3600"), ("JOB_BACKOFF_SECONDS", "1")];
+    let app = TestApp::with(&settings).await;
+    let batch = app.uploaded("", CSV).await;
+    let file = app.dir.path().join(format!("batches/{batch}.parquet"));
+    let aside = app.dir.path().join("aside");
+    std::fs::rename(&file, &aside).expect("renames");
+    // A link to itself can't be opened, which is an outage, not damage.
+    std::os::unix::fs::symlink(&file, &file).expect("links");
+    let asked = app.post(&format!("/batches/{batch}/process")).await;
+    assert_eq!(asked.status, 202, "{}", asked.text);
+    let job = format!("/jobs/process:{batch}");
+    eventually("a delayed run", async || {
+        let job = app.get(&job).await.json();
+        (!job["last_error"].is_null()).then_some(())
+    })
+    .await;
+    std::fs::rename(&aside, &file).expect("renames");
+    app.until(&batch, "completed").await;
     app.stop().await;
 }

@@ -145,6 +145,55 @@ async fn event_filters_use_the_days_of_the_metrics() {
 }
 
 #[tokio::test]
+async fn event_filters_agree_with_metrics_where_clocks_go_back_across_midnight() {
+    // On 2009-11-01 clocks were set back from 00:01 to 23:01: 02:30 UTC was on that day, 03:00 UTC on the day before.
+    let app = TestApp::with(&[("TIME_ZONE", "America/St_Johns")]).await;
+    let mut csv = "user_id,event_type,timestamp\n".to_owned();
+    for minutes in (0..240).step_by(10) {
+        let (hour, minute) = (1 + minutes / 60, minutes % 60);
+        csv += &format!("u{minutes},a,2009-11-01T{hour:02}:{minute:02}:30Z\n");
+    }
+    let batch = app.uploaded("", csv).await;
+    app.process(&batch).await;
+    let figures = app.figures("?from=2009-10-30&to=2009-11-03").await;
+    let counts: Vec<_> = figures.iter().map(|f| (f.0.as_str(), f.2)).collect();
+    assert_eq!(counts, [("2009-10-31", 14), ("2009-11-01", 10)]);
+    for (day, count) in counts {
+        for query in [
+            format!("from={day}&to={day}"),
+            format!("from={day}&to={day}&batch_id={batch}"),
+        ] {
+            let found = all(&app, "/events", &format!("{query}&limit=3")).await;
+            assert_eq!(found.len() as u64, count, "{query}");
+        }
+    }
+    let first = all(&app, "/events", "from=2009-11-01").await;
+    assert_eq!(of(&first[9], "timestamp"), "2009-11-01T02:30:30Z");
+    assert_eq!(all(&app, "/events", "to=2009-10-31").await.len(), 14);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_day_that_the_zone_skipped_has_no_events() {
+    let app = TestApp::with(&[("TIME_ZONE", "Pacific/Apia")]).await;
+    let csv =
+        "user_id,event_type,timestamp\nu1,a,2011-12-30T09:59:59Z\nu2,a,2011-12-30T10:00:00Z\n";
+    app.uploaded("", csv).await;
+    for (query, users) in [
+        ("from=2011-12-30&to=2011-12-30", &[] as &[_]),
+        ("from=2011-12-30", &["u2"]),
+        ("to=2011-12-30", &["u1"]),
+        ("from=2011-12-29&to=2011-12-30", &["u1"]),
+        ("from=2011-12-30&to=2011-12-31", &["u2"]),
+    ] {
+        let found = all(&app, "/events", query).await;
+        let found: Vec<_> = found.iter().map(|e| of(e, "user_id")).collect();
+        assert_eq!(found, users, "{query}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn deleted_batches_list_no_events() {
     let app = TestApp::start().await;
     let head = "user_id,event_type,timestamp\n";

@@ -368,15 +368,16 @@ async fn rejections_beyond_the_limit_are_counted_but_not_stored() {
 #[tokio::test]
 async fn uploads_are_limited_per_address_with_a_time_to_retry() {
     let app = TestApp::with(&[("UPLOAD_LIMIT", "2"), ("UPLOAD_WINDOW_SECONDS", "3600")]).await;
+    let start = tokio::time::Instant::now();
     assert_eq!(app.upload("", rows(1)).await.status, 201);
     assert_eq!(app.upload("", rows(2)).await.status, 201);
     let limited = app.upload("", rows(3)).await;
     assert_eq!(limited.problem(), (429, "rate-limited".into()));
-    assert!(
-        limited.headers["retry-after"]
-            .to_str()
-            .is_ok_and(|s| s.parse::<u64>().is_ok_and(|s| s > 0))
-    );
+    let told = limited.headers["retry-after"].to_str().expect("text");
+    let told = std::time::Duration::from_secs(told.parse().expect("a number"));
+    // An upload is free again half a window after the first one, and not before that by a part of a second.
+    let free = std::time::Duration::from_secs(1_800);
+    assert!(told + start.elapsed() >= free && told <= free, "{told:?}");
     assert_eq!(
         app.get("/health").await.status,
         200,

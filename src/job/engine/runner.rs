@@ -174,8 +174,15 @@ impl Runner {
             match self.write_outcome(job, context, &outcome).await {
                 Ok(Some(written)) => {
                     log_outcome(job, &written);
-                    if written == RunOutcome::MoreRequested {
-                        self.jobs.nudge(job.id).await;
+                    match written {
+                        RunOutcome::MoreRequested => self.jobs.nudge(job.id).await,
+                        RunOutcome::Retry { run_at, .. } | RunOutcome::Delay { run_at, .. } => {
+                            self.jobs.nudge_at(job.id, run_at);
+                        }
+                        RunOutcome::Completed
+                        | RunOutcome::Dead { .. }
+                        | RunOutcome::Cancelled
+                        | RunOutcome::Released => {}
                     }
                     return NudgeResult::Settled;
                 }

@@ -1,10 +1,13 @@
 //! Converts five-field cron text (or a nickname such as `@daily`) to instants in a time zone. Reads no clock.
 //! A local time that a clock change skips is due right after the gap; a repeated one is due once.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta};
 use chrono_tz::Tz;
 
-use crate::model::Instant;
+use crate::model::{
+    Instant,
+    zone::{offset_at, offset_of_wall},
+};
 
 /// Days searched for a tick: the longest time between two 29 Februaries.
 const HORIZON: u64 = 8 * 366 + 2;
@@ -109,7 +112,7 @@ impl Cron {
     #[must_use]
     pub fn next(&self, after: Instant, zone: Tz) -> Option<Instant> {
         // One day earlier: a tick moved by a gap may belong to the local day before.
-        let first = after.with_timezone(&zone).date_naive() - Days::new(1);
+        let first = local_date(after, zone) - Days::new(1);
         (0..HORIZON)
             .filter_map(|n| first.checked_add_days(Days::new(n)))
             .filter(|day| self.is_due_on(*day))
@@ -119,7 +122,7 @@ impl Cron {
     /// Returns the last tick at or before an instant.
     #[must_use]
     pub fn last(&self, until: Instant, zone: Tz) -> Option<Instant> {
-        let last = until.with_timezone(&zone).date_naive();
+        let last = local_date(until, zone);
         (0..HORIZON)
             .filter_map(|n| last.checked_sub_days(Days::new(n)))
             .filter(|day| self.is_due_on(*day))
@@ -142,14 +145,19 @@ impl Cron {
             .iter()
             .flat_map(|hour| self.minutes.iter().map(move |minute| (*hour, *minute)))
             .filter_map(move |(hour, minute)| {
-                let local = day.and_hms_opt(hour, minute, 0)?;
-                let at: Option<DateTime<Tz>> = (0..=GAP).find_map(|late| {
-                    zone.from_local_datetime(&(local + TimeDelta::minutes(late)))
-                        .earliest()
+                let local = day.and_hms_opt(hour, minute, 0)?.and_utc().timestamp();
+                let at = (0..=GAP).map(|late| local + late * 60).find_map(|wall| {
+                    let offset = offset_of_wall(zone, wall).earliest()?;
+                    Some(wall - offset)
                 });
-                at.map(|at| at.with_timezone(&Utc))
+                DateTime::from_timestamp(at?, 0)
             })
     }
+}
+
+fn local_date(at: Instant, zone: Tz) -> NaiveDate {
+    let offset = offset_at(zone, at.timestamp());
+    (at + TimeDelta::seconds(offset)).date_naive()
 }
 
 impl Field {

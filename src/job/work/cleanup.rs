@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use super::undo::purge;
 use crate::{
     job::{JobContext, RunEnd, RunError},
-    model::{BatchChange, BatchId, BatchStatus, Instant, JobPhase},
+    model::{Batch, BatchChange, BatchId, BatchStatus, Instant, JobPhase},
     store::{BatchFilter, StoreError},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 const PAGE: usize = 200;
 /// Age at which a tombstone is purged a second time. A writer delayed for longer has lost its lease long before.
 const LATE_WRITERS: TimeDelta = TimeDelta::hours(1);
-/// Time for which settled jobs of the schedule stay in the ledger.
+/// Time for which settled jobs of the schedule stay in the ledger. The last job of each kind stays for longer.
 const SLOT_RETENTION: TimeDelta = TimeDelta::days(7);
 /// Time for which idempotency keys are stored.
 const KEY_RETENTION: TimeDelta = TimeDelta::hours(24);
@@ -88,9 +88,10 @@ async fn purge_tombstone(
 }
 
 async fn expire_batches(context: &JobContext<'_>, now: Instant) -> Result<(), RunError> {
-    let Some(ttl) = context.limits.batch_ttl else {
+    // Expiry may have been switched off since the receipts were written.
+    if context.limits.batch_ttl.is_none() {
         return Ok(());
-    };
+    }
     let mut filter = BatchFilter {
         statuses: vec![BatchStatus::Uploaded],
         parent: None,
@@ -98,8 +99,9 @@ async fn expire_batches(context: &JobContext<'_>, now: Instant) -> Result<(), Ru
     };
     loop {
         let page = context.store.list_batches(&filter, PAGE).await?;
-        for batch in page.iter().filter(|b| b.created_at + ttl <= now) {
-            // Refused if the batch was queued since the page was read.
+        let is_due = |batch: &&Batch| batch.expires_at().is_some_and(|due| due <= now);
+        for batch in page.iter().filter(is_due) {
+            // Refused if the batch was queued, or its file uploaded again, since the page was read.
             if context
                 .store
                 .change_batch(batch.id, &BatchChange::Expire { at: now })

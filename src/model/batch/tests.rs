@@ -1,6 +1,14 @@
 //! The state machine as a table, and what it must never allow.
 
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+
 use super::*;
+use crate::model::{
+    Columns, IdentityBy, Origin,
+    receipt::{RowCounts, StreamOrigin},
+};
 
 fn batch(status: BatchStatus) -> Batch {
     let mut batch = Batch::receiving(
@@ -13,7 +21,33 @@ fn batch(status: BatchStatus) -> Batch {
     batch.status = status;
     batch.fence = 5;
     batch.wanted = 2;
+    batch.receipt = Some(receipt(Some(Instant::default())));
     batch
+}
+
+const SECOND: TimeDelta = TimeDelta::seconds(1);
+
+/// Returns the receipt of a batch without rows.
+fn receipt(expires_at: Option<Instant>) -> Receipt {
+    Receipt {
+        rows: RowCounts::default(),
+        errors_by_code: BTreeMap::new(),
+        rejections_kept: 0,
+        origin: Origin::Stream(StreamOrigin { name: "s".into() }),
+        profile: None,
+        columns: Columns::default(),
+        event_time: (0, 0),
+        event_types: 0,
+        days: 0,
+        proposal: None,
+        warnings: Vec::new(),
+        identity: IdentityBy::default(),
+        parent: None,
+        options: BTreeMap::new(),
+        event_digest: None,
+        claims: false,
+        expires_at,
+    }
 }
 
 fn published(token: i64) -> Published {
@@ -31,7 +65,7 @@ fn published(token: i64) -> Published {
 #[test]
 fn each_status_allows_just_what_the_table_says() {
     let at = Instant::default();
-    let table: [(BatchChange, &str); 11] = [
+    let table: [(BatchChange, &str); 13] = [
         (
             BatchChange::Process { force: false },
             "uploaded>queued failed>queued",
@@ -68,7 +102,12 @@ fn each_status_allows_just_what_the_table_says() {
             BatchChange::Undo,
             "uploaded>deleting queued>deleting processing>deleting completed>deleting failed>deleting",
         ),
+        (
+            BatchChange::Extend { expires_at: None },
+            "uploaded>uploaded",
+        ),
         (BatchChange::Expire { at }, "uploaded>deleted"),
+        (BatchChange::Expire { at: at - SECOND }, ""),
         (BatchChange::Bury { at }, "deleting>deleted"),
     ];
     for (change, expected) in table {
@@ -154,4 +193,27 @@ fn an_upload_that_renewed_is_not_abandoned_by_an_observer() {
     };
     assert!(renewed.after(&seen_before).is_err());
     assert!(it.after(&seen_before).is_ok());
+}
+
+#[test]
+fn a_batch_whose_file_is_uploaded_again_expires_later_and_never_earlier() {
+    let at = |seconds: i32| Instant::default() + SECOND * seconds;
+    for (before, again, after) in [
+        (Some(5), Some(9), Some(9)),
+        (Some(5), Some(4), Some(5)),
+        (Some(5), None, None),
+        (None, Some(9), None),
+    ] {
+        let mut it = batch(BatchStatus::Uploaded);
+        it.receipt = Some(receipt(before.map(at)));
+        let expires_at = again.map(at);
+        let extended = it
+            .after(&BatchChange::Extend { expires_at })
+            .expect("unprocessed");
+        assert_eq!(extended.expires_at(), after.map(at));
+        for (seconds, expires) in [(4, false), (5, after == Some(5)), (9, after.is_some())] {
+            let expired = extended.after(&BatchChange::Expire { at: at(seconds) });
+            assert_eq!(expired.is_ok(), expires, "{before:?} {again:?} {seconds}");
+        }
+    }
 }

@@ -81,9 +81,16 @@ impl Batch {
                 next.status = Deleting;
                 !matches!(self.status, Receiving | Deleting | Deleted)
             }
+            BatchChange::Extend { expires_at } => {
+                if let Some(receipt) = &mut next.receipt {
+                    let both = receipt.expires_at.zip(*expires_at);
+                    receipt.expires_at = both.map(|(before, after)| before.max(after));
+                }
+                self.status == Uploaded
+            }
             BatchChange::Expire { at } => {
                 next.become_tombstone(*at);
-                self.status == Uploaded
+                self.status == Uploaded && self.expires_at().is_some_and(|due| due <= *at)
             }
             BatchChange::Bury { at } => {
                 next.become_tombstone(*at);

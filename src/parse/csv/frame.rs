@@ -111,7 +111,8 @@ pub(super) struct RecordFramer {
     /// Whether the rest of the current line must be dropped.
     skips_line: bool,
     open_quote: Option<OpenQuote>,
-    line: u32,
+    /// The physical line at `start`. It may exceed the numbers of rows; then the file is refused.
+    line: u64,
     /// Bytes of the file before the buffer.
     bytes_before: u64,
     /// Bytes scanned more than once.
@@ -131,7 +132,7 @@ impl RecordFramer {
             scan: RecordScan::default(),
             skips_line: false,
             open_quote: None,
-            line,
+            line: u64::from(line),
             bytes_before,
             rescanned: 0,
             input_ended: false,
@@ -144,9 +145,25 @@ impl RecordFramer {
         self.options.columns = Some(columns);
     }
 
+    /// Returns whether there are more lines than [`u32`] can number. The records of the last block may share a line then.
+    pub(super) fn has_too_many_lines(&self) -> bool {
+        self.line - 1 > u64::from(u32::MAX)
+    }
+
+    /// Returns the line at `start`, plus a number of lines.
+    fn line_after(&self, lines: u32) -> u32 {
+        u32::try_from(self.line + u64::from(lines)).unwrap_or(u32::MAX)
+    }
+
     /// Returns the line ends and blank lines so far.
     pub(super) fn line_counts(&self) -> LineCounts {
         self.counts
+    }
+
+    /// Continues as if the next line had another number, for tests.
+    #[cfg(test)]
+    pub(super) fn set_line(&mut self, line: u32) {
+        self.line = u64::from(line);
     }
 
     /// Returns the bytes reserved, for tests of the memory bound.
@@ -246,13 +263,13 @@ impl RecordFramer {
         let end = self.start + length;
         let (has_line_end, crlf) = self.count_line_end(end);
         block.records.push(FramedRecord {
-            line: self.line,
+            line: self.line_after(0),
             byte: self.bytes_before + self.start as u64,
             kind,
             crlf,
         });
         self.start = end;
-        self.line = self.line.saturating_add(scan.line_breaks + 1);
+        self.line += u64::from(scan.line_breaks) + 1;
         if !has_line_end {
             self.copy_framed(block);
             block.text.push(b'\n');
@@ -291,7 +308,7 @@ impl RecordFramer {
         self.copy_framed(block);
         self.start += length;
         self.uncopied = self.start;
-        self.line = self.line.saturating_add(lines);
+        self.line += u64::from(lines);
     }
 
     /// Skips the first line of a damaged record: the line after it may be a valid record. A record whose quote closes is
@@ -322,9 +339,9 @@ impl RecordFramer {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let stored = line.len().min(Rejection::CELLS_BYTES);
         let record = DamagedRecord {
-            line: self.line,
+            line: self.line_after(0),
             byte: self.bytes_before + self.start as u64,
-            last_line: self.line.saturating_add(lines - 1),
+            last_line: self.line_after(lines - 1),
             damage,
             text: line[..stored].to_vec(),
             clipped: stored < line.len() || self.skips_line,
@@ -340,8 +357,9 @@ impl RecordFramer {
 
     /// Adds lines to the record with the unclosed quote.
     fn extend_open_quote(&mut self, length: usize, lines: u32, block: &mut RecordBlock) -> bool {
+        let last_line = self.line_after(lines - 1);
         if let Some(open) = &mut self.open_quote {
-            open.record.last_line = self.line.saturating_add(lines - 1);
+            open.record.last_line = last_line;
             open.blank = 0;
         }
         self.count_line_end(self.start + length);

@@ -198,8 +198,17 @@ impl CsvReader {
         })
     }
 
+    /// Frames the next block of records. Returns whether there is one.
+    fn next_block(&mut self) -> Result<bool, ParseError> {
+        let has_records = self.framer.next_block(&mut self.block);
+        if self.framer.has_too_many_lines() {
+            return Err(ParseError::TooManyLines { limit: u32::MAX });
+        }
+        Ok(has_records)
+    }
+
     fn read_blocks(&mut self) -> Result<(), ParseError> {
-        while self.framer.next_block(&mut self.block) {
+        while self.next_block()? {
             // Checking a block at once costs a tenth of checking its cells, and is nearly always enough.
             let text = &self.block.text;
             let is_text = memchr(0, text).is_none() && std::str::from_utf8(text).is_ok();
@@ -347,3 +356,6 @@ fn replace_cr(text: &mut [u8]) {
 fn has_lone_cr(text: &[u8]) -> bool {
     memchr_iter(b'\r', text).any(|at| text.get(at + 1) != Some(&b'\n'))
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,3 +214,105 @@ fn faults_of_wide_rows_are_bounded() {
     }
     assert_eq!(rejections, 300);
 }
+
+/// Two rows whose quoted cell spans lines and closes, but which do not have six cells; the lines within look like rows.
+const MISFITS: &str = "e1,u1,a,2025-11-10,n,p\n\
+    e2,u2,a,2025-11-10,\"x\ne3,u3,a,2025-11-10,n,p\ny\",p,extra\n\
+    \n\
+    e4,u4,a,2025-11-10,\"two\nlines\",p\n\
+    e5,\"u5\n\ne6,u6,a,2025-11-10,n,p\n\"\n\
+    e7,u7,a,2025-11-10,n,p\n";
+
+#[test]
+fn lines_of_a_quoted_cell_in_a_row_of_the_wrong_width_are_no_events() {
+    for crlf in [false, true] {
+        let text = format!("{HEADER}{MISFITS}");
+        let text = if crlf {
+            text.replace('\n', "\r\n")
+        } else {
+            text
+        };
+        for text in [text.as_str(), text.trim_end()] {
+            for size in [1, 2, 7, text.len()] {
+                let limits = Limits::default();
+                let parsed = parse_with(text.as_bytes(), size, Options::default(), limits);
+                let parsed = parsed.expect("reads");
+                let events: Vec<_> = parsed.events.iter().map(|e| (e.0, e.1)).collect();
+                assert_eq!(events, [(1, 2), (3, 7), (5, 13)], "{text:?} by {size}");
+                let lines: Vec<_> = parsed
+                    .rejections
+                    .iter()
+                    .map(|r| (r.row, r.line, r.last_line, r.byte_offset))
+                    .collect();
+                let byte = |id| text.find(id).expect("is there") as u64;
+                let expected = [(2, 3, 5, byte("e2,")), (4, 9, 12, byte("e5,"))];
+                assert_eq!(lines, expected, "{text:?} by {size}");
+                let summary = parsed.summary;
+                assert_eq!((summary.received, summary.blank), (6, 1));
+                let line_ending = if crlf {
+                    LineEnding::CrLf
+                } else {
+                    LineEnding::Lf
+                };
+                assert_eq!(summary.line_ending, line_ending);
+            }
+        }
+    }
+}
+
+#[test]
+fn rejections_of_rows_of_the_wrong_width_name_first_and_last_line() {
+    let parsed = parsed(&format!("{HEADER}{MISFITS}"));
+    let messages: Vec<_> = parsed
+        .rejections
+        .iter()
+        .map(|r| (codes(r), r.faults[0].message.as_str()))
+        .collect();
+    let code = vec![FaultCode::UnclosedQuote];
+    assert_eq!(
+        messages,
+        [
+            (
+                code.clone(),
+                "a quote opened on line 3 runs into other lines, which do not make a row of 6 cells with it; lines 4 to 5 are lost with it"
+            ),
+            (
+                code,
+                "a quote opened on line 9 runs into other lines, which do not make a row of 6 cells with it; lines 10 to 12 are lost with it"
+            ),
+        ]
+    );
+}
+
+/// Beyond the limits of a record nobody knows whether its quote was forgotten, so the lines after it are read as rows.
+#[test]
+fn lines_of_a_cell_over_the_limits_of_a_record_may_be_rows() {
+    let row = "e2,u2,a,2025-11-10,n,p\n";
+    let text = format!("{HEADER}e1,u1,a,2025-11-10,\"x\ny\n{row}z\",p\n{row}");
+    let limits = |record_lines, record_bytes| Limits {
+        record_lines,
+        record_bytes,
+        ..Limits::default()
+    };
+    let read = |limits| {
+        let parsed = parse_with(text.as_bytes(), 7, Options::default(), limits);
+        let parsed = parsed.expect("reads");
+        let events: Vec<_> = parsed.events.iter().map(|e| e.1).collect();
+        let rejections = parsed.rejections.into_iter();
+        let rejections: Vec<_> = rejections
+            .map(|r| (r.line, r.last_line, r.faults[0].message.clone()))
+            .collect();
+        (events, rejections)
+    };
+    assert_eq!(read(limits(4, 100)), (vec![2, 6], vec![]));
+    for (limits, limit) in [(limits(3, 100), "3 lines"), (limits(4, 50), "50 bytes")] {
+        let (events, rejections) = read(limits);
+        assert_eq!(events, [4, 6], "{limit}");
+        let lines: Vec<_> = rejections.iter().map(|r| (r.0, r.1)).collect();
+        assert_eq!(lines, [(2, 3), (5, 5)], "{limit}");
+        let message = format!(
+            "a quote opened on line 2 is not closed within {limit}; line 3 is lost with it"
+        );
+        assert_eq!(rejections[0].2, message);
+    }
+}

@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
 use super::timestamp::{SECOND, TimestampFault};
+use crate::model::zone::offset_of_wall;
 
 /// Seconds for which an offset is cached. No zone shifts twice within an hour, so an offset that holds at both ends of an
 /// hour holds throughout.
@@ -48,35 +48,23 @@ impl CachedZone {
 
     #[cold]
     fn look_up(&self, local: i64, hour: i64) -> Result<i64, TimestampFault> {
-        let first = self.offset(hour * HOUR).single();
-        let last = self.offset(hour * HOUR + HOUR - 1).single();
+        let first = offset_of_wall(self.tz, hour * HOUR).single();
+        let last = offset_of_wall(self.tz, hour * HOUR + HOUR - 1).single();
         if let Some(offset) = first.filter(|_| first == last) {
             self.last.set(Some((hour, offset)));
             return Ok(local - offset * SECOND);
         }
-        let offset = self.offset(local.div_euclid(SECOND)).earliest();
+        let offset = offset_of_wall(self.tz, local.div_euclid(SECOND)).earliest();
         offset
             .map(|offset| local - offset * SECOND)
             .ok_or(TimestampFault::SkippedByClocks)
     }
-
-    /// Returns the seconds east of UTC at a wall time in seconds.
-    fn offset(&self, local: i64) -> MappedLocalTime<i64> {
-        let wall = wall(local * SECOND);
-        self.tz
-            .offset_from_local_datetime(&wall)
-            .map(|offset| i64::from(offset.fix().local_minus_utc()))
-    }
-}
-
-fn wall(local: i64) -> NaiveDateTime {
-    DateTime::from_timestamp_micros(local)
-        .expect("the year has four digits or comes from chrono, so it is in the range of chrono")
-        .naive_utc()
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::NaiveDateTime;
+
     use super::*;
 
     fn micros(wall: &str) -> i64 {
@@ -110,6 +98,22 @@ mod tests {
     }
 
     #[test]
+    fn wall_times_after_the_tables_of_zones_have_summer_time() {
+        let berlin = CachedZone::new(Tz::Europe__Berlin);
+        for (wall, utc) in [
+            ("2150-07-01 12:00", "2150-07-01 10:00"),
+            ("2150-12-01 12:00", "2150-12-01 11:00"),
+            ("2150-10-25 02:30", "2150-10-25 00:30"),
+        ] {
+            assert_eq!(berlin.instant(micros(wall)), Ok(micros(utc)), "{wall}");
+        }
+        assert_eq!(
+            berlin.instant(micros("2150-03-29 02:30")),
+            Err(TimestampFault::SkippedByClocks)
+        );
+    }
+
+    #[test]
     fn cached_offsets_equal_those_of_the_time_zone() {
         for tz in [
             Tz::Europe__Berlin,
@@ -125,8 +129,7 @@ mod tests {
                 for local in [local, local + 600 * SECOND] {
                     assert_eq!(
                         cached.instant(local),
-                        CachedZone::new(tz)
-                            .offset(local / SECOND)
+                        offset_of_wall(tz, local / SECOND)
                             .earliest()
                             .map(|offset| local - offset * SECOND)
                             .ok_or(TimestampFault::SkippedByClocks)

@@ -93,10 +93,14 @@ impl JobStore for EmbeddedStore {
     async fn prune_jobs(&self, before: Instant) -> Result<bool> {
         self.db
             .write(move |db| {
+                // Ids sort by their slots; `;` is the character after `:`.
                 let removed = db
                     .prepare_cached(
                         "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE kind IN ('cleanup', 'reprocess')
-                         AND state IN ('completed', 'cancelled', 'discarded') AND changed_at < ?1 LIMIT ?2)",
+                         AND state IN ('completed', 'cancelled', 'discarded') AND changed_at < ?1
+                         AND id NOT IN (SELECT max(id) FROM jobs WHERE id BETWEEN 'cleanup:' AND 'cleanup;'
+                              UNION ALL SELECT max(id) FROM jobs WHERE id BETWEEN 'reprocess:' AND 'reprocess;')
+                         LIMIT ?2)",
                     )?
                     .execute(params![millis(before), PRUNE_ROWS])?;
                 Ok(removed == PRUNE_ROWS)

@@ -1,6 +1,6 @@
 //! Queries for users, not for jobs: pages of events by time and filter, and the events of a batch as a file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use futures_util::stream;
 use mongodb::bson::{Document, doc};
@@ -136,6 +136,7 @@ fn matching(id: BatchId, filter: &EventFilter, after: Option<EventPosition>) -> 
     let EventFilter {
         from,
         until,
+        gaps,
         user_id,
         event_type,
     } = filter;
@@ -157,6 +158,10 @@ fn matching(id: BatchId, filter: &EventFilter, after: Option<EventPosition>) -> 
         query.insert("$or", vec![older, later_row]);
     }
     query.insert("ts_us", doc! { "$gte": from, "$lt": until });
+    if !gaps.is_empty() {
+        let within = |gap: &Range<i64>| doc! { "ts_us": { "$gte": gap.start, "$lt": gap.end } };
+        query.insert("$nor", gaps.iter().map(within).collect::<Vec<_>>());
+    }
     query
 }
 

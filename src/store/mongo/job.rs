@@ -91,7 +91,12 @@ impl JobStore for MongoStore {
     }
 
     async fn prune_jobs(&self, before: Instant) -> Result<bool> {
-        let kinds = [JobKind::Cleanup, JobKind::Reprocess].map(JobKind::as_str);
+        let kinds = [JobKind::Cleanup, JobKind::Reprocess];
+        let mut latest = Vec::new();
+        for kind in kinds {
+            latest.extend(self.latest(kind).await?);
+        }
+        let kinds = kinds.map(JobKind::as_str);
         let settled = [
             JobState::Completed,
             JobState::Cancelled,
@@ -102,6 +107,7 @@ impl JobStore for MongoStore {
             "kind": { "$in": kinds.to_vec() },
             "state": { "$in": settled.to_vec() },
             "changed_at": { "$lt": date(before) },
+            "$nor": [ { "_id": { "$in": latest } } ],
         };
         // The filter is repeated at the deletion: a job that was armed since the query stays.
         let condition = old.clone();
@@ -110,6 +116,25 @@ impl JobStore for MongoStore {
 }
 
 impl MongoStore {
+    /// Returns the id of the job of the latest slot.
+    async fn latest(&self, kind: JobKind) -> Result<Option<String>> {
+        // Ids sort by their slots; `;` is the character after `:`.
+        let kind = kind.as_str();
+        let find = Find {
+            filter: doc! { "_id": { "$gte": format!("{kind}:"), "$lt": format!("{kind};") } },
+            sort: doc! { "_id": -1 },
+            limit: 1,
+            fields: doc! { "_id": 1 },
+        };
+        let found = self.db.find("jobs", find).await?;
+        found
+            .iter()
+            .map(|found| parsed::<JobId>(found, "_id"))
+            .map(|id| Ok(id?.to_string()))
+            .next()
+            .transpose()
+    }
+
     /// Adds a job. Returns false if it exists.
     async fn add(&self, job: &Job) -> Result<bool> {
         let raw = serialize_to_raw_document_buf(&to_document(job, 0)?);

@@ -22,6 +22,7 @@ use tallymill::{
     model::{Batch, BatchId, BatchStatus, Day, Job, JobId},
     parse, receive,
     store::{Result, Store, StoreError, StoredDay, embedded::Mode},
+    transfer::Transfers,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -204,10 +205,16 @@ impl Harness {
             rejections: 100,
             event_types: 1_000,
             days: 4_000,
-            batch_ttl: None,
+            batch_ttl: Some(Duration::from_secs(3_600)),
             lease: Duration::from_secs(30),
         };
         Ingest::new(store, clock, limits, "boot-1/up".into())
+    }
+
+    /// Returns transfers of files of at most `max_length` bytes.
+    pub(super) fn transfers(&self, max_length: u64) -> Transfers {
+        let clock = Arc::new(self.clock.clone());
+        Transfers::new(self.home.store.clone(), clock, self.ingest(), max_length)
     }
 
     pub(super) fn jobs(&self) -> JobQueue {

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream;
 use tallymill::{
     clock::{Clock, Fixed},
     job::{KeyedOutcome, NudgeResult},
     metric::Partial,
     model::{BatchStatus, IdempotencyKey, Instant, JobId, JobState, Slot, Transfer, TransferId},
     store::{Changed, OpenTransferOutcome, TransferLimits},
+    transfer::{AppendRequest, TransferError},
 };
 
 use super::{
@@ -195,4 +198,61 @@ fn cleanup_prunes_idempotency_keys_and_empty_transfers() {
         let found = now(harness.store().transfer(file.id)).expect("reads");
         assert_eq!(found.is_some(), file_known);
     }
+}
+
+#[test]
+fn a_slot_of_a_monthly_schedule_runs_once_however_late_a_restart() {
+    let harness = Harness::new();
+    let slot = JobId::Reprocess(Slot(harness.clock.now().timestamp()));
+    now(harness.jobs().arm_once(slot)).expect("the ledger is here");
+    assert_eq!(harness.nudged(), [slot]);
+    assert_eq!(harness.run(slot), NudgeResult::Settled);
+    for _ in 0..3 {
+        harness.clock.advance(Duration::from_secs(9 * 86_400));
+        let cleanup = JobId::Cleanup(Slot(harness.clock.now().timestamp()));
+        now(harness.jobs().arm_once(cleanup)).expect("the ledger is here");
+        assert_eq!(harness.run(cleanup), NudgeResult::Settled);
+        harness.nudged();
+        // A process that starts arms the last slot of its schedule.
+        now(harness.jobs().arm_once(slot)).expect("the ledger is here");
+        assert_eq!(harness.nudged(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_waits_as_told_for_other_transfers_to_expire_is_appended() {
+    let harness = Harness::new();
+    // The bytes of sixteen files are stored at once.
+    let transfers = harness.transfers(10);
+    let append = async |id, offset, bytes: &'static str| {
+        let request = AppendRequest {
+            offset,
+            ..AppendRequest::default()
+        };
+        let body = stream::iter([Ok(Bytes::from_static(bytes.as_bytes()))]);
+        transfers.append(id, request, body).await
+    };
+    let begin = async |bytes| {
+        let begun = transfers.open(10, Vec::new(), None).await.expect("opens");
+        let id = begun.transfer.id;
+        append(id, 0, bytes).await.expect("appends");
+        id
+    };
+    for _ in 0..15 {
+        begin("0123456789").await;
+    }
+    begin("01234").await;
+    harness.clock.advance(Duration::from_millis(10_500));
+    let last = begin("0").await;
+    let refused = append(last, 1, "12345")
+        .await
+        .expect_err("more than are stored at once");
+    let TransferError::Full { seconds } = refused else {
+        panic!("{refused}");
+    };
+    harness.clock.advance(Duration::from_secs(seconds));
+    let progress = append(last, 1, "12345")
+        .await
+        .expect("the others have expired");
+    assert_eq!(progress.end, 6);
 }

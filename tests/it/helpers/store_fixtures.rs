@@ -140,7 +140,7 @@ pub(crate) fn receipt(inserted: u64) -> Receipt {
         identity: IdentityBy::default(),
         event_digest: None,
         claims: true,
-        expires_at: None,
+        expires_at: Some(at(3_600)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use chrono::TimeDelta;
 use tallymill::{
     model::{
         Batch, BatchId, BatchStatus, ColumnRole, Columns, EventBlock, FileOrigin, Instant, Origin,
@@ -15,6 +16,8 @@ use crate::helpers::store_fixtures;
 pub(super) const DAY: i64 = 86_400_000_000;
 /// Distinct identities: few, so that batches overlap.
 const KEYS: u64 = 4;
+/// Time after its upload at which a batch that was not processed may be deleted.
+const EXPIRES_AFTER: TimeDelta = TimeDelta::seconds(120);
 /// The type of events without identity.
 pub(super) const PLAIN: &str = "plain";
 
@@ -107,6 +110,7 @@ pub(super) async fn upload(
     let deleted = unstaged.list_batches(&filter, 100).await?;
     let receipt = Receipt {
         event_digest,
+        expires_at: Some(at + EXPIRES_AFTER),
         ..receipt(seed, inserted, columns)
     };
     let sealed = store.seal(id, receipt, content).await?;

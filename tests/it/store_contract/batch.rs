@@ -173,9 +173,10 @@ pub(super) async fn longest_unchecked_batches_come_first(store: Arc<dyn Store>) 
 
 pub(super) async fn deleted_batches_are_purged_at_once_and_an_hour_later(store: Arc<dyn Store>) {
     let id = uploaded(&*store, 1, &[("", "a", "u", 0)]).await;
-    change(&*store, id, BatchChange::Expire { at: at(0) }).await;
+    let expire = BatchChange::Expire { at: at(3_600) };
+    change(&*store, id, expire).await;
     let due = async |seconds: u64| {
-        let before = at(seconds) - TimeDelta::hours(1);
+        let before = at(3_600 + seconds) - TimeDelta::hours(1);
         store.unpurged_batches(before, 10).await.expect("lists")
     };
     assert_eq!(due(1).await, [id]);
@@ -190,6 +191,22 @@ pub(super) async fn deleted_batches_are_purged_at_once_and_an_hour_later(store: 
     assert_eq!(due(3_601).await, [id]);
     change(&*store, id, BatchChange::Purged { before: 1 }).await;
     assert_eq!(due(9_999).await, []);
+}
+
+pub(super) async fn batches_expire_at_the_time_of_their_last_upload(store: Arc<dyn Store>) {
+    let id = uploaded(&*store, 1, &[("", "a", "u", 0)]).await;
+    let expire = |seconds| BatchChange::Expire { at: at(seconds) };
+    let early = store.change_batch(id, &expire(3_599)).await;
+    assert!(matches!(early, Ok(Changed::Refused(_))));
+    for (seconds, expected) in [(5_000, 5_000), (4_000, 5_000), (6_000, 6_000)] {
+        let expires_at = Some(at(seconds));
+        change(&*store, id, BatchChange::Extend { expires_at }).await;
+        let stored = store.batch(id).await.expect("reads").expect("exists");
+        assert_eq!(stored.expires_at(), Some(at(expected)));
+    }
+    let early = store.change_batch(id, &expire(5_999)).await;
+    assert!(matches!(early, Ok(Changed::Refused(_))));
+    change(&*store, id, expire(6_000)).await;
 }
 
 pub(super) async fn deletion_removes_events_partials_and_rejections(store: Arc<dyn Store>) {

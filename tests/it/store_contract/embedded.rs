@@ -304,6 +304,7 @@ async fn newest_events_are_found_in_every_row_group() {
     let filter = EventFilter {
         from: i64::MIN,
         until: 1_850,
+        gaps: Vec::new(),
         user_id: Some("b".into()),
         event_type: None,
     };

@@ -24,6 +24,7 @@ use crate::helpers::{
 const ALL: EventFilter = EventFilter {
     from: i64::MIN,
     until: i64::MAX,
+    gaps: Vec::new(),
     user_id: None,
     event_type: None,
 };
@@ -127,10 +128,16 @@ pub(super) async fn pages_return_every_matching_event_once_newest_first(store: A
     let id = sealed(&*store, 1, columns(&[]), events.clone()).await;
     for user in [None, Some("bob"), Some("nobody")] {
         for kind in [None, Some("login")] {
-            for (from, until) in [(i64::MIN, i64::MAX), (2_000, 6_000), (3_001, 3_000)] {
+            for (from, until, gaps) in [
+                (i64::MIN, i64::MAX, vec![]),
+                (2_000, 6_000, vec![]),
+                (3_001, 3_000, vec![]),
+                (1_000, 7_000, vec![2_000..3_000, 4_001..6_001]),
+            ] {
                 let filter = EventFilter {
                     from,
                     until,
+                    gaps,
                     user_id: user.map(str::to_owned),
                     event_type: kind.map(str::to_owned),
                 };
@@ -227,7 +234,7 @@ pub(super) async fn live_batches_are_listed_by_event_time(store: Arc<dyn Store>)
     paged.extend(dated(i64::MIN, i64::MAX, paged.last().copied(), 3).await);
     assert_eq!(paged, all);
     change(&*store, id(5), BatchChange::Undo).await;
-    change(&*store, id(4), BatchChange::Expire { at: at(0) }).await;
+    change(&*store, id(4), BatchChange::Expire { at: at(3_600) }).await;
     change(&*store, id(3), BatchChange::Process { force: false }).await;
     assert_eq!(dated(i64::MIN, i64::MAX, None, 9).await, all[2..]);
 }

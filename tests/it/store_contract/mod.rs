@@ -59,6 +59,7 @@ contract! {
         pages_of_batches_are_stable_under_inserts
         longest_unchecked_batches_come_first
         deleted_batches_are_purged_at_once_and_an_hour_later
+        batches_expire_at_the_time_of_their_last_upload
         deletion_removes_events_partials_and_rejections
     }
     claim {
