@@ -116,6 +116,8 @@ async fn process(file: &Path, dedupe: &str) {
         lease: std::time::Duration::from_secs(30),
         sweep: std::time::Duration::from_secs(5),
         batch_ttl: None,
+        tombstone_retention: None,
+        audit_retention: None,
         reprocess_budget: std::time::Duration::from_secs(600),
         time_zone: Tz::UTC,
         scratch: dir.path().join("tmp"),

@@ -25,6 +25,8 @@ pub(super) fn of_jobs(config: &Config) -> JobLimits {
         lease: config.job_lease,
         sweep: config.sweep,
         batch_ttl: config.cleanup_ttl,
+        tombstone_retention: config.tombstone_retention,
+        audit_retention: config.audit_retention,
         reprocess_budget: config.reprocess_budget,
         time_zone: config.time_zone,
         scratch: scratch(config),

@@ -43,6 +43,10 @@ pub struct Config {
     pub cleanup_interval: Duration,
     /// `CLEANUP_TTL_SECONDS`: the age at which an unprocessed batch is deleted; `None` is never.
     pub cleanup_ttl: Option<Duration>,
+    /// `TOMBSTONE_RETENTION_DAYS`: the time for which a deleted batch is remembered; `None` is for ever.
+    pub tombstone_retention: Option<Duration>,
+    /// `AUDIT_RETENTION_DAYS`: the time for which entries of the audit log are kept; `None` is for ever.
+    pub audit_retention: Option<Duration>,
     /// `REPROCESS_CRON`: the schedule of the verification, as text that `app` parses.
     pub reprocess_cron: String,
     /// `REPROCESS_BUDGET_SECONDS`: the longest duration of one verification.
@@ -170,6 +174,8 @@ impl Config {
             log_level: read.log_level("LOG_LEVEL"),
             log_format: read.log_format("LOG_FORMAT"),
             cleanup_interval: read.seconds("CLEANUP_INTERVAL_SECONDS", 1),
+            tombstone_retention: days(read.number("TOMBSTONE_RETENTION_DAYS", 0, MAX_DAYS)),
+            audit_retention: days(read.number("AUDIT_RETENTION_DAYS", 0, MAX_DAYS)),
             cleanup_ttl: Some(read.seconds("CLEANUP_TTL_SECONDS", 0)).filter(|ttl| !ttl.is_zero()),
             reprocess_cron: read.text("REPROCESS_CRON"),
             reprocess_budget: read.seconds("REPROCESS_BUDGET_SECONDS", 1),
@@ -206,6 +212,14 @@ impl Config {
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.host, self.port)
     }
+}
+
+/// Longest retention, a hundred years.
+const MAX_DAYS: u64 = 36_500;
+
+/// Converts a retention in days; 0 is for ever.
+fn days(days: u64) -> Option<Duration> {
+    (days > 0).then(|| Duration::from_secs(days * 86_400))
 }
 
 impl FileLimits {

@@ -19,6 +19,10 @@ pub struct JobLimits {
     pub sweep: Duration,
     /// Age at which a batch that was never processed expires; `None` is never.
     pub batch_ttl: Option<Duration>,
+    /// Time for which deleted batches are remembered; `None` is for ever.
+    pub tombstone_retention: Option<Duration>,
+    /// Time for which entries of the audit log are kept; `None` is for ever.
+    pub audit_retention: Option<Duration>,
     /// Time that one scheduled verification may take.
     pub reprocess_budget: Duration,
     /// The zone whose midnights separate the days of metrics.

@@ -25,4 +25,6 @@ pub struct AuditEntry {
 pub trait AuditStore: Send + Sync {
     /// Appends an entry.
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()>;
+    /// Deletes some entries from before an instant. Returns whether more may remain.
+    async fn prune_audit(&self, before: Instant) -> Result<bool>;
 }

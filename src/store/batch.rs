@@ -84,4 +84,7 @@ pub trait BatchStore: Send + Sync {
     async fn unchecked_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>>;
     /// Lists deleted batches to purge: those never purged, and those purged once that were deleted before an instant.
     async fn unpurged_batches(&self, before: Instant, limit: usize) -> Result<Vec<BatchId>>;
+    /// Forgets some batches that were deleted before an instant and purged, with their jobs and the digest of their
+    /// content. Returns whether more may remain. A missing owner of a claim counts as deleted.
+    async fn prune_tombstones(&self, before: Instant) -> Result<bool>;
 }

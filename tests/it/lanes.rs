@@ -66,6 +66,8 @@ async fn short_jobs_get_their_turn(dispatch: Arc<dyn Dispatch>, pool: WorkerPool
         lease: Duration::from_secs(30),
         sweep: Duration::from_secs(5),
         batch_ttl: None,
+        tombstone_retention: Some(Duration::from_secs(90 * 86_400)),
+        audit_retention: None,
         reprocess_budget: Duration::from_secs(600),
         time_zone: Tz::UTC,
         scratch: "unused".into(),

@@ -1,5 +1,5 @@
-//! Removes what has expired: batches that were never processed, orphaned rows of deleted batches, old jobs of the
-//! schedule, idempotency keys and resumable uploads.
+//! Removes what has expired: batches that were never processed, orphaned rows of deleted batches, tombstones, old jobs of
+//! the schedule, audit entries, idempotency keys and resumable uploads.
 
 use chrono::TimeDelta;
 
@@ -27,6 +27,8 @@ pub(super) async fn run(context: &JobContext<'_>) -> Result<RunEnd, RunError> {
         purge_tombstones(context, now).await,
         prune_ledger(context, now).await,
         prune_requests(context, now).await,
+        prune_tombstones(context, now).await,
+        prune_audit(context, now).await,
     ];
     steps.into_iter().collect::<Result<(), RunError>>()?;
     Ok(RunEnd::Completed)
@@ -41,6 +43,20 @@ async fn prune_requests(context: &JobContext<'_>, now: Instant) -> Result<(), Ru
     let before = now - KEY_RETENTION;
     while context.store.prune_idempotency_entries(before).await? {}
     while context.store.prune_transfers(now).await? {}
+    Ok(())
+}
+
+async fn prune_tombstones(context: &JobContext<'_>, now: Instant) -> Result<(), RunError> {
+    if let Some(retention) = context.limits.tombstone_retention {
+        while context.store.prune_tombstones(now - retention).await? {}
+    }
+    Ok(())
+}
+
+async fn prune_audit(context: &JobContext<'_>, now: Instant) -> Result<(), RunError> {
+    if let Some(retention) = context.limits.audit_retention {
+        while context.store.prune_audit(now - retention).await? {}
+    }
     Ok(())
 }
 

@@ -11,6 +11,8 @@ use crate::{
 
 /// Purges of a deleted batch: one at once, and one later for rows that a late writer added.
 const PURGES: u32 = 2;
+/// Tombstones removed in one transaction: a short one does not delay leases and seals.
+const PRUNE_ROWS: usize = 200;
 
 #[async_trait]
 impl BatchStore for EmbeddedStore {
@@ -149,6 +151,32 @@ impl BatchStore for EmbeddedStore {
         )
         .await
     }
+
+    async fn prune_tombstones(&self, before: Instant) -> Result<bool> {
+        self.db
+            .write(move |db| {
+                let sql =
+                    "SELECT seq, id FROM batches WHERE purges >= ?1 AND deleted_at < ?2 LIMIT ?3";
+                let mut query = db.prepare_cached(sql)?;
+                let old = query
+                    .query_map(params![PURGES, millis(before), PRUNE_ROWS], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })?
+                    .collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
+                for (seq, id) in &old {
+                    db.prepare_cached("DELETE FROM contents WHERE batch = ?1")?
+                        .execute([seq])?;
+                    db.prepare_cached(
+                        "DELETE FROM jobs WHERE id IN ('process:' || ?1, 'undo:' || ?1)",
+                    )?
+                    .execute([id])?;
+                    db.prepare_cached("DELETE FROM batches WHERE seq = ?1")?
+                        .execute([seq])?;
+                }
+                Ok(old.len() == PRUNE_ROWS)
+            })
+            .await
+    }
 }
 
 impl EmbeddedStore {
@@ -188,11 +216,12 @@ pub(super) fn seq_of(db: &Connection, id: BatchId) -> Result<i64> {
         .query_row([id.to_string()], |row| row.get(0))?)
 }
 
-/// Returns the batch that an integer of the large tables stands for.
-pub(super) fn id_of_seq(db: &Connection, seq: i64) -> Result<BatchId> {
+/// Returns the batch that an integer of the large tables stands for; none if its tombstone was removed.
+pub(super) fn id_of_seq(db: &Connection, seq: i64) -> Result<Option<BatchId>> {
     Ok(db
         .prepare_cached("SELECT id FROM batches WHERE seq = ?1")?
-        .query_row([seq], id_of)?)
+        .query_row([seq], id_of)
+        .optional()?)
 }
 
 fn read(db: &Connection, id: BatchId) -> Result<Option<Batch>> {

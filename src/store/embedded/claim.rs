@@ -16,6 +16,10 @@ use crate::{
     store::{Claim, ClaimStore, ForeignClaim, Overlap, Result},
 };
 
+/// Changes the owner of a claim (key, old owner, new owner, row, content).
+const TAKE_OVER: &str =
+    "UPDATE claims SET batch = ?3, row = ?4, content = ?5 WHERE key = ?1 AND batch = ?2";
+
 #[async_trait]
 impl ClaimStore for EmbeddedStore {
     async fn claim(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<ForeignClaim>> {
@@ -34,9 +38,15 @@ impl ClaimStore for EmbeddedStore {
             .write(move |db| {
                 let (new, old) = (seq_of(db, id)?, seq_of(db, from)?);
                 {
-                    let mut swap = db.prepare_cached("UPDATE claims SET batch = ?3, row = ?4, content = ?5 WHERE key = ?1 AND batch = ?2")?;
+                    let mut swap = db.prepare_cached(TAKE_OVER)?;
                     for claim in &claims {
-                        swap.execute(params![claim.key.0, old, new, claim.row, claim.content.0.cast_signed()])?;
+                        swap.execute(params![
+                            claim.key.0,
+                            old,
+                            new,
+                            claim.row,
+                            claim.content.0.cast_signed()
+                        ])?;
                     }
                 }
                 insert(db, id, &claims)
@@ -168,6 +178,7 @@ fn overlap(row: &Row<'_>) -> Result<Overlap> {
 fn insert(db: &Transaction<'_>, id: BatchId, claims: &[Claim]) -> Result<Vec<ForeignClaim>> {
     let batch = seq_of(db, id)?;
     let mut add = db.prepare_cached("INSERT INTO claims (key, batch, row, content) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key) DO NOTHING")?;
+    let mut swap = db.prepare_cached(TAKE_OVER)?;
     let mut ids = HashMap::new();
     let mut refused = Vec::new();
     for (index, claim) in claims.iter().enumerate() {
@@ -181,16 +192,23 @@ fn insert(db: &Transaction<'_>, id: BatchId, claims: &[Claim]) -> Result<Vec<For
             && let Some((owner, row, content)) = owner(db, claim.key)?
             && (owner, row) != (batch, claim.row)
         {
-            let owner = match ids.get(&owner) {
+            let id = match ids.get(&owner) {
                 Some(known) => *known,
                 None => *ids.entry(owner).or_insert(id_of_seq(db, owner)?),
             };
-            refused.push(ForeignClaim {
-                index,
-                owner,
-                row,
-                content,
-            });
+            match id {
+                Some(owner) => refused.push(ForeignClaim {
+                    index,
+                    owner,
+                    row,
+                    content,
+                }),
+                // Its tombstone was removed: a missing owner is a deleted one.
+                None => {
+                    let content = claim.content.0.cast_signed();
+                    swap.execute(params![claim.key.0, owner, batch, claim.row, content])?;
+                }
+            }
         }
     }
     Ok(refused)

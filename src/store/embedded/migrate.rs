@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first. A released step is never edited.
-const STEPS: [(&str, &str); 7] = [
+const STEPS: [(&str, &str); 8] = [
     (
         "0001_start",
         include_str!("../../../migrations/sqlite/0001_start.sql"),
@@ -33,6 +33,10 @@ const STEPS: [(&str, &str); 7] = [
     (
         "0007_wanted",
         include_str!("../../../migrations/sqlite/0007_wanted.sql"),
+    ),
+    (
+        "0008_retention",
+        include_str!("../../../migrations/sqlite/0008_retention.sql"),
     ),
 ];
 

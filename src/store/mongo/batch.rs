@@ -12,12 +12,14 @@ use super::{
     stored_document::{from_document, to_document},
 };
 use crate::{
-    model::{Batch, BatchChange, BatchId, BatchStatus, Instant, Receipt},
+    model::{Batch, BatchChange, BatchId, BatchStatus, Instant, JobId, Receipt},
     store::{BatchFilter, BatchStore, Changed, EventTimeFilter, Result, Sealed, StoreError},
 };
 
 /// Purges of a deleted batch: one at once, and one later for documents that a late writer added.
 const PURGES: u32 = 2;
+/// Tombstones removed in one step.
+const PRUNED_TOMBSTONES: usize = 200;
 /// Batches that get their event times in one step.
 const BACKFILL_BATCHES: usize = 500;
 /// Attempts to seal while an identical upload is being sealed, and the delay between two.
@@ -158,6 +160,33 @@ impl BatchStore for MongoStore {
             ..Find::default()
         };
         self.ids(find).await
+    }
+
+    async fn prune_tombstones(&self, before: Instant) -> Result<bool> {
+        let old = doc! { "status": BatchStatus::Deleted.as_str(), "purges": { "$gte": PURGES }, "deleted_at": { "$lt": date(before) } };
+        let find = Find {
+            filter: old.clone(),
+            limit: PRUNED_TOMBSTONES,
+            ..Find::default()
+        };
+        let ids = self.ids(find).await?;
+        let text: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        let jobs: Vec<_> = ids
+            .iter()
+            .flat_map(|id| [JobId::Process(*id), JobId::Undo(*id)])
+            .map(|id| id.to_string())
+            .collect();
+        // The batch last: if this is interrupted, the next call finds it again.
+        self.db
+            .delete("contents", doc! { "batch": { "$in": text.clone() } })
+            .await?;
+        self.db
+            .delete("jobs", doc! { "_id": { "$in": jobs } })
+            .await?;
+        self.db
+            .delete("batches", doc! { "_id": { "$in": text } })
+            .await?;
+        Ok(ids.len() == PRUNED_TOMBSTONES)
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first. A released step is never edited.
-const STEPS: [(&str, &str); 6] = [
+const STEPS: [(&str, &str); 7] = [
     (
         "0001_start",
         include_str!("../../../migrations/mongo/0001_start.json"),
@@ -40,6 +40,10 @@ const STEPS: [(&str, &str); 6] = [
     (
         "0006_parents",
         include_str!("../../../migrations/mongo/0006_parents.json"),
+    ),
+    (
+        "0007_retention",
+        include_str!("../../../migrations/mongo/0007_retention.json"),
     ),
 ];
 

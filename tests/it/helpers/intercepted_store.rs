@@ -153,6 +153,10 @@ impl BatchStore for InterceptedStore {
         self.gate.before_verb("unpurged_batches").await?;
         self.inner.unpurged_batches(before, limit).await
     }
+
+    async fn prune_tombstones(&self, before: Instant) -> Result<bool> {
+        self.inner.prune_tombstones(before).await
+    }
 }
 
 #[async_trait]
@@ -426,5 +430,9 @@ impl AuditStore for InterceptedStore {
     async fn record_audit(&self, entry: &AuditEntry) -> Result<()> {
         self.gate.before_verb("record_audit").await?;
         self.inner.record_audit(entry).await
+    }
+
+    async fn prune_audit(&self, before: Instant) -> Result<bool> {
+        self.inner.prune_audit(before).await
     }
 }

@@ -80,6 +80,8 @@ fn limits(dir: &Path, crashes: u32) -> JobLimits {
         lease: Duration::from_secs(30),
         sweep: Duration::from_secs(5),
         batch_ttl: Some(Duration::from_secs(120)),
+        tombstone_retention: Some(Duration::from_secs(90 * 86_400)),
+        audit_retention: None,
         reprocess_budget: Duration::from_secs(3_600),
         time_zone: Tz::UTC,
         scratch: dir.into(),

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use tallymill::{
-    model::{BatchChange, BatchId, BatchStatus, Day, Fault, FaultCode, Rejection},
-    store::{BatchFilter, Changed, Projection, Sealed, Store, StoreError},
+    model::{
+        BatchChange, BatchId, BatchStatus, Content, Day, Fault, FaultCode, IdentityKey, JobId,
+        Rejection,
+    },
+    store::{AuditEntry, BatchFilter, Changed, Claim, Projection, Sealed, Store, StoreError},
 };
 
 use crate::helpers::store_fixtures::{
@@ -238,4 +241,65 @@ pub(super) async fn deletion_removes_events_partials_and_rejections(store: Arc<d
     let rejections = store.rejections(id, 0, 10).await.expect("reads");
     assert!(rejections.is_empty());
     assert!(unreadable(&*store, id).await);
+}
+
+pub(super) async fn old_tombstones_are_forgotten(store: Arc<dyn Store>) {
+    let id = uploaded(&*store, 1, &[("e", "a", "u", 0)]).await;
+    let other = uploaded(&*store, 2, &[("e", "a", "u", 0)]).await;
+    let claim = Claim {
+        key: IdentityKey([1; 16]),
+        row: 1,
+        content: Content(5),
+    };
+    let refused = store.claim(id, &[claim]).await.expect("claims");
+    assert_eq!(refused, []);
+    for job in [JobId::Process(id), JobId::Process(other)] {
+        store.add_job(job, at(0)).await.expect("adds");
+    }
+    change(&*store, id, BatchChange::Undo).await;
+    change(&*store, id, BatchChange::Bury { at: at(10) }).await;
+    let prune = async |before| store.prune_tombstones(at(before)).await.expect("prunes");
+    assert!(!prune(9_999).await);
+    assert!(
+        store.batch(id).await.expect("reads").is_some(),
+        "it is purged once more before"
+    );
+    change(&*store, id, BatchChange::Purged { before: 1 }).await;
+    assert!(!prune(10).await);
+    assert!(store.batch(id).await.expect("reads").is_some());
+    assert!(!prune(11).await);
+    assert_eq!(store.batch(id).await.expect("reads"), None);
+    assert_eq!(store.job(JobId::Process(id)).await.expect("reads"), None);
+    let kept = store.job(JobId::Process(other)).await.expect("reads");
+    assert!(kept.is_some() && store.batch(other).await.expect("reads").is_some());
+    // A claim that its deletion missed is that of a missing owner, which counts as deleted.
+    let foreign = store.claim(other, &[claim]).await.expect("claims");
+    if let [held] = foreign[..] {
+        assert_eq!(store.batch(held.owner).await.expect("reads"), None);
+        let taken = store.take_over(other, held.owner, &[claim]).await;
+        assert_eq!(taken.expect("takes over"), []);
+    }
+    let unowned = store.unowned_claims(other, &[claim]).await;
+    assert!(unowned.expect("reads").is_empty());
+    // Its content can be uploaded again.
+    let receiving = receiving(&*store, 3).await;
+    let mut content = [0; 32];
+    content[..8].copy_from_slice(&1_u64.to_be_bytes());
+    let sealed = store.seal(receiving, receipt(1), content).await;
+    assert!(matches!(sealed, Ok(Sealed::Batch(_))));
+}
+
+pub(super) async fn old_audit_entries_are_deleted(store: Arc<dyn Store>) {
+    for n in 0..3 {
+        let entry = AuditEntry {
+            at: at(n),
+            actor: "admin".into(),
+            action: "retry".into(),
+            subject: "all".into(),
+            result: "asked".into(),
+        };
+        store.record_audit(&entry).await.expect("records");
+    }
+    assert!(!store.prune_audit(at(2)).await.expect("prunes"));
+    assert!(!store.prune_audit(at(9)).await.expect("prunes"));
 }

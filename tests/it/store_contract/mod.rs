@@ -60,6 +60,8 @@ contract! {
         longest_unchecked_batches_come_first
         deleted_batches_are_purged_at_once_and_an_hour_later
         batches_expire_at_the_time_of_their_last_upload
+        old_tombstones_are_forgotten
+        old_audit_entries_are_deleted
         deletion_removes_events_partials_and_rejections
     }
     claim {
