@@ -395,6 +395,19 @@ mod tests {
     }
 
     #[test]
+    fn files_with_too_many_lines_are_too_large() {
+        let limit = u32::MAX;
+        let problem = Problem::from(IngestError::Parse(ParseError::TooManyLines { limit }));
+        assert_eq!(problem.error_response().status(), 413);
+        let body: Value = serde_json::from_str(&problem.body()).expect("JSON");
+        assert_eq!(
+            (&body["code"], &body["limit"]),
+            (&"too-large".into(), &limit.into())
+        );
+        assert!(problem.detail.contains("4294967295 lines"), "{problem}");
+    }
+
+    #[test]
     fn internal_errors_are_hidden_from_clients() {
         let inner = StoreError::Failed {
             what: "SQLite",

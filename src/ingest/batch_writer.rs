@@ -270,7 +270,7 @@ impl BatchWriter {
 }
 
 /// Makes a batch whose file is uploaded again expire later, unless it is or was processed. Returns false if it is deleted.
-pub(super) async fn extend(
+async fn extend(
     store: &dyn Store,
     id: BatchId,
     expires_at: Option<Instant>,

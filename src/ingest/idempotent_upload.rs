@@ -7,9 +7,7 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 
 use super::{
-    BodyError, Ingest, IngestError, UploadOptions, UploadOutcome,
-    batch_writer::extend,
-    parser_thread,
+    BodyError, Ingest, IngestError, UploadOptions, UploadOutcome, parser_thread,
     upload::{BODY_CHANNEL_CHUNKS, send_body},
 };
 use crate::{
@@ -48,15 +46,11 @@ impl Ingest {
         let failed = match self.earlier_upload(key).await? {
             EarlierUpload::Complete { digest, outcome } => {
                 let received = self.receive_only(options, body).await?;
-                if digest != Some(options.request_digest(&received.sha256)) {
-                    return Err(IngestError::KeyReused);
-                }
-                if let UploadOutcome::Duplicate { first, .. } = outcome {
-                    let ttl = self.limits.batch_ttl;
-                    let expires_at = ttl.map(|ttl| self.clock.now() + ttl);
-                    extend(self.store.as_ref(), first, expires_at).await?;
-                }
-                return Ok(outcome);
+                return if digest == Some(options.request_digest(&received.sha256)) {
+                    Ok(outcome)
+                } else {
+                    Err(IngestError::KeyReused)
+                };
             }
             EarlierUpload::Failed(batch) => Some(batch),
             EarlierUpload::None => None,

@@ -100,6 +100,8 @@ impl NudgeTimers {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+
     use super::*;
     use crate::{clock::Fixed, model::Slot};
 
@@ -126,7 +128,8 @@ mod tests {
         dispatch.nudge_after(job(2), Duration::from_secs(20));
         dispatch.nudge_after(job(1), Duration::from_secs(10));
         dispatch.nudge_after(job(0), Duration::ZERO);
-        let running = tokio::spawn(timers.run(stop.clone()));
+        let mut running = JoinSet::new();
+        running.spawn(timers.run(stop.clone()));
         // The wait of the last request is over only once the others are timers.
         assert_eq!(nudged.recv().await, Some(job(0)));
         assert!(nudged.try_recv().is_err());
@@ -136,7 +139,7 @@ mod tests {
             assert!(nudged.try_recv().is_err());
         }
         stop.cancel();
-        running.await.expect("ends");
+        running.join_all().await;
     }
 
     #[tokio::test]
@@ -144,7 +147,8 @@ mod tests {
         let (sender, mut nudged) = mpsc::unbounded_channel();
         let (clock, stop) = (Fixed::default(), CancellationToken::new());
         let (dispatch, timers) = timed(Arc::new(Nudges(sender)), Arc::new(clock.clone()));
-        let running = tokio::spawn(timers.run(stop.clone()));
+        let mut running = JoinSet::new();
+        running.spawn(timers.run(stop.clone()));
         for n in 0..MAX_TIMERS as i64 + 50 {
             dispatch.nudge_after(job(n), Duration::from_secs(10));
             tokio::task::yield_now().await;
@@ -154,7 +158,7 @@ mod tests {
             nudged.recv().await.expect("a nudge");
         }
         stop.cancel();
-        running.await.expect("ends");
+        running.join_all().await;
         assert!(nudged.try_recv().is_err());
     }
 }

@@ -5,7 +5,10 @@ use reqwest::{
     multipart::{Form, Part},
 };
 
-use crate::helpers::app::{Answer, TestApp};
+use crate::helpers::{
+    app::{Answer, TestApp},
+    process::eventually,
+};
 
 const HEAD: &str = "event_id,user_id,event_type,timestamp\n";
 
@@ -362,6 +365,25 @@ async fn rejections_beyond_the_limit_are_counted_but_not_stored() {
         }
     }
     assert_eq!(seen, (2..=121).collect::<Vec<_>>());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn known_bytes_are_told_when_their_batch_now_expires() {
+    let app = TestApp::start().await;
+    let first = app.upload("", rows(1)).await.json();
+    // The clock of the service has milliseconds.
+    let again = eventually("a later expiry", async || {
+        let again = app.upload("", rows(1)).await;
+        assert_eq!(again.status, 200, "{}", again.text);
+        let again = again.json();
+        (again["expires_at"].as_str() > first["expires_at"].as_str()).then_some(again)
+    })
+    .await;
+    assert_eq!(again["duplicate_of"], first["batch_id"]);
+    let first = first["batch_id"].as_str().expect("an id");
+    let batch = app.get(&format!("/batches/{first}")).await.json();
+    assert_eq!(batch["expires_at"], again["expires_at"]);
     app.stop().await;
 }
 

@@ -98,8 +98,8 @@ impl JobStore for EmbeddedStore {
                     .prepare_cached(
                         "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE kind IN ('cleanup', 'reprocess')
                          AND state IN ('completed', 'cancelled', 'discarded') AND changed_at < ?1
-                         AND id NOT IN (SELECT max(id) FROM jobs WHERE id BETWEEN 'cleanup:' AND 'cleanup;'
-                              UNION ALL SELECT max(id) FROM jobs WHERE id BETWEEN 'reprocess:' AND 'reprocess;')
+                         AND id <> ifnull((SELECT max(id) FROM jobs WHERE id BETWEEN 'cleanup:' AND 'cleanup;'), '')
+                         AND id <> ifnull((SELECT max(id) FROM jobs WHERE id BETWEEN 'reprocess:' AND 'reprocess;'), '')
                          LIMIT ?2)",
                     )?
                     .execute(params![millis(before), PRUNE_ROWS])?;

@@ -127,12 +127,8 @@ impl MongoStore {
             fields: doc! { "_id": 1 },
         };
         let found = self.db.find("jobs", find).await?;
-        found
-            .iter()
-            .map(|found| parsed::<JobId>(found, "_id"))
-            .map(|id| Ok(id?.to_string()))
-            .next()
-            .transpose()
+        let id = found.first().and_then(|found| found.get_str("_id").ok());
+        Ok(id.map(str::to_owned))
     }
 
     /// Adds a job. Returns false if it exists.

@@ -185,6 +185,24 @@ pub(super) async fn pages_of_jobs_are_stable_under_inserts(store: Arc<dyn Store>
     assert_eq!(seen, [7, 6, 5, 4, 3, 2, 1].map(job));
 }
 
+pub(super) async fn all_scheduled_jobs_but_the_latest_of_a_kind_are_pruned(store: Arc<dyn Store>) {
+    // The other kind has no job.
+    let slots = [1, 2, 3].map(|slot| JobId::Cleanup(Slot(slot)));
+    for job in slots {
+        store.arm(job, at(0)).await.expect("arms");
+        let token = acquire(&*store, job, at(0)).await.expect("is due").token;
+        settle(&*store, job, token, at(1))
+            .await
+            .expect("owns the lease");
+    }
+    while store.prune_jobs(at(2)).await.expect("prunes") {}
+    let mut left = Vec::new();
+    for job in slots {
+        left.extend(store.job(job).await.expect("reads").map(|job| job.id));
+    }
+    assert_eq!(left, [slots[2]]);
+}
+
 pub(super) async fn only_settled_scheduled_jobs_are_pruned(store: Arc<dyn Store>) {
     let waiting = JobId::Reprocess(Slot(2));
     let retained = [JobId::Process(id(1)), JobId::Undo(id(1)), job(1)];

@@ -95,6 +95,7 @@ contract! {
         longest_due_jobs_come_first_up_to_the_limit
         pages_of_jobs_are_stable_under_inserts
         only_settled_scheduled_jobs_are_pruned
+        all_scheduled_jobs_but_the_latest_of_a_kind_are_pruned
     }
     idempotency {
         one_of_twenty_requests_adds_the_entry
