@@ -26,6 +26,7 @@ use crate::{
         schedule::{Schedule, cron::Cron},
         work::Bodies,
     },
+    model::version,
     store::{self, Backend, StoreError, StoreLocation},
     transfer::Transfers,
 };
@@ -105,7 +106,7 @@ impl App {
         let store = backend.clone().store();
         let owner = owner(&*backend);
         let (dispatch, pool) = shared::queue(redis.as_ref(), &clock)?;
-        shared::log_backends(&*backend, &dispatch, redis.as_ref());
+        shared::log_backends(&config, &*backend, &dispatch, redis.as_ref());
         let limits = limits::of_jobs(&config);
         let stop = CancellationToken::new();
         let runner = Runner::new(
@@ -195,7 +196,7 @@ impl App {
         match tokio::time::timeout(shutdown_timeout, shutdown).await {
             Ok(served) => served?,
             Err(_) => tracing::warn!(
-                "shutdown took longer than SHUTDOWN_SECONDS and was cut short, interrupted jobs run again once their leases expire"
+                "shutdown took longer than SHUTDOWN_SECONDS and was cut short: uploads in progress are lost and must be sent again, interrupted jobs run again"
             ),
         }
         backend.close().await?;
@@ -211,12 +212,7 @@ impl App {
 pub async fn open(config: &Config) -> Result<Arc<dyn Backend>, StoreError> {
     // Sorts spill to a local directory, whichever store has the data.
     let scratch = limits::scratch(config);
-    std::fs::create_dir_all(&scratch).map_err(|why| {
-        let dir = scratch.display();
-        StoreError::Setup(format!(
-            "can't make {dir}: {why}; set DATA_DIR to a directory that can be written"
-        ))
-    })?;
+    std::fs::create_dir_all(&scratch).map_err(|why| StoreError::unusable_path(&scratch, &why))?;
     let location = match &config.mongo_uri {
         Some(uri) => StoreLocation::Mongo(uri.expose()),
         None => StoreLocation::Embedded(&config.data_dir),
@@ -245,11 +241,20 @@ fn host_name() -> String {
 async fn serve(api: Option<Api>) -> std::io::Result<()> {
     match api {
         Some(Api { server, url }) => {
-            tracing::info!(url, pid = std::process::id(), "tallymill answers at {url}");
+            tracing::info!(
+                url,
+                version = version(),
+                pid = std::process::id(),
+                "tallymill answers at {url}"
+            );
             server.await
         }
         None => {
-            tracing::info!(pid = std::process::id(), "tallymill works on jobs");
+            tracing::info!(
+                version = version(),
+                pid = std::process::id(),
+                "tallymill works on jobs"
+            );
             std::future::pending().await
         }
     }
@@ -343,6 +348,9 @@ async fn reconcile(
     loop {
         match AssertUnwindSafe(reconciler.pass()).catch_unwind().await {
             Ok(Ok(())) => {}
+            Ok(Err(error)) if error.is_known_outage() => {
+                tracing::debug!(%error, "reconciler pass failed, the next pass will complete it")
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "reconciler pass failed, the next pass will complete it")
             }

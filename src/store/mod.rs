@@ -23,8 +23,8 @@ pub use audit::{AuditEntry, AuditStore};
 pub use backend::{Backend, StoreLocation, open};
 pub use batch::{BatchFilter, BatchStore, Changed, EventTimeFilter, Sealed};
 pub use claim::{Claim, ClaimStore, ForeignClaim, Loss, Overlap};
+use error::{FileError, corrupt, disk_remedy, io, io_at, run_blocking};
 pub use error::{Result, StoreError};
-use error::{corrupt, io, run_blocking};
 pub use event::{
     Attributes, EVENT_PAGE_BYTES, EventFile, EventFilter, EventPage, EventPosition, EventScan,
     EventStore, EventWriter, Projection,

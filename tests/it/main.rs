@@ -28,6 +28,7 @@ mod queue;
 mod redis_app;
 mod replies;
 mod simulation;
+mod start_errors;
 mod store_contract;
 mod tus;
 mod undecodable;

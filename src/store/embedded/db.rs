@@ -27,7 +27,7 @@ impl From<rusqlite::Error> for StoreError {
             CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly,
             SystemIoFailure,
         };
-        let what = "SQLite";
+        let what = super::DATABASE_FILE;
         match source.sqlite_error_code() {
             Some(
                 CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | ReadOnly
@@ -215,7 +215,7 @@ fn transact<T>(
 
 fn stopped() -> StoreError {
     StoreError::Unavailable {
-        what: "SQLite",
+        what: super::DATABASE_FILE,
         source: "the store is closing".into(),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{EmbeddedStore, io, to_json};
+use super::{EmbeddedStore, io_at, to_json};
 use crate::store::{Result, StoreError};
 
 /// The name of the lock file.
@@ -50,7 +50,7 @@ impl EmbeddedStore {
             .set_len(0)
             .and_then(|()| std::io::Seek::rewind(&mut file))
             .and_then(|()| file.write_all(holder.as_bytes()));
-        written.map_err(|why| io("the lock file", why))
+        written.map_err(|why| io_at("the lock file", Path::new(LOCK_FILE), why))
     }
 }
 
@@ -63,10 +63,10 @@ pub(super) fn acquire(dir: &Path) -> Result<File> {
         .write(true)
         .truncate(false)
         .open(&path)
-        .map_err(|why| io("the lock file", why))?;
+        .map_err(|why| io_at("the lock file", Path::new(LOCK_FILE), why))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::Error(why)) => Err(io("the lock file", why)),
+        Err(TryLockError::Error(why)) => Err(io_at("the lock file", Path::new(LOCK_FILE), why)),
         Err(TryLockError::WouldBlock) => {
             let by = match EmbeddedStore::holder(dir) {
                 Some(LockHolder {

@@ -8,7 +8,7 @@ use std::{
 use chrono_tz::Tz;
 use rusqlite::Transaction;
 
-use super::{EmbeddedStore, io};
+use super::{EmbeddedStore, io_at};
 use crate::{
     model::{BatchId, BatchStatus},
     store::{BatchFilter, BatchStore, Result, StoreError, corrupt},
@@ -53,7 +53,7 @@ impl EmbeddedStore {
             .filter(|file| file.is_file())
         {
             tracing::info!(file = %file.display(), "deleting the temporary file of an unfinished upload");
-            fs::remove_file(&file).map_err(|why| io("a temporary file", why))?;
+            fs::remove_file(&file).map_err(|why| io_at("a temporary file", &file, why))?;
         }
         self.log_orphaned_event_files().await?;
         self.check_parts().await?;
@@ -100,12 +100,12 @@ impl EmbeddedStore {
 }
 
 fn list(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).map_err(|why| io("the data directory", why))?;
+    let entries = fs::read_dir(dir).map_err(|why| io_at("the data directory", dir, why))?;
     entries
         .map(|entry| {
             entry
                 .map(|e| e.path())
-                .map_err(|why| io("the data directory", why))
+                .map_err(|why| io_at("the data directory", dir, why))
         })
         .collect()
 }
