@@ -11,7 +11,7 @@ use std::{fmt::Display, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use crate::{config::Config, model::version};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +25,7 @@ Exit codes: 0 success, 1 failure, 2 refused (wrong arguments, settings or file).
 
 /// Event CSVs in, every row accounted for, daily metrics out.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = EXAMPLES)]
+#[command(version = version(), about, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -9,7 +9,7 @@ use super::{
     Context,
     reply::{HealthReply, QueueReply, ReadyReply, StoreReply},
 };
-use crate::model::JobId;
+use crate::model::{JobId, version};
 
 /// A due job that stays queued for this long means that no worker runs.
 const MAX_QUEUED: TimeDelta = TimeDelta::seconds(60);
@@ -20,6 +20,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn health(context: Data<Context>) -> HttpResponse {
     HttpResponse::Ok().json(HealthReply {
         status: "ok",
+        version: version(),
         uptime: context.clock.elapsed().as_secs_f64(),
     })
 }

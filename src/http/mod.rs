@@ -1,6 +1,7 @@
 //! The HTTP interface: a table of routes, thin handlers, typed replies, and problems for errors. It makes no decisions
 //! of its own: handlers parse a request, call `ingest`, `transfer`, `job` or `query`, and serialize the result.
 
+mod access_log;
 mod admin;
 mod auth;
 mod batches;

@@ -19,6 +19,7 @@ mod identity;
 mod keys;
 mod layering;
 mod limit;
+mod log;
 mod methods;
 mod metrics;
 mod mongo_away;

@@ -8,6 +8,7 @@ use crate::model::JobId;
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct HealthReply {
     pub(in crate::http) status: &'static str,
+    pub(in crate::http) version: &'static str,
     /// Seconds since the start of the process.
     pub(in crate::http) uptime: f64,
 }

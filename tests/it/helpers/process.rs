@@ -159,7 +159,7 @@ fn logged_url(log: &str) -> Option<String> {
         return Some(String::new());
     }
     let (_, rest) = log.split_once("tallymill answers at ")?;
-    let (url, _) = rest.split_once(char::is_whitespace)?;
+    let (url, _) = rest.split_once(|c: char| c.is_whitespace() || c == '"')?;
     Some(url.to_owned())
 }
 
