@@ -2,6 +2,7 @@
 //! of arguments, settings or file.
 
 pub mod generate;
+pub mod healthcheck;
 pub mod import;
 pub mod migrate;
 pub mod serve;
@@ -44,6 +45,8 @@ pub enum Command {
     Generate(generate::Generate),
     /// Bring the store in `DATA_DIR`, or at `MONGO_URI`, to this version's schema, and stop
     Migrate,
+    /// Report whether the process on this host with the same `DATA_DIR` does its work
+    Healthcheck(healthcheck::Healthcheck),
 }
 
 impl Command {
@@ -52,9 +55,12 @@ impl Command {
     pub fn log_level<'a>(&self, config: &'a Config) -> &'a str {
         match self {
             Self::Import(_) | Self::Migrate if config.log_level == "info" => "warn",
-            Self::Serve(_) | Self::Worker | Self::Import(_) | Self::Generate(_) | Self::Migrate => {
-                &config.log_level
-            }
+            Self::Serve(_)
+            | Self::Worker
+            | Self::Import(_)
+            | Self::Generate(_)
+            | Self::Migrate
+            | Self::Healthcheck(_) => &config.log_level,
         }
     }
 }
@@ -75,6 +81,7 @@ pub async fn run(command: Command, config: Config) -> ExitCode {
         Command::Import(options) => import::run(&options, config).await,
         Command::Generate(options) => generate::run(&options),
         Command::Migrate => migrate::run(&config).await,
+        Command::Healthcheck(_) => healthcheck::run(&config),
     }
 }
 

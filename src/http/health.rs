@@ -1,6 +1,6 @@
 //! Liveness and readiness.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::TimeDelta;
@@ -27,6 +27,10 @@ pub(super) async fn health(context: Data<Context>) -> HttpResponse {
 
 /// `GET /ready`: returns 200 if store and queue answer and no due job waits for a worker, else 503.
 pub(super) async fn ready(context: Data<Context>) -> HttpResponse {
+    if context.draining.load(Ordering::Relaxed) {
+        let draining = serde_json::json!({ "status": "draining" });
+        return HttpResponse::ServiceUnavailable().json(draining);
+    }
     let (stalled, queue_answers) = tokio::join!(stalled_jobs(&context), context.queue.answers());
     let unclaimed_job = stalled.as_ref().and_then(|jobs| jobs.first()).copied();
     let store_ok = stalled.is_some();

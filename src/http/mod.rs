@@ -24,7 +24,11 @@ mod request_id;
 mod tus;
 mod uploads;
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use actix_web::{
     App, HttpServer,
@@ -55,6 +59,8 @@ pub use uploads::upload_permits;
 
 /// What handlers share.
 pub struct Context {
+    /// Whether the service is about to stop, so that `/ready` answers 503.
+    pub draining: Arc<AtomicBool>,
     /// The store.
     pub store: Arc<dyn Store>,
     /// The backend of the store, which `/ready` pings.

@@ -18,6 +18,7 @@ mod hostile;
 mod identity;
 mod keys;
 mod layering;
+mod lifecycle;
 mod limit;
 mod log;
 mod methods;

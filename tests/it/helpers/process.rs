@@ -137,6 +137,11 @@ impl Service {
         self.signal("-CONT");
     }
 
+    /// Hangs up (SIGHUP).
+    pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status();
