@@ -1,18 +1,22 @@
 //! Assembles the service: the only module that knows every part.
 //! `App::build` opens the store and binds the socket; `run` serves until stopped, then shuts down in order.
 
+mod heartbeat;
 mod limits;
 mod shared;
+mod workers;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    panic::AssertUnwindSafe,
-    sync::Arc,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use actix_web::dev::Server;
-use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -21,15 +25,17 @@ use crate::{
     http::{self, AdminToken},
     ingest::Ingest,
     job::{
-        JobQueue, JobService, NudgeTimers, Reconciler, Runner,
-        apalis::WorkerPool,
+        JobQueue, JobService, Reconciler, Runner,
         schedule::{Schedule, cron::Cron},
         timed,
-        work::Bodies,
     },
+    model::version,
     store::{self, Backend, StoreError, StoreLocation},
     transfer::Transfers,
 };
+pub use heartbeat::check as check_health;
+use heartbeat::{Heartbeat, ObservedBodies};
+use workers::Workers;
 
 /// The parts of the service that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +75,10 @@ pub struct App {
     api: Option<Api>,
     backend: Arc<dyn Backend>,
     workers: Option<Workers>,
+    heartbeat: Arc<Heartbeat>,
+    reconcile_every: Duration,
+    /// Time between a request to stop and the end of the listener.
+    drain: Duration,
     /// Longest time in which requests and jobs end after the service is asked to stop.
     shutdown_timeout: Duration,
 }
@@ -77,20 +87,8 @@ pub struct App {
 struct Api {
     server: Server,
     url: String,
-}
-
-/// The worker pool, the reconciler and the schedule.
-struct Workers {
-    pool: WorkerPool,
-    timers: NudgeTimers,
-    runner: Arc<Runner>,
-    reconciler: Reconciler,
-    reconcile_every: Duration,
-    schedule: Schedule,
-    jobs: JobQueue,
-    clock: Arc<dyn Clock>,
-    concurrency: usize,
-    stop: CancellationToken,
+    /// Set while the service drains; `/ready` answers 503 then.
+    draining: Arc<AtomicBool>,
 }
 
 impl App {
@@ -108,14 +106,15 @@ impl App {
         let owner = owner(&*backend);
         let (dispatch, pool) = shared::queue(redis.as_ref(), &clock)?;
         let (dispatch, timers) = timed(dispatch, clock.clone());
-        shared::log_backends(&*backend, &dispatch, redis.as_ref());
+        shared::log_backends(&config, &*backend, &dispatch, redis.as_ref());
         let limits = limits::of_jobs(&config);
+        let heartbeat = Arc::new(Heartbeat::new(&config, clock.clone()));
         let stop = CancellationToken::new();
         let runner = Runner::new(
             store.clone(),
             clock.clone(),
             dispatch.clone(),
-            Arc::new(Bodies),
+            Arc::new(ObservedBodies(heartbeat.clone())),
             limits.clone(),
             owner.clone(),
             stop.clone(),
@@ -132,6 +131,7 @@ impl App {
                 backend.lease_owner_prefix(),
             ),
             reconcile_every: config.sweep,
+            heartbeat: heartbeat.clone(),
             schedule,
             jobs: JobQueue::new(store, clock.clone(), dispatch.clone()),
             clock: clock.clone(),
@@ -148,6 +148,9 @@ impl App {
             api,
             backend,
             workers: (role != Role::NoWorker).then_some(workers),
+            heartbeat,
+            reconcile_every: config.sweep,
+            drain: config.drain,
             shutdown_timeout: config.shutdown,
         })
     }
@@ -158,8 +161,8 @@ impl App {
         self.api.as_ref().map_or("", |api| &api.url)
     }
 
-    /// Serves until `stop`. Then accepts no more connections, finishes running uploads and lets jobs release their
-    /// leases, within `SHUTDOWN_SECONDS`, and closes the store.
+    /// Serves until `stop`, and for `DRAIN_SECONDS` more. Then accepts no more connections, finishes running uploads and
+    /// lets jobs release their leases, within `SHUTDOWN_SECONDS`, and closes the store.
     ///
     /// # Errors
     /// [`AppError`] if the server ended early or the store could not be closed.
@@ -168,12 +171,17 @@ impl App {
             api,
             backend,
             workers,
+            heartbeat,
+            reconcile_every,
+            drain,
             shutdown_timeout,
         } = self;
         let tasks = TaskTracker::new();
         let stop_workers = workers.as_ref().map(|workers| workers.stop.clone());
-        if let Some(workers) = workers {
-            workers.start(&tasks);
+        let beating = CancellationToken::new();
+        match workers {
+            Some(workers) => workers.start(&tasks),
+            None => drop(tasks.spawn(heartbeat.clone().beat(reconcile_every, beating.clone()))),
         }
         let checked = Arc::clone(&backend);
         let until = stop.clone();
@@ -187,12 +195,11 @@ impl App {
         });
         tasks.close();
         let handle = api.as_ref().map(|api| api.server.handle());
+        let draining = api.as_ref().map(|api| api.draining.clone());
         let mut served = std::pin::pin!(serve(api));
-        tokio::select! {
-            ended = &mut served => ended?,
-            () = stop.cancelled() => {}
-        }
+        serve_until_drained(served.as_mut(), &stop, draining, drain).await?;
         tracing::info!("stopping");
+        beating.cancel();
         let shutdown = async {
             if let Some(stop_workers) = stop_workers {
                 stop_workers.cancel();
@@ -209,9 +216,10 @@ impl App {
         match tokio::time::timeout(shutdown_timeout, shutdown).await {
             Ok(served) => served?,
             Err(_) => tracing::warn!(
-                "shutdown took longer than SHUTDOWN_SECONDS and was cut short, interrupted jobs run again once their leases expire"
+                "shutdown took longer than SHUTDOWN_SECONDS and was cut short: uploads in progress are lost and must be sent again, interrupted jobs run again"
             ),
         }
+        heartbeat.remove();
         backend.close().await?;
         tracing::info!("stopped");
         Ok(())
@@ -225,12 +233,7 @@ impl App {
 pub async fn open(config: &Config) -> Result<Arc<dyn Backend>, StoreError> {
     // Sorts spill to a local directory, whichever store has the data.
     let scratch = limits::scratch(config);
-    std::fs::create_dir_all(&scratch).map_err(|why| {
-        let dir = scratch.display();
-        StoreError::Setup(format!(
-            "can't make {dir}: {why}; set DATA_DIR to a directory that can be written"
-        ))
-    })?;
+    std::fs::create_dir_all(&scratch).map_err(|why| StoreError::unusable_path(&scratch, &why))?;
     let location = match &config.mongo_uri {
         Some(uri) => StoreLocation::Mongo(uri.expose()),
         None => StoreLocation::Embedded(&config.data_dir),
@@ -255,15 +258,47 @@ fn host_name() -> String {
     }
 }
 
+/// Serves until `stop`, and for `drain` more if the process has an API: a load balancer that polls `/ready` sends its
+/// requests elsewhere before the listener closes.
+async fn serve_until_drained(
+    mut served: Pin<&mut impl Future<Output = std::io::Result<()>>>,
+    stop: &CancellationToken,
+    draining: Option<Arc<AtomicBool>>,
+    drain: Duration,
+) -> std::io::Result<()> {
+    tokio::select! {
+        ended = &mut served => return ended,
+        () = stop.cancelled() => {}
+    }
+    let Some(draining) = draining.filter(|_| !drain.is_zero()) else {
+        return Ok(());
+    };
+    draining.store(true, Ordering::Relaxed);
+    tracing::info!("draining: /ready answers 503, requests are served for {drain:?} more");
+    tokio::select! {
+        ended = served => ended,
+        () = tokio::time::sleep(drain) => Ok(()),
+    }
+}
+
 /// Answers requests until the server is stopped; without a server, waits for ever.
 async fn serve(api: Option<Api>) -> std::io::Result<()> {
     match api {
-        Some(Api { server, url }) => {
-            tracing::info!(url, pid = std::process::id(), "tallymill answers at {url}");
+        Some(Api { server, url, .. }) => {
+            tracing::info!(
+                url,
+                version = version(),
+                pid = std::process::id(),
+                "tallymill answers at {url}"
+            );
             server.await
         }
         None => {
-            tracing::info!(pid = std::process::id(), "tallymill works on jobs");
+            tracing::info!(
+                version = version(),
+                pid = std::process::id(),
+                "tallymill works on jobs"
+            );
             std::future::pending().await
         }
     }
@@ -300,7 +335,9 @@ impl Api {
         let body_bytes = config.limits.body_bytes;
         let transfers = Transfers::new(store.clone(), clock.clone(), ingest.clone(), body_bytes);
         let jobs = JobService::new(store.clone(), clock.clone(), queue.dispatch.clone());
+        let draining = Arc::new(AtomicBool::new(false));
         let context = http::Context {
+            draining: draining.clone(),
             store,
             backend: backend.clone(),
             scratch: limits::scratch(config),
@@ -326,49 +363,10 @@ impl Api {
         let url = format!("http://{}", listener.local_addr()?);
         let server = http::serve(context, listener)?;
         backend.announce(&url)?;
-        Ok(Self { server, url })
-    }
-}
-
-impl Workers {
-    fn start(self, tasks: &TaskTracker) {
-        let Self {
-            pool,
-            timers,
-            runner,
-            reconciler,
-            reconcile_every,
-            schedule,
-            jobs,
-            clock,
-            concurrency,
-            stop,
-        } = self;
-        tasks.spawn(timers.run(stop.clone()));
-        tasks.spawn(pool.run(runner, concurrency, stop.clone()));
-        tasks.spawn(schedule.run(jobs, clock.clone(), stop.clone()));
-        tasks.spawn(reconcile(reconciler, reconcile_every, clock, stop));
-    }
-}
-
-/// Runs a pass of the reconciler at once, and again after each interval, until `stop`.
-async fn reconcile(
-    mut reconciler: Reconciler,
-    interval: Duration,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) {
-    loop {
-        match AssertUnwindSafe(reconciler.pass()).catch_unwind().await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "reconciler pass failed, the next pass will complete it")
-            }
-            Err(_) => tracing::error!("reconciler pass panicked, the next pass starts over"),
-        }
-        tokio::select! {
-            () = clock.sleep(interval) => {}
-            () = stop.cancelled() => return,
-        }
+        Ok(Self {
+            server,
+            url,
+            draining,
+        })
     }
 }

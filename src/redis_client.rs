@@ -14,7 +14,10 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    model::{CallFailure, Outage, with_causes},
+};
 
 /// Time between two attempts during an outage.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,6 +27,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for a response on the shared connection. A caller may give up earlier by its own timeout.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Errors of a server that answers but refuses writes: it is full, a replica, can't save, or lacks its replicas.
+const REFUSED_WRITES: [&str; 4] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS"];
+/// The key that a ping writes while writes are refused. It expires at once.
+const PROBE_KEY: &str = "probe";
 
 /// The prefix of all keys, unless the installation has another name.
 const DEFAULT_NAMESPACE: &str = "tallymill";
@@ -122,6 +130,23 @@ pub enum CallError {
     Failed(#[source] Cause),
 }
 
+impl CallError {
+    /// Returns what the error says about the server.
+    fn failure(&self) -> CallFailure {
+        match self {
+            Self::Failed(cause) => {
+                let text = with_causes(cause.as_ref());
+                if REFUSED_WRITES.iter().any(|code| text.contains(code)) {
+                    CallFailure::WritesRefused
+                } else {
+                    CallFailure::Unreachable
+                }
+            }
+            Self::KnownUnavailable | Self::Timeout(_) => CallFailure::Unreachable,
+        }
+    }
+}
+
 /// A client of one Redis for short calls.
 pub struct RedisClient {
     address: RedisAddress,
@@ -129,8 +154,14 @@ pub struct RedisClient {
     /// What an outage means for the service, for the log.
     consequence: &'static str,
     connection: Mutex<ConnectionManager>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    outage: Outage,
     /// During an outage: the time of the next attempt.
-    next_attempt: Mutex<Option<Duration>>,
+    next_attempt: Duration,
 }
 
 impl RedisClient {
@@ -149,11 +180,27 @@ impl RedisClient {
             clock,
             consequence,
             connection,
-            next_attempt: Mutex::new(None),
+            state: Mutex::default(),
         })
     }
 
-    /// Runs commands within `timeout`. Fails at once during an outage.
+    /// Runs commands that store nothing new within `timeout`. Fails at once during an outage.
+    ///
+    /// # Errors
+    /// [`CallError`]; the commands may have been executed nevertheless.
+    pub async fn query<T, F>(
+        &self,
+        timeout: Duration,
+        commands: impl FnOnce(ConnectionManager) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, Cause>>,
+    {
+        self.call(timeout, commands, |_| false).await
+    }
+
+    /// Runs commands within `timeout`. Fails at once during an outage. `stored` tells from the result whether the
+    /// commands stored something: only that shows that a full Redis accepts writes again.
     ///
     /// # Errors
     /// [`CallError`]; the commands may have been executed nevertheless.
@@ -161,6 +208,7 @@ impl RedisClient {
         &self,
         timeout: Duration,
         commands: impl FnOnce(ConnectionManager) -> F,
+        stored: impl FnOnce(&T) -> bool,
     ) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Cause>>,
@@ -168,28 +216,39 @@ impl RedisClient {
         if self.skips_attempt() {
             return Err(CallError::KnownUnavailable);
         }
-        self.attempt(timeout, commands).await
+        self.attempt(timeout, commands, stored).await
     }
 
-    /// Returns whether Redis answers a ping now.
+    /// Returns whether Redis answers a ping now; while it refuses writes, whether it accepts one.
     pub async fn answers(&self) -> bool {
+        let writes = lock(&self.state).outage.refuses_writes();
         let ping = async |mut connection| {
-            redis::cmd("PING")
+            let command = if writes {
+                let key = format!("{}:{PROBE_KEY}", self.address.namespace());
+                let mut set = redis::cmd("SET");
+                set.arg(key).arg("").arg("PX").arg(1);
+                set
+            } else {
+                redis::cmd("PING")
+            };
+            command
                 .query_async::<()>(&mut connection)
                 .await
                 .map_err(Cause::from)
         };
-        self.attempt(PING_TIMEOUT, ping).await.is_ok()
+        self.attempt(PING_TIMEOUT, ping, |()| writes).await.is_ok()
     }
 
     async fn attempt<T, F>(
         &self,
         timeout: Duration,
         commands: impl FnOnce(ConnectionManager) -> F,
+        stored: impl FnOnce(&T) -> bool,
     ) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Cause>>,
     {
+        let begun = self.clock.elapsed();
         let connection = lock(&self.connection).clone();
         let result = match tokio::time::timeout(timeout, commands(connection)).await {
             Ok(Ok(value)) => Ok(value),
@@ -197,8 +256,8 @@ impl RedisClient {
             Err(_) => Err(CallError::Timeout(timeout)),
         };
         match &result {
-            Ok(_) => self.record_success(),
-            Err(error) => self.record_failure(error),
+            Ok(value) => self.record_success(stored(value), begun),
+            Err(error) => self.record_failure(error, begun),
         }
         result
     }
@@ -206,27 +265,42 @@ impl RedisClient {
     /// Returns whether a call fails without an attempt. Of the calls after each retry interval, one is tried.
     fn skips_attempt(&self) -> bool {
         let now = self.clock.elapsed();
-        match &mut *lock(&self.next_attempt) {
-            None => false,
-            Some(until) if now < *until => true,
-            Some(until) => {
-                *until = now + RETRY_INTERVAL;
-                false
-            }
+        let state = &mut *lock(&self.state);
+        if !state.outage.is_on() {
+            return false;
+        }
+        if now < state.next_attempt {
+            return true;
+        }
+        state.next_attempt = now + RETRY_INTERVAL;
+        false
+    }
+
+    fn record_success(&self, stored: bool, begun: Duration) {
+        let now = self.clock.elapsed();
+        let ended = lock(&self.state).outage.record_success(stored, begun, now);
+        if let Some(lasted) = ended {
+            let (address, seconds) = (&self.address, lasted.as_secs_f64());
+            tracing::info!(redis = %address, seconds, "Redis at {address} answers again after {seconds:.1} s");
         }
     }
 
-    fn record_success(&self) {
-        if lock(&self.next_attempt).take().is_some() {
-            tracing::info!(redis = %self.address, "Redis at {} answers again", self.address);
-        }
-    }
-
-    fn record_failure(&self, error: &CallError) {
-        let until = self.clock.elapsed() + RETRY_INTERVAL;
-        if lock(&self.next_attempt).replace(until).is_none() {
+    fn record_failure(&self, error: &CallError, begun: Duration) {
+        let (now, failure) = (self.clock.elapsed(), error.failure());
+        let begins = {
+            let state = &mut *lock(&self.state);
+            state.next_attempt = now + RETRY_INTERVAL;
+            state.outage.record_failure(failure, begun, now)
+        };
+        if begins {
             let (address, consequence) = (&self.address, self.consequence);
-            tracing::warn!(redis = %address, %error, "Redis at {address} is unavailable: {consequence}");
+            let fault = match failure {
+                CallFailure::Unreachable => "is unavailable",
+                CallFailure::WritesRefused => "refuses writes",
+            };
+            tracing::warn!(redis = %address, %error, "Redis at {address} {fault}: {consequence}");
+        }
+        if begins || failure == CallFailure::WritesRefused {
             return;
         }
         // A connection whose peer vanished would wait for ever. The first failure may be a slow handshake, so the

@@ -67,8 +67,9 @@ fn worker_prefix(clock: &Arc<dyn Clock>) -> String {
     format!("{host}-{pid}-{}", clock.now().timestamp_millis())
 }
 
-/// Logs the kinds of store and queue, without passwords.
+/// Logs the kinds of store and queue and the data directory, without passwords.
 pub(super) fn log_backends(
+    config: &Config,
     backend: &dyn Backend,
     dispatch: &Arc<dyn Dispatch>,
     redis: Option<&RedisAddress>,
@@ -76,5 +77,7 @@ pub(super) fn log_backends(
     let (store, queue) = (backend.kind(), dispatch.kind());
     let at = redis.map(|address| format!(" at {address}"));
     let at = at.unwrap_or_default();
-    tracing::info!(store, queue, "store: {store}; queue: {queue}{at}");
+    let data_dir = std::path::absolute(&config.data_dir);
+    let data_dir = data_dir.unwrap_or_else(|_| config.data_dir.clone());
+    tracing::info!(store, queue, data_dir = %data_dir.display(), "store: {store}; queue: {queue}{at}");
 }

@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod generate;
+pub mod healthcheck;
 pub mod import;
 pub mod migrate;
 pub mod serve;
@@ -12,7 +13,7 @@ use std::{fmt::Display, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use crate::{config::Config, model::version};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +27,7 @@ Exit codes: 0 success, 1 failure, 2 refused (wrong arguments, settings or file).
 
 /// Event CSVs in, every row accounted for, daily metrics out.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = EXAMPLES)]
+#[command(version = version(), about, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -51,6 +52,8 @@ pub enum Command {
     Check,
     /// Bring the store in `DATA_DIR`, or at `MONGO_URI`, to this version's schema, and stop
     Migrate,
+    /// Report whether the process on this host with the same `DATA_DIR` does its work
+    Healthcheck(healthcheck::Healthcheck),
 }
 
 impl Command {
@@ -87,6 +90,7 @@ pub async fn run(command: Command, config: Config) -> ExitCode {
         Command::Restore(options) => backup::restore(&options, &config),
         Command::Check => backup::check(&config),
         Command::Migrate => migrate::run(&config).await,
+        Command::Healthcheck(_) => healthcheck::run(&config),
     }
 }
 

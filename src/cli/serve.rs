@@ -1,6 +1,6 @@
 //! `serve`: runs the API, the page and the workers until a signal.
 
-use std::process::ExitCode;
+use std::{convert::Infallible, process::ExitCode};
 
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,8 @@ Examples:
   tallymill serve
   HOST=0.0.0.0 PORT=8080 ADMIN_TOKEN=... tallymill serve
 
-Stops on SIGINT or SIGTERM: running uploads finish, jobs are released; at most SHUTDOWN_SECONDS.")]
+Stops on SIGINT or SIGTERM: serves for DRAIN_SECONDS more with /ready at 503, then running uploads finish and jobs are
+released, within SHUTDOWN_SECONDS. A second signal stops at once. SIGHUP is ignored: settings are read at the start only.")]
 pub struct Serve {
     /// Accept uploads and answer queries, but run no jobs
     #[arg(long)]
@@ -38,6 +39,7 @@ impl Serve {
 
 /// Runs the service until a signal.
 pub async fn run(config: Config, role: Role) -> ExitCode {
+    let hangups = ignore_hangups();
     let app = match App::build(config, role).await {
         Ok(app) => app,
         Err(why) => return refused(&why),
@@ -59,6 +61,30 @@ pub async fn run(config: Config, role: Role) -> ExitCode {
             Err(why) => failed(&why),
         },
         () = signalled => failed(&"stopped at once by a second signal"),
+        never = hangups => match never {},
+    }
+}
+
+/// From now on ignores SIGHUP, which the end of a terminal and some log tools send. The future never ends.
+fn ignore_hangups() -> impl Future<Output = Infallible> {
+    #[cfg(unix)]
+    let hangups = {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::hangup())
+    };
+    async move {
+        #[cfg(unix)]
+        match hangups {
+            Ok(mut hangups) => {
+                while hangups.recv().await.is_some() {
+                    tracing::info!(
+                        "SIGHUP received and ignored, settings are read at the start only"
+                    );
+                }
+            }
+            Err(why) => tracing::warn!(error = %why, "can't listen for SIGHUP"),
+        }
+        std::future::pending().await
     }
 }
 

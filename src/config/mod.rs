@@ -29,11 +29,11 @@ pub struct Config {
     pub port: u16,
     /// `DATA_DIR`: the directory of the embedded store; with MongoDB only scratch space.
     pub data_dir: PathBuf,
-    /// `MONGO_URI`: the MongoDB store; `None` is the embedded store.
+    /// `MONGO_URI`, or the content of `MONGO_URI_FILE`: the MongoDB store; `None` is the embedded store.
     pub mongo_uri: Option<Secret>,
-    /// `REDIS_URL`: the shared queue and upload limit; `None` is in process.
+    /// `REDIS_URL`, or the content of `REDIS_URL_FILE`: the shared queue and upload limit; `None` is in process.
     pub redis_url: Option<Secret>,
-    /// `ADMIN_TOKEN`: the bearer token of the admin routes; `None` disables them.
+    /// `ADMIN_TOKEN`, or the content of `ADMIN_TOKEN_FILE`: the bearer token of the admin routes; `None` disables them.
     pub admin_token: Option<Secret>,
     /// `LOG_LEVEL`: a level, or levels by module.
     pub log_level: String,
@@ -73,6 +73,8 @@ pub struct Config {
     pub sweep: Duration,
     /// `SHUTDOWN_SECONDS`: the time for running uploads and jobs to end at a stop.
     pub shutdown: Duration,
+    /// `DRAIN_SECONDS`: the time between a request to stop and the end of the listener.
+    pub drain: Duration,
     /// The limits of a file.
     pub limits: FileLimits,
 }
@@ -190,6 +192,7 @@ impl Config {
             job_lease: read.seconds("JOB_LEASE_SECONDS", 1),
             sweep: read.seconds("SWEEP_SECONDS", 1),
             shutdown: read.seconds("SHUTDOWN_SECONDS", 0),
+            drain: read.seconds("DRAIN_SECONDS", 0),
             limits: FileLimits::read(&mut read),
         };
         if config.redis_url.is_some() && !config.has_shared_store() {

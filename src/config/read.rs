@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt::Display,
     fs,
-    io::ErrorKind,
+    io::{ErrorKind, Read},
     net::{IpAddr, Ipv4Addr},
     path::Path,
     str::FromStr,
@@ -18,6 +18,8 @@ use super::{ConfigFaults, LogFormat, Secret, Setting, table::settings};
 
 /// Longest duration in seconds: ten years.
 const LONGEST_SECONDS: u64 = 10 * 366 * 86_400;
+/// Most bytes of a file with a secret.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// Characters of a wrong value that a fault shows.
 const SHOWN_CHARS: usize = 100;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -55,11 +57,26 @@ impl<'a> Reader<'a> {
             .unwrap_or_else(|| table_entry(key).default.to_owned())
     }
 
-    /// Reads a secret; `None` if it is not set.
-    pub(super) fn secret(&self, key: &str) -> Option<Secret> {
-        Some(self.text(key))
-            .filter(|text| !text.is_empty())
-            .map(Secret)
+    /// Reads a secret from `key`, or from the file that `key` with `_FILE` names; `None` if neither is set.
+    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
+        let file_key = format!("{key}_FILE");
+        let (text, path) = (self.text(key), self.text(&file_key));
+        if path.is_empty() {
+            return Some(text).filter(|text| !text.is_empty()).map(Secret);
+        }
+        if !text.is_empty() {
+            let fault = format!("{key} and {file_key} are both set: unset one of them");
+            self.faults.push(fault);
+            return None;
+        }
+        match secret_file(path.as_ref()) {
+            Ok(secret) => Some(secret),
+            Err(why) => {
+                self.faults
+                    .push(format!("{file_key}={path} can't be used: {why}"));
+                None
+            }
+        }
     }
 
     /// Adds a fault of a combination of settings.
@@ -153,6 +170,24 @@ fn table_entry(key: &str) -> &'static Setting {
     settings()
         .find(|setting| setting.key == key)
         .expect("a test reads every key of the table")
+}
+
+/// Reads a secret without the line end after it.
+fn secret_file(path: &Path) -> Result<Secret, String> {
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(|why| why.to_string())?;
+    let read = file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text);
+    // The error of text that is not UTF-8 does not show it.
+    read.map_err(|why| why.to_string())?;
+    if text.len() as u64 > MAX_SECRET_BYTES {
+        return Err(format!("it has more than {MAX_SECRET_BYTES} bytes"));
+    }
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.is_empty() {
+        return Err("it is empty".into());
+    }
+    Ok(Secret(secret.to_owned()))
 }
 
 /// Returns the settings of a `.env` file; none if there is no such file.

@@ -119,6 +119,66 @@ fn the_admin_token_is_hidden() {
 }
 
 #[test]
+fn secrets_are_read_from_files() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, content: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        path.display().to_string()
+    };
+    let exposed = |key: &str, content: &[u8]| {
+        let config = with(&[(key, &file("secret", content))]).expect("fine");
+        let secrets = [config.admin_token, config.mongo_uri, config.redis_url];
+        let mut set = secrets.into_iter().flatten();
+        set.next().map(|secret| secret.expose().to_owned())
+    };
+    for key in ["ADMIN_TOKEN_FILE", "MONGO_URI_FILE"] {
+        assert_eq!(exposed(key, b"hunter2"), Some("hunter2".into()));
+        assert_eq!(exposed(key, b"hunter2\r\n"), Some("hunter2".into()));
+    }
+    let only_the_line_end = exposed("ADMIN_TOKEN_FILE", b" hunter2 \n\n");
+    assert_eq!(only_the_line_end, Some(" hunter2 \n".into()));
+    let redis = file("redis", b"redis://:hunter2@cache\n");
+    let both = [("MONGO_URI", "mongodb://db"), ("REDIS_URL_FILE", &redis)];
+    let both = with(&both).expect("fine").redis_url;
+    assert_eq!(both.expect("set").expose(), "redis://:hunter2@cache");
+}
+
+#[test]
+fn an_unusable_file_of_a_secret_is_named_with_its_path() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for (name, content) in [
+        ("empty", &b"\n"[..]),
+        ("long", &[b'x'; 70_000]),
+        ("binary", b"hunter2\xff"),
+        ("good", b"hunter2"),
+    ] {
+        std::fs::write(path(name), content).expect("written");
+    }
+    for (name, why) in [
+        ("missing", "No such file or directory"),
+        ("", "Is a directory"),
+        ("empty", "it is empty"),
+        ("long", "more than 65536 bytes"),
+        ("binary", "UTF-8"),
+    ] {
+        for key in ["ADMIN_TOKEN", "MONGO_URI"] {
+            let (key, path) = (format!("{key}_FILE"), path(name));
+            let faults = faults(&[(&key, &path)]);
+            let fault = faults.first().expect("a fault");
+            assert!(fault.contains(&format!("{key}={path}")), "{fault}");
+            assert!(fault.contains(why) && !fault.contains("hunter2"), "{fault}");
+        }
+    }
+    let good = path("good");
+    let faults = faults(&[("ADMIN_TOKEN", "x"), ("ADMIN_TOKEN_FILE", &good)]);
+    assert!(faults[0].contains("both set"), "{faults:?}");
+    let unset = with(&[("ADMIN_TOKEN", " "), ("ADMIN_TOKEN_FILE", &good)]);
+    assert!(unset.is_ok_and(|config| config.admin_token.is_some()));
+}
+
+#[test]
 fn zero_ttl_is_never_and_levels_may_name_modules() {
     let config = with(&[
         ("CLEANUP_TTL_SECONDS", "0"),

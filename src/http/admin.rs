@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{
     Context,
+    access_log::RequestLog,
     auth::Admin,
     jobs::job_missing,
     params::{PageQuery, id},
@@ -94,13 +95,15 @@ async fn run(
 ) -> Result<HttpResponse, Problem> {
     check_queue(queue)?;
     let id: JobId = id(job)?;
-    audit(admin, context, action.name(), job, "asked".into()).await?;
+    let log = RequestLog::begin(context, &admin.0);
+    audit(admin, context, action.name(), job, "asked").await?;
     let changed = match action {
         Action::Retry => context.jobs.retry(id).await?,
         Action::Discard => context.jobs.discard(id).await?,
     };
     let result = outcome(&changed);
-    audit_outcome(admin, context, action.name(), &id.to_string(), result).await;
+    log.admin(action.name(), &id.to_string(), &result);
+    audit_outcome(admin, context, action.name(), &id.to_string(), &result).await;
     match changed {
         Changed::Done(job) => Ok(HttpResponse::Ok().json(JobReply::new(&job, &context.limits))),
         Changed::Refused(why) => Err(Problem::new(Code::JobNotDead, why.to_string())),
@@ -134,10 +137,12 @@ pub(super) async fn retry_all(
     check_queue(&path)?;
     let kind = query.kind.as_deref().map(parse_kind).transpose()?;
     let subject = kind.map_or("all", JobKind::as_str);
-    audit(&admin, &context, "retry all", subject, "asked".into()).await?;
+    let log = RequestLog::begin(&context, &admin.0);
+    audit(&admin, &context, "retry all", subject, "asked").await?;
     let retried = retry_each(&context, kind).await?;
     let result = format!("{retried} retried");
-    audit_outcome(&admin, &context, "retry all", subject, result).await;
+    log.admin("retry all", subject, &result);
+    audit_outcome(&admin, &context, "retry all", subject, &result).await;
     Ok(HttpResponse::Ok().json(RetryAllReply { retried }))
 }
 
@@ -177,7 +182,7 @@ async fn audit_outcome(
     context: &Context,
     action: &str,
     subject: &str,
-    result: String,
+    result: &str,
 ) {
     if let Err(error) = audit(admin, context, action, subject, result).await {
         tracing::error!(action, subject, %error, "outcome of an admin action is not in the audit log, only in this log");
@@ -190,16 +195,14 @@ async fn audit(
     context: &Context,
     action: &str,
     subject: &str,
-    result: String,
+    result: &str,
 ) -> Result<(), StoreError> {
-    let actor = admin.actor();
-    tracing::info!(actor, action, subject, result, "admin action");
     let entry = AuditEntry {
         at: context.clock.now(),
-        actor,
+        actor: admin.actor(),
         action: action.to_owned(),
         subject: subject.to_owned(),
-        result,
+        result: result.to_owned(),
     };
     context.store.record_audit(&entry).await
 }

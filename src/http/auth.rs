@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{
-    Context, client_address,
+    Context, access_log, client_address,
     problem::{Code, Problem},
 };
 
@@ -29,10 +29,11 @@ pub(super) enum Role {
 pub(super) struct Caller {
     /// Identifies the caller among those that use idempotency keys: the address and the credentials.
     pub(super) id: Vec<u8>,
-    /// The address of the client, behind trusted proxies. The rate limit counts by it. None on a Unix socket.
+    /// The address of the client, behind trusted proxies. The rate limit counts by it, and the log and the audit log
+    /// record it. None on a Unix socket.
     pub(super) address: Option<IpAddr>,
-    /// The address of the socket, which no header can forge. The audit log records it.
-    pub(super) peer: Option<IpAddr>,
+    /// Whether the request has credentials, right or wrong.
+    pub(super) sent_credentials: bool,
     /// What the caller may do.
     pub(super) role: Role,
 }
@@ -49,7 +50,7 @@ impl Caller {
         Self {
             id: caller_id(address, credentials),
             address,
-            peer: request.peer_addr().map(|peer| peer.ip()),
+            sent_credentials: credentials.is_some(),
             role: if is_admin { Role::Admin } else { Role::Public },
         }
     }
@@ -80,17 +81,17 @@ impl Admin {
         let caller = Caller::of(request, context);
         match caller.role {
             Role::Admin => Ok(Self(caller)),
-            Role::Public => Err(Problem::new(
-                Code::Unauthorized,
-                "send `Authorization: Bearer <ADMIN_TOKEN>`",
-            )),
+            Role::Public => {
+                access_log::token_refused(&caller);
+                let why = "send `Authorization: Bearer <ADMIN_TOKEN>`";
+                Err(Problem::new(Code::Unauthorized, why))
+            }
         }
     }
 
     /// The name of the caller in the audit log.
     pub(super) fn actor(&self) -> String {
-        let peer = self.0.peer;
-        peer.map_or_else(|| "unknown".into(), |address| address.to_string())
+        access_log::client(self.0.address)
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{
     Context,
+    access_log::RequestLog,
     auth::Caller,
     idempotency,
     params::{batch_missing, deleted, id, page_limit},
@@ -99,7 +100,20 @@ pub(super) async fn process(
     query: Query<ProcessQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (id, force): (BatchId, bool) = (id(&path)?, query.force);
-    let outcome = match idempotency::key(&request, &caller, "POST /batches/{id}/process")? {
+    let log = RequestLog::begin(&context, &caller);
+    let reply = request_count(&context, &request, &caller, id, force).await;
+    log.batch("process", id, &reply);
+    reply
+}
+
+async fn request_count(
+    context: &Context,
+    request: &HttpRequest,
+    caller: &Caller,
+    id: BatchId,
+    force: bool,
+) -> Result<HttpResponse, Problem> {
+    let outcome = match idempotency::key(request, caller, "POST /batches/{id}/process")? {
         Some(key) => context.jobs.process_once(key, id, force).await?,
         None => KeyedOutcome::Made(context.jobs.process(id, force).await?),
     };
@@ -120,9 +134,17 @@ fn accepted(id: BatchId, job: JobId) -> HttpResponse {
 /// `DELETE /batches/{id}`: requests the deletion of a batch, and returns the job.
 pub(super) async fn delete(
     context: Data<Context>,
+    caller: Caller,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id: BatchId = id(&path)?;
+    let log = RequestLog::begin(&context, &caller);
+    let reply = request_deletion(&context, id).await;
+    log.batch("delete", id, &reply);
+    reply
+}
+
+async fn request_deletion(context: &Context, id: BatchId) -> Result<HttpResponse, Problem> {
     match context.jobs.delete(id).await? {
         DeletionOutcome::Queued(job_id) => Ok(HttpResponse::Accepted().json(DeletionReply {
             batch_id: id,

@@ -1,7 +1,7 @@
 //! Liveness and readiness. Ready means that an upload would be stored: a write to the store and one to the scratch
 //! directory succeed. A backlog, or a Redis that is away, only delays jobs: it is reported, and the service stays ready.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::TimeDelta;
@@ -9,10 +9,10 @@ use tokio::sync::Mutex;
 
 use super::{
     Context,
-    reply::{HealthReply, QueueReply, ReadyReply, ScratchReply, StoreReply},
+    reply::{DrainingReply, HealthReply, QueueReply, ReadyReply, ScratchReply, StoreReply},
 };
 use crate::{
-    model::{JobId, with_causes},
+    model::{JobId, version},
     store::{self, StoreError, check_directory},
 };
 
@@ -31,9 +31,9 @@ pub struct Readiness(Mutex<Option<(Duration, Checks)>>);
 #[derive(Clone)]
 struct Checks {
     /// Why a write to the store failed.
-    store: Result<(), String>,
+    store: Result<(), &'static str>,
     /// Why a write to the scratch directory failed.
-    scratch: Result<(), String>,
+    scratch: Result<(), &'static str>,
     queue_answers: bool,
     unclaimed_job: Option<JobId>,
 }
@@ -42,12 +42,16 @@ struct Checks {
 pub(super) async fn health(context: Data<Context>) -> HttpResponse {
     HttpResponse::Ok().json(HealthReply {
         status: "ok",
+        version: version(),
         uptime: context.clock.elapsed().as_secs_f64(),
     })
 }
 
 /// `GET /ready`: returns 200 if uploads can be stored, else 503; the body has the state of each part.
 pub(super) async fn ready(context: Data<Context>) -> HttpResponse {
+    if context.draining.load(Ordering::Relaxed) {
+        return HttpResponse::ServiceUnavailable().json(DrainingReply { status: "draining" });
+    }
     let Checks {
         store,
         scratch,
@@ -93,9 +97,17 @@ async fn checks(context: &Context) -> Checks {
     {
         return checks.clone();
     }
+    let was_ok = last.as_ref().map_or((true, true), |(_, last)| {
+        (last.store.is_ok(), last.scratch.is_ok())
+    });
     let (store, scratch, queue_answers, unclaimed_job) = tokio::join!(
-        within_timeout(context, "store", context.backend.check()),
-        within_timeout(context, "scratch directory", check_scratch(context)),
+        within_timeout(context, "store", was_ok.0, context.backend.check()),
+        within_timeout(
+            context,
+            "scratch directory",
+            was_ok.1,
+            check_scratch(context)
+        ),
         context.queue.answers(),
         unclaimed_job(context),
     );
@@ -110,12 +122,14 @@ async fn checks(context: &Context) -> Checks {
     checks
 }
 
-/// Runs a check. A failure is logged with its causes; the reply has only its kind, since anybody may ask.
+/// Runs a check. The log has the first failure in a row with its causes, and the end; the reply has only the kind of a
+/// failure, since anybody may ask.
 async fn within_timeout(
     context: &Context,
     part: &str,
+    was_ok: bool,
     check: impl Future<Output = store::Result<()>>,
-) -> Result<(), String> {
+) -> Result<(), &'static str> {
     let result = tokio::select! {
         result = check => result,
         () = context.clock.sleep(CHECK_TIMEOUT) => Err(StoreError::Unavailable {
@@ -123,14 +137,25 @@ async fn within_timeout(
             source: format!("no answer within {CHECK_TIMEOUT:?}").into(),
         }),
     };
-    result.map_err(|error| {
-        let causes = with_causes(&error);
-        tracing::warn!(
-            part,
-            error = causes,
-            "the {part} does not accept writes, /ready is 503: {causes}"
-        );
-        error.to_string()
+    let error = match result {
+        Ok(()) => {
+            if !was_ok {
+                tracing::info!(part, "the {part} accepts writes again");
+            }
+            return Ok(());
+        }
+        Err(error) => error,
+    };
+    if was_ok && !error.is_known_outage() {
+        tracing::warn!(part, %error, "the {part} does not accept writes, /ready replies 503");
+    }
+    Err(match error {
+        StoreError::Unavailable { .. } => "it does not answer",
+        StoreError::Blocked { .. } => "the disk refuses writes",
+        StoreError::Corrupt { .. } => "it is damaged",
+        StoreError::Failed { .. } | StoreError::Missing { .. } | StoreError::Setup(_) => {
+            "it failed"
+        }
     })
 }
 

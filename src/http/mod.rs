@@ -1,6 +1,7 @@
 //! The HTTP interface: a table of routes, thin handlers, typed replies, and problems for errors. It makes no decisions
 //! of its own: handlers parse a request, call `ingest`, `transfer`, `job` or `query`, and serialize the result.
 
+mod access_log;
 mod admin;
 mod auth;
 mod batches;
@@ -23,7 +24,12 @@ mod request_id;
 mod tus;
 mod uploads;
 
-use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use actix_web::{
     App, HttpServer,
@@ -55,6 +61,8 @@ pub use uploads::upload_permits;
 
 /// What handlers share.
 pub struct Context {
+    /// Whether the service is about to stop, so that `/ready` answers 503.
+    pub draining: Arc<AtomicBool>,
     /// The store.
     pub store: Arc<dyn Store>,
     /// The backend of the store, which `/ready` checks.

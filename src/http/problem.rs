@@ -41,6 +41,10 @@ impl Problem {
         }
     }
 
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+
     /// A fault of the service. Its cause is in the log, since the reply must not reveal internals.
     fn internal() -> Self {
         Self::new(
@@ -172,18 +176,21 @@ pub(super) async fn no_route(request: HttpRequest) -> Result<HttpResponse, Probl
 
 impl From<StoreError> for Problem {
     fn from(why: StoreError) -> Self {
-        // Logged here with its cause, since the reply must not reveal internals.
-        let cause = std::error::Error::source(&why).map(ToString::to_string);
+        // Logged here, since the reply must not reveal internals.
         match why {
             StoreError::Unavailable { .. } => {
-                tracing::warn!(error = %why, cause, "the store is unavailable, the request gets 503");
+                if why.is_known_outage() {
+                    tracing::debug!(error = %why, "request refused with 503");
+                } else {
+                    tracing::warn!(error = %why, "request refused with 503");
+                }
                 Self::new(
                     Code::Unavailable,
                     "the store is not available at the moment: try again in a few seconds",
                 )
             }
             StoreError::Blocked { .. } => {
-                tracing::error!(error = %why, cause, "the disk refuses, the request gets 503");
+                tracing::warn!(error = %why, "request refused with 503");
                 Self::new(
                     Code::Unavailable,
                     "the disk of the service is full or does not accept writes: its operator has to act before a retry helps",
@@ -193,7 +200,7 @@ impl From<StoreError> for Problem {
             | StoreError::Missing { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Setup(_) => {
-                tracing::error!(error = %why, cause, "the store failed, the request gets 500");
+                tracing::error!(error = %why, "request failed with 500");
                 Self::internal()
             }
         }
@@ -257,7 +264,7 @@ impl From<IngestError> for Problem {
             IngestError::Body(why) => why.into(),
             IngestError::Store(why) => why.into(),
             IngestError::OutcomeUnknown { id, source } => {
-                tracing::error!(batch.id = %id, error = %source, "sealing batch {id} failed");
+                tracing::error!(batch.id = %id, error = %source, "whether batch {id} is stored is not known, the client is told to look");
                 Self::new(Code::OutcomeUnknown, detail).with("batch_id", id.to_string())
             }
             IngestError::Abandoned => Self::new(Code::BodyTimeout, detail),

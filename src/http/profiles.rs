@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Context,
+    access_log::RequestLog,
+    auth::Caller,
     params::{PageQuery, id},
     problem::{Code, Problem},
     reply::{PageReply, ProfileReply},
@@ -50,10 +52,22 @@ pub(super) async fn show(
 /// `PUT /profiles/{name}`: creates or replaces a profile, and returns it.
 pub(super) async fn put(
     context: Data<Context>,
+    caller: Caller,
     path: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let name: ProfileName = id(&path)?;
+    let log = RequestLog::begin(&context, &caller);
+    let reply = store(&context, name.clone(), payload).await;
+    log.request("store profile", &name, &reply);
+    reply
+}
+
+async fn store(
+    context: &Context,
+    name: ProfileName,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
     let body = read_body(payload, context.limits.body_idle).await?;
     let options = parse_options(&body)?;
     check_profile(&options)?;
@@ -77,14 +91,18 @@ pub(super) async fn put(
 /// `DELETE /profiles/{name}`: deletes a profile.
 pub(super) async fn delete(
     context: Data<Context>,
+    caller: Caller,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let name: ProfileName = id(&path)?;
-    if context.store.drop_profile(&name).await? {
-        Ok(HttpResponse::NoContent().finish())
-    } else {
-        Err(no_profile(&name))
-    }
+    let log = RequestLog::begin(&context, &caller);
+    let reply = match context.store.drop_profile(&name).await {
+        Ok(true) => Ok(HttpResponse::NoContent().finish()),
+        Ok(false) => Err(no_profile(&name)),
+        Err(why) => Err(why.into()),
+    };
+    log.request("delete profile", &name, &reply);
+    reply
 }
 
 fn no_profile(name: &ProfileName) -> Problem {

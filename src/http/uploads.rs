@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Context,
+    access_log::RequestLog,
     auth::Caller,
     batches,
     body::{self, Form},
@@ -57,28 +58,38 @@ pub(super) async fn create(
     caller: Caller,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let options = query_options(&request)?;
-    check_rate(&context, &caller).await?;
-    let key = idempotency::key(&request, &caller, "POST /uploads")?;
-    check_head(&context, &request)?;
-    let coding = parse_coding(&request)?;
-    let _permit = permit(&context)?;
-    if content_type(&request) != "multipart/form-data" {
+    let log = RequestLog::begin(&context, &caller);
+    let reply = receive(&context, &request, &caller, payload, &log).await;
+    if let Err(why) = &reply {
+        log.upload_refused(why);
+    }
+    reply
+}
+
+async fn receive(
+    context: &Context,
+    request: &HttpRequest,
+    caller: &Caller,
+    payload: Payload,
+    log: &RequestLog<'_>,
+) -> Result<HttpResponse, Problem> {
+    let options = query_options(request)?;
+    check_rate(context, caller).await?;
+    let key = idempotency::key(request, caller, "POST /uploads")?;
+    check_head(context, request)?;
+    let coding = parse_coding(request)?;
+    let _permit = permit(context)?;
+    if content_type(request) != "multipart/form-data" {
         let mut options = context.ingest.options(options).await?;
         options.receive.coding = coding;
-        return store(
-            &context,
-            key,
-            options,
-            body::raw(payload, context.limits.body_idle),
-        )
-        .await;
+        let body = body::raw(payload, context.limits.body_idle);
+        return store(context, key, options, body, log).await;
     }
     if coding.is_some() {
         let why = "a form in a Content-Encoding is not taken: pack the file in it (events.csv.gz), not the form";
         return Err(Problem::new(Code::UnsupportedType, why));
     }
-    let form = Multipart::from_request(&request, &mut payload.into_inner()).await;
+    let form = Multipart::from_request(request, &mut payload.into_inner()).await;
     let form = Form::open(
         form.map_err(|why| Problem::new(Code::BadMultipart, why.to_string()))?,
         context.limits.body_idle,
@@ -89,13 +100,8 @@ pub(super) async fn create(
     options.file_name = options
         .file_name
         .or_else(|| UploadOptions::clean_file_name(form.file_name.as_deref()?));
-    store(
-        &context,
-        key,
-        options,
-        form.into_file(context.limits.body_idle),
-    )
-    .await
+    let body = form.into_file(context.limits.body_idle);
+    store(context, key, options, body, log).await
 }
 
 /// Acquires the permit of an upload.
@@ -115,6 +121,7 @@ async fn store<S>(
     key: Option<IdempotencyKey>,
     options: UploadOptions,
     body: S,
+    log: &RequestLog<'_>,
 ) -> Result<HttpResponse, Problem>
 where
     S: Stream<Item = Result<Bytes, BodyError>>,
@@ -122,7 +129,7 @@ where
     // After an error the rest of the body is read and discarded, even if nothing is left.
     let mut body = std::pin::pin!(body.fuse());
     match context.ingest.upload(&options, key, body.as_mut()).await {
-        Ok(outcome) => reply(context, outcome, options.parent).await,
+        Ok(outcome) => reply(context, outcome, options.parent, log).await,
         Err(error) => {
             body::drain(body).await;
             Err(error.into())
@@ -134,13 +141,19 @@ async fn reply(
     context: &Context,
     outcome: UploadOutcome,
     parent: Option<BatchId>,
+    log: &RequestLog<'_>,
 ) -> Result<HttpResponse, Problem> {
     let (response, replayed) = match outcome {
-        UploadOutcome::Stored { batch, replayed } => (stored(context, &batch).await?, replayed),
+        UploadOutcome::Stored { batch, replayed } => {
+            let result = if replayed { "replayed" } else { "stored" };
+            log.upload(result, Some(batch.id), batch.receipt.as_ref());
+            (stored(context, &batch).await?, replayed)
+        }
         UploadOutcome::Duplicate { first, replayed } => {
-            (duplicate(context, first, parent).await?, replayed)
+            (duplicate(context, first, parent, log).await?, replayed)
         }
         UploadOutcome::DryRun(run) => {
+            log.upload("dry run", None, Some(&run.receipt));
             let reply = DryRunReply::from(&*run);
             (HttpResponse::Ok().json(reply), false)
         }
@@ -174,10 +187,12 @@ async fn duplicate(
     context: &Context,
     first: BatchId,
     parent: Option<BatchId>,
+    log: &RequestLog<'_>,
 ) -> Result<HttpResponse, Problem> {
     let batch = query::visible(context.store.as_ref(), first)
         .await?
         .ok_or_else(|| batch_missing(first))?;
+    log.upload("is a duplicate", Some(first), batch.receipt.as_ref());
     let errors = batches::receipt_errors(context, &batch).await?;
     let stored_parent = batch.receipt.as_ref().and_then(|receipt| receipt.parent);
     let other_parent = parent.filter(|parent| Some(*parent) != stored_parent);

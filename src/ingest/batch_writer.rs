@@ -325,6 +325,9 @@ impl UploadLease {
             match self.store.change_batch(id, &BatchChange::RenewUpload).await {
                 Ok(Changed::Done(_)) => {}
                 Ok(Changed::Refused(_) | Changed::Missing) => return IngestError::Abandoned,
+                Err(error) if error.is_known_outage() => {
+                    tracing::debug!(batch.id = %id, %error, "lease of upload {id} not renewed, will retry");
+                }
                 Err(error) => {
                     tracing::warn!(batch.id = %id, %error, "lease of upload {id} not renewed, will retry");
                 }

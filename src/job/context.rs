@@ -68,18 +68,36 @@ pub(super) async fn certain_time(
 
 /// The latest progress of a run. The next renewal of the lease stores it in the ledger.
 #[derive(Debug, Default)]
-pub struct ProgressReporter(Mutex<Option<JobProgress>>);
+pub struct ProgressReporter(Mutex<Reported>);
+
+#[derive(Debug, Default)]
+struct Reported {
+    latest: Option<JobProgress>,
+    rows: Option<u64>,
+}
 
 impl ProgressReporter {
     /// Replaces the progress: `done` of `total` rows, days or batches of a phase.
     pub fn report(&self, phase: JobPhase, done: u64, total: u64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(JobProgress { phase, done, total });
+        let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.latest = Some(JobProgress { phase, done, total });
+        match phase {
+            JobPhase::Sort | JobPhase::Claim | JobPhase::Fold => reported.rows = Some(total),
+            JobPhase::Rollup | JobPhase::Check | JobPhase::Remove => {}
+        }
+    }
+
+    /// Returns the number of rows of the run, if it had a phase that counts rows.
+    #[must_use]
+    pub fn rows(&self) -> Option<u64> {
+        let reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.rows
     }
 
     /// Returns the latest progress, if any was reported.
     #[must_use]
     pub fn latest(&self) -> Option<JobProgress> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.latest
     }
 }

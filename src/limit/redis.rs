@@ -57,7 +57,7 @@ impl RedisLimit {
     /// Counts an act; returns how long the client has to wait, or `None` if Redis is unavailable.
     async fn count(&self, client: IpAddr) -> Option<Duration> {
         let period = u64::try_from(self.period.as_micros()).unwrap_or(u64::MAX);
-        let wait = self.client.call(COUNT_TIMEOUT, async |mut connection| {
+        let count = async |mut connection| {
             self.count
                 .key(format!(
                     "{}:{KEY_PREFIX}:{}",
@@ -69,7 +69,9 @@ impl RedisLimit {
                 .invoke_async::<u64>(&mut connection)
                 .await
                 .map_err(Cause::from)
-        });
+        };
+        // A client that has to wait is not counted, so nothing is stored.
+        let wait = self.client.call(COUNT_TIMEOUT, count, |wait| *wait == 0);
         wait.await.ok().map(Duration::from_micros)
     }
 }

@@ -9,10 +9,12 @@ pub mod id;
 pub mod idempotency;
 pub mod identity;
 pub mod job;
+pub mod outage;
 pub mod profile;
 pub mod receipt;
 pub mod rejection;
 pub mod transfer;
+pub mod version;
 pub mod zone;
 
 pub use batch::{Batch, BatchChange, BatchStatus, Published, RunCounts};
@@ -23,10 +25,12 @@ pub use id::{BatchId, Day, JobId, JobKind, Slot};
 pub use idempotency::{IdempotencyEntry, IdempotencyKey, IdempotencyOutcome};
 pub use identity::{Content, Identity, IdentityBy, IdentityKey};
 pub use job::{Job, JobChange, JobPhase, JobProgress, JobState, RunOutcome};
+pub use outage::{CallFailure, Outage};
 pub use profile::{Profile, ProfileName};
 pub use receipt::{EventDigest, FileOrigin, Origin, Receipt, StreamOrigin};
 pub use rejection::{Fault, FaultCode, Rejection};
 pub use transfer::{Transfer, TransferId, TransferOutcome};
+pub use version::version;
 
 /// An instant of the wall clock.
 pub type Instant = chrono::DateTime<chrono::Utc>;

@@ -24,8 +24,8 @@ pub use audit::{AuditEntry, AuditStore};
 pub use backend::{Backend, StoreLocation, check_directory, open};
 pub use batch::{BatchFilter, BatchStore, Changed, EventTimeFilter, Sealed};
 pub use claim::{Claim, ClaimStore, ForeignClaim, Loss, Overlap};
+use error::{FileError, corrupt, disk_remedy, io, io_at};
 pub use error::{Result, StoreError, needs_operator, run_blocking};
-use error::{corrupt, io};
 pub use event::{
     Attributes, EVENT_PAGE_BYTES, EventFile, EventFilter, EventPage, EventPosition, EventScan,
     EventStore, EventWriter, Projection,

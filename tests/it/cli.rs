@@ -290,13 +290,14 @@ fn help_names_every_option_with_an_example() {
                 "import",
                 "generate",
                 "migrate",
+                "healthcheck",
                 "Examples:",
                 "Exit codes:",
             ][..],
         ),
         (
             &["serve", "--help"],
-            &["--no-worker", "SIGTERM", "Examples:"],
+            &["--no-worker", "SIGTERM", "DRAIN_SECONDS", "Examples:"],
         ),
         (&["worker", "--help"], &["MONGO_URI"]),
         (
@@ -317,6 +318,7 @@ fn help_names_every_option_with_an_example() {
             &["--rows", "--seed", "--ordered-ids", "--output", "Examples:"],
         ),
         (&["migrate", "--help"], &["DATA_DIR"]),
+        (&["healthcheck", "--help"], &["DATA_DIR", "SWEEP_SECONDS"]),
     ] {
         let ran = workspace.run(&[], arguments);
         assert_eq!(ran.code, Some(0), "{ran:?}");

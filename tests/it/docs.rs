@@ -62,6 +62,40 @@ fn every_code_is_documented() {
     assert_eq!(missing, [""; 0], "not in docs/errors.md or docs/files.md");
 }
 
+/// The text of every source file.
+fn sources() -> String {
+    let (mut dirs, mut text) = (vec![root().join("src")], String::new());
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                text += &fs::read_to_string(&path).expect("text");
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn every_log_line_worth_an_alert_is_one_of_the_code() {
+    let (page, sources) = (read("docs/operations.md"), sources());
+    let (_, table) = page.split_once("Lines worth an alert:").expect("a table");
+    let rows: Vec<_> = table.lines().filter(|row| row.starts_with("| `")).collect();
+    assert!(rows.len() > 10, "the table is found");
+    for row in rows {
+        let line = row.split('`').nth(1).expect("a message");
+        for part in line
+            .split('…')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
+            assert!(sources.contains(part), "no line of the log has `{part}`");
+        }
+    }
+}
+
 #[test]
 fn every_link_within_the_documents_leads_somewhere() {
     let mut broken = BTreeSet::new();

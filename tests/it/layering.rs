@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MODULES: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("clock", &["model"]),
-    ("redis_client", &["clock"]),
+    ("redis_client", &["model", "clock"]),
     ("export", &["model"]),
     ("receive", &["model"]),
     ("parse", &["model", "export"]),

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use crate::helpers::{
+    http_client,
     mongo::Mongo,
     process::{Service, eventually, tallymill},
     sample::{batches, figures, json},
@@ -61,7 +62,7 @@ impl StoreUnderTest {
             mongo,
             database: database.expect("named in the string"),
             service,
-            client: Client::new(),
+            client: http_client(),
             _redis: redis,
         }
     }
@@ -123,7 +124,7 @@ async fn cut(under_test: &mut StoreUnderTest, csv: String, silent: bool) -> Resp
         Some((Ok::<_, std::convert::Infallible>(chunk), chunks))
     }));
     let url = format!("{}/uploads", under_test.service.url);
-    let request = Client::new().post(url).header("content-type", "text/csv");
+    let request = http_client().post(url).header("content-type", "text/csv");
     let mut upload = JoinSet::new();
     upload.spawn(async move { request.body(body).send().await.expect("answers") });
     sender.send(csv.into()).await.expect("taken");
@@ -248,6 +249,13 @@ async fn without_mongodb_every_request_is_refused_in_time() {
         println!("{away}: ready again after {:?}", back.elapsed());
         assert!(back.elapsed() < START);
     }
+    let log = under_test.service.log();
+    let count = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(count("is unavailable: requests get 503"), 2, "{log}");
+    assert_eq!(count(" answers again after "), 2, "{log}");
+    let warns = |line: &&str| line.contains("WARN") && line.contains("503");
+    let repeated = |line: &&str| warns(line) && !line.contains("/ready replies 503");
+    assert_eq!(log.lines().filter(repeated).count(), 2, "{log}");
 }
 
 fn ended(command: &mut Command) -> (Output, Duration) {
@@ -328,7 +336,7 @@ async fn a_service_starts_without_redis_and_logs_it() {
     let begun = Instant::now();
     let service = Service::start(&home.path().join("data"), &settings).await;
     assert!(begun.elapsed() < START);
-    let answer = Client::new().get(format!("{}/ready", service.url)).send();
+    let answer = http_client().get(format!("{}/ready", service.url)).send();
     let answer = answer.await.expect("answers");
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.expect("JSON");

@@ -33,6 +33,7 @@ impl<'a> Transcript<'a> {
         let patterns = [
             (r"20(2[6-9]|[3-9]\d)-\d\d-\d\dT[0-9:.]+Z", "<now>"),
             (r#""uptime":[0-9.e-]+"#, r#""uptime":<seconds>"#),
+            (r#""version":"[^"]+""#, r#""version":"<version>""#),
             (r#""timestamp":1[7-9]\d{11}"#, r#""timestamp":<millis>"#),
             (r#""next_cursor":"[^"]+""#, r#""next_cursor":"<cursor>""#),
             (r"\w{3}, \d\d \w{3} 20\d\d [0-9:]{8} GMT", "<date>"),

@@ -8,8 +8,15 @@ use crate::model::JobId;
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct HealthReply {
     pub(in crate::http) status: &'static str,
+    pub(in crate::http) version: &'static str,
     /// Seconds since the start of the process.
     pub(in crate::http) uptime: f64,
+}
+
+/// The service is about to stop.
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct DrainingReply {
+    pub(in crate::http) status: &'static str,
 }
 
 /// Whether the service can store uploads, and the state of each part.
@@ -26,7 +33,7 @@ pub(in crate::http) struct StoreReply {
     pub(in crate::http) kind: &'static str,
     pub(in crate::http) ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::http) error: Option<String>,
+    pub(in crate::http) error: Option<&'static str>,
 }
 
 /// The directory for files that are in progress.
@@ -34,7 +41,7 @@ pub(in crate::http) struct StoreReply {
 pub(in crate::http) struct ScratchReply {
     pub(in crate::http) ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::http) error: Option<String>,
+    pub(in crate::http) error: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]

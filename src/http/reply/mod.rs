@@ -26,7 +26,9 @@ pub(super) use batch::{
 pub(super) use dead_letter::{DeadLettersReply, RetryAllReply};
 pub(super) use dry_run::DryRunReply;
 pub(super) use event::EventListReply;
-pub(super) use health::{HealthReply, QueueReply, ReadyReply, ScratchReply, StoreReply};
+pub(super) use health::{
+    DrainingReply, HealthReply, QueueReply, ReadyReply, ScratchReply, StoreReply,
+};
 pub(super) use job::JobReply;
 pub(super) use metrics::MetricsReply;
 pub(super) use profile::ProfileReply;

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::{
     Context,
+    access_log::RequestLog,
     auth::Caller,
     body,
     endpoint::Endpoint,
@@ -29,6 +30,7 @@ use super::{
 };
 use crate::{
     model::{TransferId, TransferOutcome, transfer},
+    query,
     transfer::{AppendRequest, Checksum, TransferError, TransferProgress},
 };
 use headers::{CHUNK_TYPE, TusHeaders, VERSION};
@@ -75,6 +77,7 @@ async fn create(
     caller: Caller,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    let log = RequestLog::begin(&context, &caller);
     let headers = TusHeaders::of(&request)?;
     let length = headers.length()?;
     check_length(&context, length)?;
@@ -97,7 +100,7 @@ async fn create(
             }
         };
         if progress.is_complete()
-            && let Some(refused) = conclude(&context, &progress, &mut reply).await?
+            && let Some(refused) = conclude(&context, &progress, &mut reply, &log).await?
         {
             return Ok(refused);
         }
@@ -122,9 +125,11 @@ fn check_length(context: &Context, length: u64) -> Result<(), Problem> {
 async fn append(
     context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    let log = RequestLog::begin(&context, &caller);
     let headers = TusHeaders::of(&request)?;
     let id: TransferId = id(&path)?;
     if !headers.has_chunk() {
@@ -137,15 +142,17 @@ async fn append(
         Ok(progress) => progress,
         Err(why) => return Ok(with_offset(&context, id, why).await),
     };
-    progress_reply(&context, &progress, HttpResponse::NoContent()).await
+    progress_reply(&context, &progress, HttpResponse::NoContent(), &log).await
 }
 
 /// `HEAD /uploads/tus/{id}`: returns the offset at which the client resumes.
 async fn resume(
     context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
+    let log = RequestLog::begin(&context, &caller);
     TusHeaders::of(&request)?;
     let progress = context.transfers.progress(id(&path)?).await?;
     // The process that received the last byte may have stopped before the batch was stored.
@@ -153,32 +160,40 @@ async fn resume(
     let _permit = is_unfinished
         .then(|| uploads::permit(&context))
         .transpose()?;
-    progress_reply(&context, &progress, HttpResponse::Ok()).await
+    progress_reply(&context, &progress, HttpResponse::Ok(), &log).await
 }
 
 /// `DELETE /uploads/tus/{id}`: deletes an incomplete upload.
 async fn terminate(
     context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     TusHeaders::of(&request)?;
-    context.transfers.terminate(id(&path)?).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let id: TransferId = id(&path)?;
+    let log = RequestLog::begin(&context, &caller);
+    let ended = context.transfers.terminate(id).await;
+    let reply = ended
+        .map(|()| HttpResponse::NoContent().finish())
+        .map_err(Problem::from);
+    log.request("terminate upload", &id, &reply);
+    reply
 }
 
 /// `POST /uploads/tus/{id}`: acts as the method in `X-HTTP-Method-Override`, for clients limited to POST.
 async fn override_method(
     context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let method = request.headers().get("x-http-method-override");
     match method.map(HeaderValue::as_bytes) {
-        Some(b"PATCH") => append(context, request, path, payload).await,
-        Some(b"DELETE") => terminate(context, request, path).await,
-        Some(b"HEAD") => resume(context, request, path).await,
+        Some(b"PATCH") => append(context, request, caller, path, payload).await,
+        Some(b"DELETE") => terminate(context, request, caller, path).await,
+        Some(b"HEAD") => resume(context, request, caller, path).await,
         Some(_) | None => {
             let why = "POST to an upload needs `X-HTTP-Method-Override` with PATCH, DELETE or HEAD";
             Err(Problem::new(Code::BadUpload, why))
@@ -234,9 +249,10 @@ async fn progress_reply(
     context: &Context,
     progress: &TransferProgress,
     mut reply: HttpResponseBuilder,
+    log: &RequestLog<'_>,
 ) -> Result<HttpResponse, Problem> {
     if progress.is_complete()
-        && let Some(refused) = conclude(context, progress, &mut reply).await?
+        && let Some(refused) = conclude(context, progress, &mut reply, log).await?
     {
         return Ok(refused);
     }
@@ -260,17 +276,29 @@ async fn conclude(
     context: &Context,
     progress: &TransferProgress,
     reply: &mut HttpResponseBuilder,
+    log: &RequestLog<'_>,
 ) -> Result<Option<HttpResponse>, Problem> {
     let id = progress.transfer.id;
+    let is_first = progress.transfer.outcome.is_none();
     let outcome = match context.transfers.complete(progress).await {
         Err(TransferError::Ingest(why)) if why.is_of_file() => {
-            let reply = Problem::from(why).text(MAX_REFUSAL_BYTES);
+            let problem = Problem::from(why);
+            log.upload_refused(&problem);
+            let reply = problem.text(MAX_REFUSAL_BYTES);
             let refused = TransferOutcome::Refused { reply };
             context.transfers.settle(id, &refused).await?;
             refused
         }
-        outcome => outcome?,
+        Err(why) => {
+            let problem = Problem::from(why);
+            log.upload_refused(&problem);
+            return Err(problem);
+        }
+        Ok(outcome) => outcome,
     };
+    if is_first {
+        log_stored(context, &outcome, log).await;
+    }
     match outcome {
         TransferOutcome::Stored { batch } => {
             reply.insert_header(("Batch-Location", format!("/batches/{batch}")));
@@ -283,6 +311,20 @@ async fn conclude(
         TransferOutcome::Terminated => return Err(TransferError::Missing(id).into()),
     }
     Ok(None)
+}
+
+/// Logs the outcome of a file as the log has it of a file sent at once.
+async fn log_stored(context: &Context, outcome: &TransferOutcome, log: &RequestLog<'_>) {
+    match outcome {
+        TransferOutcome::Stored { batch } => {
+            // Only the line lacks the counts if the batch can't be read.
+            let stored = query::visible(context.store.as_ref(), *batch).await;
+            let receipt = stored.ok().flatten().and_then(|batch| batch.receipt);
+            log.upload("stored", Some(*batch), receipt.as_ref());
+        }
+        TransferOutcome::Duplicate { batch } => log.upload("is a duplicate", Some(*batch), None),
+        TransferOutcome::Refused { .. } | TransferOutcome::Terminated => {}
+    }
 }
 
 /// Repeats the stored problem of a refused file.

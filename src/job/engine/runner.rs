@@ -105,6 +105,7 @@ impl Runner {
     }
 
     async fn run_acquired(&self, job: &Job) -> NudgeResult {
+        let begun = self.clock.elapsed();
         let progress = Arc::new(ProgressReporter::default());
         let context = self.context(job, &progress);
         let body = AssertUnwindSafe(self.run_body(job, &context)).catch_unwind();
@@ -119,7 +120,7 @@ impl Runner {
                 settlement::outcome(job, ended, &self.limits, self.clock.now())
             }
         };
-        self.settle(job, &context, outcome).await
+        self.settle(job, &context, outcome, begun).await
     }
 
     /// Starts to renew the lease of a run, three times within its length.
@@ -168,12 +169,14 @@ impl Runner {
         job: &Job,
         context: &JobContext<'_>,
         outcome: RunOutcome,
+        begun: Duration,
     ) -> NudgeResult {
         let mut wait = FIRST_SETTLE_RETRY;
         loop {
             match self.write_outcome(job, context, &outcome).await {
                 Ok(Some(written)) => {
-                    log_outcome(job, &written);
+                    let took = self.clock.elapsed().saturating_sub(begun);
+                    log_outcome(job, &written, took, context.progress.rows());
                     match written {
                         RunOutcome::MoreRequested => self.jobs.nudge(job.id).await,
                         RunOutcome::Retry { run_at, .. } | RunOutcome::Delay { run_at, .. } => {
@@ -235,21 +238,25 @@ impl Runner {
     }
 }
 
-fn log_outcome(job: &Job, outcome: &RunOutcome) {
+/// Logs the end of a run, how long it took, and how many rows it had.
+fn log_outcome(job: &Job, outcome: &RunOutcome, took: Duration, rows: Option<u64>) {
     let (id, attempt) = (job.id, job.attempt + 1);
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match outcome {
-        RunOutcome::Completed => tracing::info!(job.id = %id, attempt, "job {id} completed"),
+        RunOutcome::Completed => {
+            tracing::info!(job.id = %id, attempt, ms, rows, "job {id} completed")
+        }
         RunOutcome::MoreRequested | RunOutcome::Cancelled | RunOutcome::Released => {
-            tracing::info!(job.id = %id, ?outcome, "job {id} ended early")
+            tracing::info!(job.id = %id, ms, rows, ?outcome, "job {id} ended early")
         }
         RunOutcome::Retry { error, run_at } => {
-            tracing::warn!(job.id = %id, attempt, error, %run_at, "job {id} failed, will run again")
+            tracing::warn!(job.id = %id, attempt, ms, rows, error, %run_at, "job {id} failed, will run again")
         }
         RunOutcome::Delay { reason, run_at } => {
-            tracing::warn!(job.id = %id, reason, %run_at, "job {id} was delayed, will run again")
+            tracing::warn!(job.id = %id, ms, rows, reason, %run_at, "job {id} was delayed, will run again")
         }
         RunOutcome::Dead { error, .. } => {
-            tracing::error!(job.id = %id, attempt, error, "job {id} is dead, an admin can retry or discard it")
+            tracing::error!(job.id = %id, attempt, ms, rows, error, "job {id} is dead, an admin can retry or discard it")
         }
     }
 }

@@ -110,8 +110,9 @@ async fn arm_verification(jobs: &JobQueue, slot: Option<Instant>) -> Result<()> 
 }
 
 fn log_refused(job: &str, error: &StoreError) {
-    tracing::warn!(
-        %error,
-        "{job} could not be armed, will try again in {RETRY:?}"
-    );
+    if error.is_known_outage() {
+        tracing::debug!(%error, "{job} could not be armed, will try again in {RETRY:?}");
+    } else {
+        tracing::warn!(%error, "{job} could not be armed, will try again in {RETRY:?}");
+    }
 }

@@ -33,7 +33,7 @@ impl From<rusqlite::Error> for StoreError {
             CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase,
             OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
         };
-        let what = "SQLite";
+        let what = super::DATABASE_FILE;
         match source.sqlite_error_code() {
             Some(DatabaseCorrupt | NotADatabase) => corrupt(DATABASE, &source),
             Some(CannotOpen | DiskFull | PermissionDenied | ReadOnly) => Self::Blocked {
@@ -253,7 +253,7 @@ fn transact<T>(
 
 fn stopped() -> StoreError {
     StoreError::Unavailable {
-        what: "SQLite",
+        what: super::DATABASE_FILE,
         source: "the store is closing".into(),
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rusqlite::OptionalExtension;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{EmbeddedStore, Mode, corrupt, io};
+use super::{EmbeddedStore, Mode, corrupt, io, io_at};
 use crate::{
     model::{BatchId, Columns, EventBlock, EventDigest},
     store::{
@@ -36,7 +36,8 @@ impl EventStore for EmbeddedStore {
             complete: self.event_file_path(id),
             sync: self.mode == Mode::Durable,
         };
-        let file = fs::File::create(&paths.unfinished).map_err(|why| io("an event file", why))?;
+        let file = fs::File::create(&paths.unfinished)
+            .map_err(|why| io_at("creating an event file", &paths.unfinished, why))?;
         let file = BlockWriter::new(DigestWriter::new(file), columns)?;
         Ok(match self.mode {
             Mode::Simulated => Box::new(InlineWriter { file, paths }),
@@ -90,9 +91,10 @@ impl EventStore for EmbeddedStore {
     }
 
     async fn drop_events(&self, id: BatchId) -> Result<()> {
-        match fs::remove_file(self.event_file_path(id)) {
+        let path = self.event_file_path(id);
+        match fs::remove_file(&path) {
             Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
-                Err(io("removing an event file", why))
+                Err(io_at("removing an event file", &path, why))
             }
             Ok(()) | Err(_) => Ok(()),
         }
@@ -126,7 +128,9 @@ impl StoredFile {
     /// Checks and opens the file. Returns it and its length.
     fn open(&self) -> Result<(fs::File, u64)> {
         let file = open_checked(&self.path, self.digest.as_ref())?;
-        let metadata = file.metadata().map_err(|why| io("an event file", why))?;
+        let metadata = file
+            .metadata()
+            .map_err(|why| io_at("reading an event file", &self.path, why))?;
         Ok((file, metadata.len()))
     }
 
@@ -142,7 +146,7 @@ fn read_chunk(mut file: &fs::File) -> Result<Option<Bytes>> {
     let mut bytes = vec![0; CHUNK_BYTES];
     let read = file
         .read(&mut bytes)
-        .map_err(|why| io("an event file", why))?;
+        .map_err(|why| io("reading an event file", why))?;
     bytes.truncate(read);
     Ok((read > 0).then(|| bytes.into()))
 }
@@ -160,10 +164,11 @@ impl EventFilePaths {
     fn finish(&self, file: BlockWriter) -> Result<EventDigest> {
         let (file, digest) = file.finish()?.finish();
         if self.sync {
-            file.sync_all().map_err(|why| io("an event file", why))?;
+            file.sync_all()
+                .map_err(|why| io_at("writing an event file", &self.unfinished, why))?;
         }
         fs::rename(&self.unfinished, &self.complete)
-            .map_err(|why| io("renaming an event file", why))?;
+            .map_err(|why| io_at("renaming an event file", &self.complete, why))?;
         if self.sync {
             sync_directory(self.complete.parent().unwrap_or(Path::new(".")))?;
         }
@@ -182,7 +187,7 @@ impl Drop for EventFilePaths {
 pub(super) fn sync_directory(dir: &Path) -> Result<()> {
     fs::File::open(dir)
         .and_then(|dir| dir.sync_all())
-        .map_err(|why| io("a directory of the store", why))
+        .map_err(|why| io_at("syncing a directory", dir, why))
 }
 
 struct InlineWriter {

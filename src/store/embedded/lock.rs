@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{EmbeddedStore, io, to_json};
+use super::{EmbeddedStore, io_at, to_json};
 use crate::store::{Result, StoreError};
 
 /// The name of the lock file.
@@ -50,7 +50,7 @@ impl EmbeddedStore {
             .set_len(0)
             .and_then(|()| std::io::Seek::rewind(&mut file))
             .and_then(|()| file.write_all(holder.as_bytes()));
-        written.map_err(|why| io("the lock file", why))
+        written.map_err(|why| io_at("the lock file", Path::new(LOCK_FILE), why))
     }
 }
 
@@ -71,7 +71,7 @@ impl DirectoryLock {
 
 /// Locks a data directory for this process.
 pub(super) fn acquire(dir: &Path) -> Result<DirectoryLock> {
-    let directory = File::open(dir).map_err(|why| io("the data directory", why))?;
+    let directory = File::open(dir).map_err(|why| io_at("the data directory", dir, why))?;
     let file = lock_file(dir)?;
     try_lock(&directory, dir)?;
     try_lock(&file, dir)?;
@@ -86,13 +86,13 @@ fn lock_file(dir: &Path) -> Result<File> {
         .write(true)
         .truncate(false)
         .open(&path)
-        .map_err(|why| io("the lock file", why))
+        .map_err(|why| io_at("the lock file", Path::new(LOCK_FILE), why))
 }
 
 fn try_lock(file: &File, dir: &Path) -> Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
-        Err(TryLockError::Error(why)) => Err(io("the lock of the data directory", why)),
+        Err(TryLockError::Error(why)) => Err(io_at("the lock file", Path::new(LOCK_FILE), why)),
         Err(TryLockError::WouldBlock) => {
             let by = match EmbeddedStore::holder(dir) {
                 Some(LockHolder {

@@ -13,6 +13,7 @@ mod job;
 mod lock;
 mod metric;
 mod migrate;
+mod open_error;
 mod profile;
 mod rejection;
 mod startup;
@@ -32,7 +33,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     model::{BatchId, Instant},
-    store::{Result, StoreError, Undecodable, corrupt, io},
+    store::{Result, StoreError, Undecodable, corrupt, disk_remedy, io, io_at},
 };
 pub use backup::{BackupSummary, CheckReport, backup, check, restore};
 use db::Db;
@@ -69,19 +70,25 @@ impl EmbeddedStore {
     /// Opens the store in `dir`, creates it if it is missing, and locks the directory.
     ///
     /// # Errors
-    /// [`StoreError::Setup`] if another process owns the directory, if its days are in another time zone, or if a newer
-    /// version wrote it; [`StoreError::Unavailable`] if the disk refuses.
+    /// [`StoreError::Setup`] if another process owns the directory, if its days are in another time zone, if a newer
+    /// version wrote it, if it is damaged, or if the disk refuses.
     pub async fn open(dir: &Path, zone: Tz, mode: Mode) -> Result<Self> {
+        let opened = Self::open_files(dir, zone, mode).await;
+        opened.map_err(|why| open_error::with_remedy(dir, why))
+    }
+
+    async fn open_files(dir: &Path, zone: Tz, mode: Mode) -> Result<Self> {
         for sub in ["batches", "parts", "tmp"] {
-            fs::create_dir_all(dir.join(sub)).map_err(|why| {
-                StoreError::Setup(format!("can't make {}: {why}", dir.join(sub).display()))
-            })?;
+            let sub = dir.join(sub);
+            fs::create_dir_all(&sub).map_err(|why| StoreError::unusable_path(&sub, &why))?;
         }
         let (db, lock) = match mode {
             Mode::Durable => {
                 let lock = lock::acquire(dir)?;
                 startup::refuse_lost_database(dir)?;
-                (Db::file(&dir.join(DATABASE_FILE))?, Some(lock))
+                let path = dir.join(DATABASE_FILE);
+                open_error::probe(&path)?;
+                (Db::file(&path)?, Some(lock))
             }
             Mode::Simulated => (Db::memory()?, None),
         };

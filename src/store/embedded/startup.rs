@@ -10,7 +10,7 @@ use std::{
 use chrono_tz::Tz;
 use rusqlite::Transaction;
 
-use super::{DATABASE_FILE, EmbeddedStore, batch::id_of, io};
+use super::{DATABASE_FILE, EmbeddedStore, batch::id_of, io_at};
 use crate::{
     model::BatchId,
     store::{Result, StoreError, corrupt, run_blocking},
@@ -69,7 +69,7 @@ impl EmbeddedStore {
             .filter(|file| file.is_file())
         {
             tracing::info!(file = %file.display(), "deleting the temporary file of an unfinished upload");
-            fs::remove_file(&file).map_err(|why| io("a temporary file", why))?;
+            fs::remove_file(&file).map_err(|why| io_at("a temporary file", &file, why))?;
         }
         self.check_parts().await
     }
@@ -126,12 +126,12 @@ impl EmbeddedStore {
 }
 
 pub(super) fn list(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).map_err(|why| io("the data directory", why))?;
+    let entries = fs::read_dir(dir).map_err(|why| io_at("the data directory", dir, why))?;
     entries
         .map(|entry| {
             entry
                 .map(|e| e.path())
-                .map_err(|why| io("the data directory", why))
+                .map_err(|why| io_at("the data directory", dir, why))
         })
         .collect()
 }

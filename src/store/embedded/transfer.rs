@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
-use super::{EmbeddedStore, Mode, event::sync_directory, from_json, io, millis, to_json};
+use super::{EmbeddedStore, Mode, event::sync_directory, from_json, io_at, millis, to_json};
 use crate::{
     model::{
         Instant, Transfer, TransferId, TransferOutcome,
@@ -106,7 +106,8 @@ impl TransferStore for EmbeddedStore {
             return Ok(None);
         };
         let path = self.part_path(&name);
-        let bytes = run_blocking(move || fs::read(path).map_err(|why| io("a part", why))).await?;
+        let read = move || fs::read(&path).map_err(|why| io_at("reading a part", &path, why));
+        let bytes = run_blocking(read).await?;
         Ok(Some(bytes.into()))
     }
 
@@ -178,8 +179,9 @@ impl EmbeddedStore {
     /// Deletes orphaned part files, and truncates transfers before a missing one (a restored backup may lack it): their
     /// senders resume there.
     pub(super) async fn check_parts(&self) -> Result<()> {
-        let unreadable = |why| io("the directory of parts", why);
-        for entry in fs::read_dir(self.dir.join("parts")).map_err(unreadable)? {
+        let dir = self.dir.join("parts");
+        let unreadable = |why| io_at("reading a directory", &dir, why);
+        for entry in fs::read_dir(&dir).map_err(unreadable)? {
             let file = entry.map_err(unreadable)?;
             let name = file.file_name().to_string_lossy().into_owned();
             let has_row = self.db.read(move |db| {
@@ -352,7 +354,7 @@ fn write(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
     });
     if let Err(why) = written {
         remove(path)?;
-        return Err(io("a part", why));
+        return Err(io_at("writing a part", path, why));
     }
     match path.parent() {
         Some(dir) if durable => sync_directory(dir),
@@ -363,7 +365,9 @@ fn write(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
 /// Deletes a part file, if it exists.
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(io("removing a part", why)),
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            Err(io_at("removing a part", path, why))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -10,16 +10,22 @@ use mongodb::{
     bson::{Bson, Document, RawDocumentBuf, doc},
     error::Error,
 };
+use tokio::time::Instant;
 
-use super::server_error::{duplicate_ids, lost_upserts, store_error};
-use crate::store::{Result, StoreError, Undecodable};
+use super::{
+    bulk::split,
+    outage::OutageLog,
+    server_error::{duplicate_ids, failure, lost_upserts, store_error},
+};
+use crate::{
+    model::CallFailure,
+    store::{Result, StoreError, Undecodable},
+};
 
 /// Longest wait for one command; a server that takes longer is unavailable.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest wait of the server for its majority.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(15);
-/// Most bytes of one command; the server accepts 48 MB.
-const COMMAND_BYTES: usize = 8 << 20;
 /// Most updates of one command. The server looks each up on its own, so a thousand may take a slow one too long.
 const BULK_UPDATES: usize = 200;
 /// Attempts of an upsert that races with another.
@@ -74,6 +80,8 @@ pub(super) struct Db {
     pub(super) database: Database,
     pub(super) options: MongoOptions,
     pub(super) undecodable: Undecodable,
+    /// Logs outages; none while the store is opened, which reports its own error.
+    pub(super) outages: Option<Arc<OutageLog>>,
 }
 
 impl Db {
@@ -81,13 +89,22 @@ impl Db {
         self.database.collection(collection)
     }
 
-    /// Runs a command within [`COMMAND_TIMEOUT`].
+    /// Runs a command that stores nothing within [`COMMAND_TIMEOUT`].
     pub(super) async fn run<T>(
         &self,
         what: &'static str,
         command: impl Future<Output = std::result::Result<T, Error>>,
     ) -> Result<T> {
-        self.run_within(what, COMMAND_TIMEOUT, command).await
+        self.run_as(what, COMMAND_TIMEOUT, false, command).await
+    }
+
+    /// Runs a command that waits for the majority within [`COMMAND_TIMEOUT`].
+    async fn run_write<T>(
+        &self,
+        what: &'static str,
+        command: impl Future<Output = std::result::Result<T, Error>>,
+    ) -> Result<T> {
+        self.run_as(what, COMMAND_TIMEOUT, true, command).await
     }
 
     /// Runs a command within `timeout`.
@@ -97,16 +114,36 @@ impl Db {
         timeout: Duration,
         command: impl Future<Output = std::result::Result<T, Error>>,
     ) -> Result<T> {
+        self.run_as(what, timeout, false, command).await
+    }
+
+    async fn run_as<T>(
+        &self,
+        what: &'static str,
+        timeout: Duration,
+        writes: bool,
+        command: impl Future<Output = std::result::Result<T, Error>>,
+    ) -> Result<T> {
         let _guard = match &self.options.command_hook {
             Some(hook) => Some(hook.before_command(what).await?),
             None => None,
         };
-        match tokio::time::timeout(timeout, command).await {
-            Ok(answer) => answer.map_err(|why| store_error(what, why)),
-            Err(_) => Err(StoreError::Unavailable {
-                what,
-                source: format!("no answer within {timeout:?}").into(),
-            }),
+        let begun = Instant::now();
+        let (result, failure) = match tokio::time::timeout(timeout, command).await {
+            Ok(Ok(answer)) => (Ok(answer), None),
+            Ok(Err(why)) => {
+                let failure = failure(&why);
+                (Err(store_error(what, why)), failure)
+            }
+            Err(_) => {
+                let source = format!("no answer within {timeout:?}").into();
+                let late = StoreError::Unavailable { what, source };
+                (Err(late), Some(CallFailure::Unreachable))
+            }
+        };
+        match &self.outages {
+            Some(outages) => outages.record(result, failure, writes, begun),
+            None => result,
         }
     }
 
@@ -243,7 +280,7 @@ impl Db {
                 Err(why) => duplicate_ids(&why).ok_or(why),
             }
         };
-        self.run(collection, insert).await
+        self.run_write(collection, insert).await
     }
 
     /// Replaces a document that matches. Returns whether one did.
@@ -255,7 +292,7 @@ impl Db {
     ) -> Result<bool> {
         let documents = self.documents(collection);
         let replace = async { documents.replace_one(filter, document).await };
-        Ok(self.run(collection, replace).await?.matched_count > 0)
+        Ok(self.run_write(collection, replace).await?.matched_count > 0)
     }
 
     /// Updates a document that matches. Returns whether one did.
@@ -267,7 +304,7 @@ impl Db {
     ) -> Result<bool> {
         let documents = self.documents(collection);
         let update = async { documents.update_one(filter, change).await };
-        Ok(self.run(collection, update).await?.matched_count > 0)
+        Ok(self.run_write(collection, update).await?.matched_count > 0)
     }
 
     /// Makes many updates of one document each, unordered: (filter, update, upsert).
@@ -311,7 +348,7 @@ impl Db {
                 let answer = self.database.run_command(command).await?;
                 lost_upserts(&answer)
             };
-            let indices = self.run(collection, run).await?;
+            let indices = self.run_write(collection, run).await?;
             lost.extend(indices.into_iter().filter_map(|at| bulk.get(at).cloned()));
         }
         Ok(lost)
@@ -321,7 +358,7 @@ impl Db {
     pub(super) async fn delete(&self, collection: &'static str, filter: Document) -> Result<u64> {
         let documents = self.documents(collection);
         let delete = async { documents.delete_many(filter).await };
-        Ok(self.run(collection, delete).await?.deleted_count)
+        Ok(self.run_write(collection, delete).await?.deleted_count)
     }
 
     /// Deletes one bulk of the documents that match. Returns whether more may remain.
@@ -367,40 +404,4 @@ pub(super) fn write_concern() -> mongodb::options::WriteConcern {
     majority.journal = Some(true);
     majority.w_timeout = Some(MAJORITY_TIMEOUT);
     majority
-}
-
-/// A document with an encoded size in bytes.
-trait EncodedSize {
-    fn encoded_size(&self) -> usize;
-}
-
-impl EncodedSize for RawDocumentBuf {
-    fn encoded_size(&self) -> usize {
-        self.as_bytes().len()
-    }
-}
-
-impl EncodedSize for Document {
-    fn encoded_size(&self) -> usize {
-        mongodb::bson::serialize_to_raw_document_buf(self).map_or(0, |raw| raw.as_bytes().len())
-    }
-}
-
-/// Splits documents into bulks of at most `most` documents and [`COMMAND_BYTES`].
-fn split<T: EncodedSize>(documents: Vec<T>, most: usize) -> Vec<Vec<T>> {
-    let mut bulks = Vec::new();
-    let (mut bulk, mut bytes) = (Vec::new(), 0);
-    for document in documents {
-        let size = document.encoded_size();
-        if !bulk.is_empty() && (bulk.len() >= most || bytes + size > COMMAND_BYTES) {
-            bulks.push(std::mem::take(&mut bulk));
-            bytes = 0;
-        }
-        bytes += size;
-        bulk.push(document);
-    }
-    if !bulk.is_empty() {
-        bulks.push(bulk);
-    }
-    bulks
 }

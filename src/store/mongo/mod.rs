@@ -5,6 +5,7 @@
 mod audit;
 mod backend;
 mod batch;
+mod bulk;
 mod claim;
 mod day;
 mod db;
@@ -16,6 +17,7 @@ mod idempotency;
 mod job;
 mod metric;
 mod migrate;
+mod outage;
 mod profile;
 mod rejection;
 mod server_error;
@@ -23,7 +25,7 @@ mod stored_document;
 mod time;
 mod transfer;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono_tz::Tz;
 use mongodb::{
@@ -34,6 +36,7 @@ use mongodb::{
 use crate::store::{Result, StoreError, Undecodable};
 use db::Db;
 pub use db::{CommandHook, MongoOptions};
+use outage::OutageLog;
 
 /// Longest wait for a server that accepts commands. Short, so that a start without one fails within ten seconds.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,14 +81,16 @@ impl MongoStore {
             database: client.database(&name),
             options,
             undecodable: Undecodable::default(),
+            outages: None,
         };
-        let store = Self { db };
+        let mut store = Self { db };
         let ready = async {
             migrate::run(&store.db).await?;
             migrate::check_time_zone(&store.db, zone.name()).await?;
             store.backfill_event_times().await
         };
         ready.await.map_err(|why| not_ready(&hosts, &name, why))?;
+        store.db.outages = Some(Arc::new(OutageLog::new(hosts.clone())));
         tracing::info!(
             database = name,
             hosts,
@@ -108,12 +113,10 @@ impl MongoStore {
 fn not_ready(hosts: &str, name: &str, why: StoreError) -> StoreError {
     match why {
         StoreError::Unavailable { source, .. } => StoreError::Setup(format!(
-            "the MongoDB that MONGO_URI names, at {hosts}, does not answer as it should: {}; start it, or mend its host, port, user or password",
-            cause(source.as_ref())
+            "the MongoDB that MONGO_URI names, at {hosts}, does not answer as it should: {source}; start it, or mend its host, port, user or password"
         )),
         StoreError::Failed { what, source } => StoreError::Setup(format!(
-            "the MongoDB that MONGO_URI names, at {hosts}, refused {what}: {}; its user needs the roles readWrite and dbAdmin on `{name}`",
-            cause(source.as_ref())
+            "the MongoDB that MONGO_URI names, at {hosts}, refused {what}: {source}; its user needs the roles readWrite and dbAdmin on `{name}`"
         )),
         other => other,
     }
@@ -159,15 +162,4 @@ fn unusable(why: &mongodb::error::Error) -> StoreError {
     StoreError::Setup(format!(
         "MONGO_URI: {shown}; write mongodb://user:password@host1,host2/database?replicaSet=name, with %40 for an @ in a password"
     ))
-}
-
-/// Returns the cause in one line; the driver's text for a failed server selection is long.
-fn cause(why: &(dyn std::error::Error + 'static)) -> String {
-    let text = why.to_string();
-    let text = text
-        .split_once("Error: Kind: ")
-        .map_or(&*text, |(_, cause)| cause);
-    let text = text.strip_prefix("Kind: ").unwrap_or(text);
-    let text = text.split(", labels: ").next().unwrap_or(text);
-    text.chars().take(300).collect()
 }

@@ -5,7 +5,7 @@ use mongodb::{
     error::{Error, ErrorKind, WriteFailure},
 };
 
-use crate::store::StoreError;
+use crate::{model::CallFailure, store::StoreError};
 
 /// The server's code for a duplicate `_id` or other unique key.
 const DUPLICATE_KEY: i32 = 11_000;
@@ -26,6 +26,7 @@ pub(super) fn lost_upserts(answer: &Document) -> std::result::Result<Vec<usize>,
     if let Some(why) = answer.get("writeConcernError") {
         return Err(Error::custom(ReplyError {
             unavailable: true,
+            failure: Some(CallFailure::WritesRefused),
             why: format!("not acknowledged by a majority: {why}"),
         }));
     }
@@ -42,6 +43,7 @@ pub(super) fn lost_upserts(answer: &Document) -> std::result::Result<Vec<usize>,
                 (Some(DUPLICATE_KEY), Some(at)) => Ok(at),
                 (code, _) => Err(Error::custom(ReplyError {
                     unavailable: code.is_some_and(|code| UNAVAILABLE.contains(&code)),
+                    failure: code.and_then(failure_of_code),
                     why: format!("{error:?}"),
                 })),
             }
@@ -62,6 +64,8 @@ fn number(error: &Document, key: &str) -> Option<i32> {
 struct ReplyError {
     /// Whether another attempt may succeed.
     unavailable: bool,
+    /// What it says about the server.
+    failure: Option<CallFailure>,
     why: String,
 }
 
@@ -71,6 +75,39 @@ const UNAVAILABLE: [i32; 25] = [
     6, 7, 24, 43, 46, 50, 64, 89, 91, 100, 112, 133, 134, 175, 189, 202, 237, 262, 9_001, 10_107,
     11_600, 11_602, 13_435, 13_436, 14_031,
 ];
+
+/// Codes in [`UNAVAILABLE`] that concern one command: its lock, its time, its cursor, or a conflict with another one.
+const OF_ONE_COMMAND: [i32; 7] = [24, 43, 46, 50, 112, 175, 237];
+
+/// Returns what an error says about the server; `None` if it concerns the command only.
+pub(super) fn failure(why: &Error) -> Option<CallFailure> {
+    match why.kind.as_ref() {
+        ErrorKind::Io(_)
+        | ErrorKind::ServerSelection { .. }
+        | ErrorKind::ConnectionPoolCleared { .. }
+        | ErrorKind::DnsResolve { .. }
+        | ErrorKind::Authentication { .. } => Some(CallFailure::Unreachable),
+        ErrorKind::Write(WriteFailure::WriteConcernError(_)) => Some(CallFailure::WritesRefused),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => failure_of_code(error.code),
+        // Reads fail in this way too: the next answer shows that it is over.
+        ErrorKind::Command(command) => {
+            failure_of_code(command.code).map(|_| CallFailure::Unreachable)
+        }
+        ErrorKind::InsertMany(many) => {
+            if many.write_concern_error.is_some() {
+                return Some(CallFailure::WritesRefused);
+            }
+            let errors = many.write_errors.iter().flatten();
+            errors.map(|error| error.code).find_map(failure_of_code)
+        }
+        _ => why.get_custom::<ReplyError>()?.failure,
+    }
+}
+
+fn failure_of_code(code: i32) -> Option<CallFailure> {
+    let of_server = UNAVAILABLE.contains(&code) && !OF_ONE_COMMAND.contains(&code);
+    of_server.then_some(CallFailure::WritesRefused)
+}
 
 /// Converts an error of the driver. `Unavailable` is due to the state of the server, `Failed` to the command.
 pub(super) fn store_error(what: &'static str, why: Error) -> StoreError {
@@ -100,13 +137,24 @@ pub(super) fn store_error(what: &'static str, why: Error) -> StoreError {
         || reply.as_ref().is_some_and(|reply| reply.unavailable);
     let source: Box<dyn std::error::Error + Send + Sync> = match reply {
         Some(reply) => reply.why.into(),
-        None => Box::new(why),
+        None => one_line(&why).into(),
     };
     if unavailable {
         StoreError::Unavailable { what, source }
     } else {
         StoreError::Failed { what, source }
     }
+}
+
+/// Returns the cause in one line; the driver's text for a failed server selection is long.
+fn one_line(why: &Error) -> String {
+    let text = why.to_string();
+    let text = text
+        .split_once("Error: Kind: ")
+        .map_or(&*text, |(_, cause)| cause);
+    let text = text.strip_prefix("Kind: ").unwrap_or(text);
+    let text = text.split(", labels: ").next().unwrap_or(text);
+    text.chars().take(300).collect()
 }
 
 #[cfg(test)]

@@ -137,6 +137,11 @@ impl Service {
         self.signal("-CONT");
     }
 
+    /// Hangs up (SIGHUP).
+    pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status();
@@ -159,7 +164,7 @@ fn logged_url(log: &str) -> Option<String> {
         return Some(String::new());
     }
     let (_, rest) = log.split_once("tallymill answers at ")?;
-    let (url, _) = rest.split_once(char::is_whitespace)?;
+    let (url, _) = rest.split_once(|c: char| c.is_whitespace() || c == '"')?;
     Some(url.to_owned())
 }
 

@@ -112,9 +112,13 @@ impl Dispatch for RedisQueue {
     async fn nudge(&self, job: JobId) -> Result<(), DispatchError> {
         let pushed = self
             .client
-            .call(NUDGE_TIMEOUT, |redis| self.push(redis, job))
+            .call(
+                NUDGE_TIMEOUT,
+                |redis| self.push(redis, job),
+                |pushed| *pushed,
+            )
             .await;
-        pushed.map_err(|error| DispatchError {
+        pushed.map(drop).map_err(|error| DispatchError {
             job,
             source: error.into(),
         })
@@ -130,9 +134,11 @@ impl Dispatch for RedisQueue {
 }
 
 impl RedisQueue {
-    async fn push(&self, mut redis: ConnectionManager, job: JobId) -> Result<(), Cause> {
+    /// Returns whether a nudge was stored: not if one of the job waits already, or the queue is full.
+    async fn push(&self, mut redis: ConnectionManager, job: JobId) -> Result<bool, Cause> {
         let push = uuid::Uuid::now_v7().to_string();
-        match self.scripts.reserve(&mut redis, job, &push).await? {
+        let reservation = self.scripts.reserve(&mut redis, job, &push).await?;
+        match reservation {
             Reservation::Granted => {
                 self.storage(redis.clone()).push(job).await?;
                 self.scripts.record_push(&mut redis, job, &push).await?;
@@ -142,7 +148,7 @@ impl RedisQueue {
                 tracing::debug!(job.id = %job, "queue is full, the reconciler will nudge job {job} again");
             }
         }
-        Ok(())
+        Ok(matches!(reservation, Reservation::Granted))
     }
 
     fn storage(&self, redis: ConnectionManager) -> RedisStorage<JobId> {
@@ -207,7 +213,7 @@ impl RedisQueue {
         let mut monitor = HeartbeatMonitor::new(self.clock.elapsed());
         loop {
             self.clock.sleep(HEARTBEAT_INTERVAL).await;
-            let heartbeat = self.client.call(NUDGE_TIMEOUT, async |mut redis| {
+            let heartbeat = self.client.query(NUDGE_TIMEOUT, async |mut redis| {
                 Ok(self.scripts.last_heartbeat(&mut redis, worker).await?)
             });
             let (heartbeat, now) = (heartbeat.await, self.clock.elapsed());
@@ -274,7 +280,7 @@ async fn handle(
     runs: Data<Runs>,
 ) -> Result<(), BoxDynError> {
     // Before the run: a nudge during the run may be about work that the run has not seen.
-    let received = queue.client.call(NUDGE_TIMEOUT, async |mut redis| {
+    let received = queue.client.query(NUDGE_TIMEOUT, async |mut redis| {
         Ok(queue.scripts.record_receipt(&mut redis, job).await?)
     });
     if let Err(error) = received.await {
