@@ -35,7 +35,7 @@ pub(crate) trait Record {
     /// Returns the values of all attribute columns, in the order of the columns.
     fn attributes(&self) -> impl Iterator<Item = &[u8]>;
 
-    /// Returns all cells in the order of the file.
+    /// Returns all cells in the order of the header, surplus ones last: rejections store them by position.
     fn cells(&self) -> impl Iterator<Item = RecordCell<'_>>;
 
     /// Returns the bytes of all cells together.

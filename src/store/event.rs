@@ -173,8 +173,8 @@ pub trait EventScan: Send {
 pub trait EventStore: Send + Sync {
     /// Opens the events of a receiving batch for writing.
     async fn write_events(&self, id: BatchId, columns: &Columns) -> Result<Box<dyn EventWriter>>;
-    /// Opens the events of a sealed batch for reading. The scan fails before its first block if the stored events differ
-    /// from the digest in the receipt.
+    /// Opens the events of a sealed batch for reading. The scan ends with an error if the stored events differ from the
+    /// digest in the receipt: whoever reads it must publish nothing before its end.
     async fn scan_events(&self, id: BatchId, projection: Projection) -> Result<Box<dyn EventScan>>;
     /// Returns the first matching events of a batch after a position: at most `limit`, and fewer if their text exceeds
     /// [`EVENT_PAGE_BYTES`].

@@ -44,7 +44,7 @@ pub use transfer::{
 };
 use undecodable::Undecodable;
 
-/// Every store trait together.
+/// Every store trait together. Lists leave out documents that can't be decoded, so that one does not hide the others.
 pub trait Store:
     AuditStore
     + BatchStore

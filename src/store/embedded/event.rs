@@ -136,7 +136,12 @@ impl StoredFile {
 
     /// Checks the file and opens it for reading by blocks.
     fn reader(&self, projection: &Projection) -> Result<BlockReader> {
-        let file = open_checked(&self.path, self.digest.as_ref())?;
+        self.open()?;
+        self.unchecked_reader(projection)
+    }
+
+    fn unchecked_reader(&self, projection: &Projection) -> Result<BlockReader> {
+        let file = open_checked(&self.path, None)?;
         BlockReader::new(file, projection).map_err(|error| of_file(&self.path, error))
     }
 }
@@ -295,24 +300,47 @@ impl ThreadScan {
         let (blocks, receiver) = mpsc::channel(QUEUED_BLOCKS);
         let path = file.path.clone();
         thread("parquet-reader", move || {
-            let mut reader = match file.reader(&projection) {
-                Ok(reader) => reader,
-                Err(why) => return drop(blocks.blocking_send(Err(why))),
-            };
-            // A refused send means that the scan was dropped.
-            loop {
-                let block = reader.next();
-                let more = matches!(block, Ok(Some(_)));
-                if blocks.blocking_send(block).is_err() || !more {
-                    return;
-                }
-            }
+            decode(&file, &projection, &blocks)
         })?;
         Ok(Self {
             path,
             blocks: receiver,
         })
     }
+}
+
+/// Sends the blocks of a file, then the end. The digest is checked beside the decoding, and its verdict comes first: what a
+/// damaged file is decoded to is not the cause of its fault.
+fn decode(
+    file: &StoredFile,
+    projection: &Projection,
+    blocks: &mpsc::Sender<Result<Option<EventBlock>>>,
+) {
+    let end = std::thread::scope(|threads| {
+        let check = threads.spawn(|| file.open().map(drop));
+        let end = send_blocks(file, projection, blocks);
+        let checked = check.join();
+        let checked =
+            checked.unwrap_or_else(|_| Err(corrupt("an event file", &"its check broke down")));
+        checked.and(end)
+    });
+    // A refused send means that the scan was dropped.
+    let _ = blocks.blocking_send(end);
+}
+
+/// Sends the blocks of a file; returns its end.
+fn send_blocks(
+    file: &StoredFile,
+    projection: &Projection,
+    blocks: &mpsc::Sender<Result<Option<EventBlock>>>,
+) -> Result<Option<EventBlock>> {
+    let mut reader = file.unchecked_reader(projection)?;
+    while let Some(block) = reader.next()? {
+        if blocks.blocking_send(Ok(Some(block))).is_err() {
+            break;
+        }
+    }
+    Ok(None)
 }
 
 #[async_trait]
