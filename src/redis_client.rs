@@ -199,7 +199,7 @@ impl RedisClient {
         self.call(timeout, commands, |_| false).await
     }
 
-    /// Runs commands within `timeout`. Fails at once during an outage. `stored` tells from the result whether the
+    /// Runs commands within `timeout`. Fails at once during an outage. `stored` returns whether the
     /// commands stored something: only that shows that a full Redis accepts writes again.
     ///
     /// # Errors

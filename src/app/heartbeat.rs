@@ -200,7 +200,9 @@ fn write(path: &Path, health: &Health) -> io::Result<()> {
 /// Deletes the health files of hosts that are gone. A file that can't be deleted does no harm.
 fn delete_old_files(data_dir: &Path, now: Instant) {
     for entry in fs::read_dir(data_dir).into_iter().flatten().flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_ours = name.starts_with(PREFIX) && name.ends_with(".json");
         let changed = entry.metadata().and_then(|file| file.modified());
         let is_old = changed.is_ok_and(|at| DateTime::<Utc>::from(at) + MAX_AGE < now);
         if is_ours && is_old {

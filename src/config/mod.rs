@@ -45,7 +45,7 @@ pub struct Config {
     pub cleanup_ttl: Option<Duration>,
     /// `TOMBSTONE_RETENTION_DAYS`: the time for which a deleted batch is remembered; `None` is for ever.
     pub tombstone_retention: Option<Duration>,
-    /// `AUDIT_RETENTION_DAYS`: the time for which entries of the audit log are kept; `None` is for ever.
+    /// `AUDIT_RETENTION_DAYS`: the time for which entries of the audit log are retained; `None` is for ever.
     pub audit_retention: Option<Duration>,
     /// `REPROCESS_CRON`: the schedule of the verification, as text that `app` parses.
     pub reprocess_cron: String,

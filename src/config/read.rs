@@ -72,8 +72,14 @@ impl<'a> Reader<'a> {
         match secret_file(path.as_ref()) {
             Ok(secret) => Some(secret),
             Err(why) => {
+                // The value itself, set in place of the path, must not be shown.
+                let shown = if path.contains("://") {
+                    "…"
+                } else {
+                    path.as_str()
+                };
                 self.faults
-                    .push(format!("{file_key}={path} can't be used: {why}"));
+                    .push(format!("{file_key}={shown} can't be used: {why}"));
                 None
             }
         }

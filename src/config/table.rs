@@ -82,9 +82,9 @@ pub const SETTING_GROUPS: [SettingGroup; 6] = [
         title: "Cleanup and verification",
         settings: &[
             setting("CLEANUP_INTERVAL_SECONDS", "3600", "seconds", "time between two cleanups"),
-            setting("CLEANUP_TTL_SECONDS", "86400", "seconds", "time after the last upload of its file at which a batch that was not processed is deleted; 0: never"),
+            setting("CLEANUP_TTL_SECONDS", "86400", "seconds", "time after the last upload of its file at which a batch that was not processed is deleted; 0: never, and not later either for batches stored meanwhile"),
             setting("TOMBSTONE_RETENTION_DAYS", "90", "days", "time for which a deleted batch is remembered: 410, then 404; 0: for ever"),
-            setting("AUDIT_RETENTION_DAYS", "365", "days", "time for which entries of the audit log are kept; 0: for ever"),
+            setting("AUDIT_RETENTION_DAYS", "365", "days", "time for which entries of the audit log are retained; 0: for ever"),
             setting("REPROCESS_CRON", "0 0 * * *", "cron", "schedule of the verification of published figures: minute hour day-of-month month day-of-week, in TIME_ZONE"),
             setting("REPROCESS_BUDGET_SECONDS", "600", "seconds", "longest duration of one verification"),
         ],

@@ -154,8 +154,13 @@ async fn retry_each(context: &Context, kind: Option<JobKind>) -> Result<u64, Sto
         let page = page.await?;
         let is_chosen = |job: &&Job| kind.is_none_or(|kind| job.id.kind() == kind);
         for job in page.iter().filter(is_chosen) {
-            let changed = context.jobs.retry(job.id).await?;
-            retried += u64::from(matches!(changed, Changed::Done(_)));
+            match context.jobs.retry(job.id).await {
+                // One damaged document must not keep the others from being retried.
+                Err(error) if error.is_of_document() => {
+                    tracing::error!(job.id = %job.id, %error, "dead job {} could not be retried", job.id);
+                }
+                changed => retried += u64::from(matches!(changed?, Changed::Done(_))),
+            }
         }
         if page.len() < RETRY_PAGE {
             return Ok(retried);

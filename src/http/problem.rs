@@ -264,7 +264,7 @@ impl From<IngestError> for Problem {
             IngestError::Body(why) => why.into(),
             IngestError::Store(why) => why.into(),
             IngestError::OutcomeUnknown { id, source } => {
-                tracing::error!(batch.id = %id, error = %source, "whether batch {id} is stored is not known, the client is told to look");
+                tracing::error!(batch.id = %id, error = %source, "whether batch {id} is stored is not known, the client may read it");
                 Self::new(Code::OutcomeUnknown, detail).with("batch_id", id.to_string())
             }
             IngestError::Abandoned => Self::new(Code::BodyTimeout, detail),

@@ -2,8 +2,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use chrono::TimeDelta;
-
 use super::{JobLimits, JobQueue};
 use crate::{
     clock::Clock,
@@ -13,9 +11,6 @@ use crate::{
     },
     store::{self, ClockReading, Store},
 };
-
-/// Difference of two clocks that is worth a log line.
-const LOGGED_DIFFERENCE: TimeDelta = TimeDelta::minutes(1);
 
 /// The parts of the service that one run uses.
 pub struct JobContext<'a> {
@@ -39,31 +34,17 @@ impl JobContext<'_> {
     /// # Errors
     /// [`StoreError`](crate::store::StoreError) if the store is unavailable.
     pub async fn certain_time(&self) -> store::Result<Instant> {
-        certain_time(self.store, self.clock, self.limits).await
+        certain_time(self.store, self.clock).await
     }
 }
 
-/// Returns the latest time that is certain. Logs a clock that is ahead of it.
-pub(super) async fn certain_time(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    limits: &JobLimits,
-) -> store::Result<Instant> {
+/// Returns the latest time that is certain.
+pub(super) async fn certain_time(store: &dyn Store, clock: &dyn Clock) -> store::Result<Instant> {
     let reading = ClockReading {
         wall: clock.now(),
         running: clock.elapsed(),
-        accept_after: limits.batch_ttl.unwrap_or_default(),
     };
-    let certain = store.certain_time(reading).await?;
-    let ahead = reading.wall - certain;
-    if ahead > LOGGED_DIFFERENCE {
-        let seconds = ahead.num_seconds();
-        tracing::warn!(
-            seconds,
-            "the clock of this machine is {seconds} s ahead of the store's time: nothing expires by it before the service has run for CLEANUP_TTL_SECONDS; correct the clock, or wait if the service was stopped for that long"
-        );
-    }
-    Ok(certain)
+    store.certain_time(reading).await
 }
 
 /// The latest progress of a run. The next renewal of the lease stores it in the ledger.

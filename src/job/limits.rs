@@ -21,7 +21,7 @@ pub struct JobLimits {
     pub batch_ttl: Option<Duration>,
     /// Time for which deleted batches are remembered; `None` is for ever.
     pub tombstone_retention: Option<Duration>,
-    /// Time for which entries of the audit log are kept; `None` is for ever.
+    /// Time for which entries of the audit log are retained; `None` is for ever.
     pub audit_retention: Option<Duration>,
     /// Time that one scheduled verification may take.
     pub reprocess_budget: Duration,

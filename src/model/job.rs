@@ -121,7 +121,7 @@ pub struct Job {
     pub attempt: u32,
     /// Expired leases in a row, without progress between.
     pub crashes: u32,
-    /// Delays in a row, because a resource was unavailable.
+    /// Delays in a row because the disk refused.
     #[serde(default)]
     pub delays: u32,
     /// The farthest progress of any run; a crash beyond it is not counted as a repeated one.
@@ -168,6 +168,8 @@ pub enum RunOutcome {
         reason: String,
         /// The time of the next run.
         run_at: Instant,
+        /// Whether the disk refused, which no wait mends.
+        is_blocked: bool,
     },
     /// The job failed for good.
     Dead {

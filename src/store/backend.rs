@@ -70,7 +70,8 @@ const CHECK_BYTES: usize = 64 << 10;
 /// # Errors
 /// [`StoreError`](super::StoreError) if the directory is missing, or does not accept a file.
 pub fn check_directory(dir: &Path) -> Result<()> {
-    let path = dir.join(format!(".check-{}", std::process::id()));
+    // Processes may share the directory.
+    let path = dir.join(format!(".check-{}", uuid::Uuid::now_v7()));
     let written = std::fs::write(&path, vec![0; CHECK_BYTES]);
     // Removed even if only a part was written.
     let removed = std::fs::remove_file(&path);

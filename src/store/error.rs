@@ -84,6 +84,12 @@ impl StoreError {
         }
     }
 
+    /// Returns whether one document or file is at fault, so that others can still be read.
+    #[must_use]
+    pub fn is_of_document(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Corrupt { .. })
+    }
+
     /// Marks the error as one of an outage that the log has.
     pub(super) fn of_known_outage(self) -> Self {
         match self {
@@ -166,7 +172,7 @@ pub(super) fn io(what: &'static str, source: io::Error) -> StoreError {
 }
 
 /// Returns the error of a failed operation on a file or directory of the store. Jobs show the text to clients, so it
-/// names the file by the end of its path only: the data directory is the operator's business.
+/// names the file by the end of its path only: the path of the data directory stays private.
 pub(super) fn io_at(what: &'static str, path: &Path, source: io::Error) -> StoreError {
     let mut end: Vec<_> = path.iter().rev().take(2).collect();
     end.reverse();

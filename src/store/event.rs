@@ -185,8 +185,8 @@ pub trait EventStore: Send + Sync {
         after: Option<EventPosition>,
         limit: usize,
     ) -> Result<EventPage>;
-    /// Returns the events of a sealed batch as a file, after the same check as [`EventStore::scan_events`]. If the batch is deleted during the read, the stream is either
-    /// complete or ends with an error.
+    /// Returns the events of a sealed batch as a file, with the same check as [`EventStore::scan_events`]. If the batch is
+    /// deleted, or its events are damaged, the stream is either complete or ends with an error.
     async fn event_file(&self, id: BatchId) -> Result<EventFile>;
     /// Deletes the events of a batch.
     async fn drop_events(&self, id: BatchId) -> Result<()>;

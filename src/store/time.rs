@@ -12,6 +12,9 @@ use crate::model::Instant;
 /// Difference between two clocks, or length of a stop, that is accepted at once.
 const TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
+/// Running time after which a wall clock that is ahead is accepted: the service was stopped for long.
+const ACCEPTED_AFTER: Duration = Duration::from_secs(86_400);
+
 /// What a process knows of the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockReading {
@@ -19,11 +22,9 @@ pub struct ClockReading {
     pub wall: Instant,
     /// The monotonic time since the start of the process.
     pub running: Duration,
-    /// Running time after which a wall clock that is ahead is accepted: the service was stopped for long.
-    pub accept_after: Duration,
 }
 
-/// Tells the time by more than one clock.
+/// Returns the time by more than one clock.
 #[async_trait]
 pub trait TimeStore: Send + Sync {
     /// Returns the latest time that is certain: at most that of the wall clock. It is earlier while the wall clock is ahead
@@ -50,11 +51,12 @@ impl CertainTime {
     }
 
     /// Returns the time after the service has run for `passed`.
-    pub(super) fn after(self, passed: Duration, wall: Instant, accept_after: Duration) -> Self {
+    pub(super) fn after(self, passed: Duration, wall: Instant) -> Self {
         let expected = self.time + passed;
         let seconds_ahead = self.seconds_ahead + passed.as_secs();
-        if wall <= expected + TOLERANCE || seconds_ahead >= accept_after.as_secs() {
-            return Self::first(wall);
+        if wall <= expected + TOLERANCE || seconds_ahead >= ACCEPTED_AFTER.as_secs() {
+            // It never decreases: a clock that starts in 1970 and is then corrected is not ahead.
+            return Self::first(wall.max(self.time));
         }
         Self {
             time: expected,
@@ -76,19 +78,21 @@ mod tests {
         let mut time = CertainTime::first(start);
         for hour in 1..24 {
             let wall = start + 2 * DAY + hour * HOUR;
-            time = time.after(HOUR, wall, DAY);
+            time = time.after(HOUR, wall);
             assert_eq!(time.time, start + hour * HOUR);
         }
         let wall = start + 3 * DAY;
-        assert_eq!(time.after(HOUR, wall, DAY), CertainTime::first(wall));
+        assert_eq!(time.after(HOUR, wall), CertainTime::first(wall));
     }
 
     #[test]
-    fn a_short_stop_and_a_clock_set_back_are_accepted_at_once() {
-        let start = Instant::default();
+    fn a_short_stop_is_accepted_and_a_clock_that_is_behind_changes_nothing() {
+        let start = Instant::default() + 30 * DAY;
         let time = CertainTime::first(start);
-        for wall in [start + HOUR, start - 2 * DAY] {
-            assert_eq!(time.after(HOUR / 60, wall, DAY), CertainTime::first(wall));
-        }
+        let later = start + HOUR;
+        assert_eq!(time.after(HOUR / 60, later), CertainTime::first(later));
+        let behind = time.after(HOUR / 60, Instant::default());
+        assert_eq!(behind, time);
+        assert_eq!(behind.after(HOUR / 60, later), CertainTime::first(later));
     }
 }

@@ -161,7 +161,7 @@ impl Transfers {
         if let AppendPartOutcome::Full(until) = outcome
             && until < part.arrived_at
         {
-            self.prune(part.arrived_at).await?;
+            self.prune().await?;
             outcome = self.store.append_part(id, part, limits).await?;
         }
         match outcome {

@@ -17,7 +17,7 @@ use crate::{
     model::{
         IdempotencyKey, Instant, ProfileName, Transfer, TransferId, TransferOutcome, transfer,
     },
-    store::{OpenTransferOutcome, Store, StoreError, TransferLimits},
+    store::{ClockReading, OpenTransferOutcome, Store, StoreError, TransferLimits},
 };
 
 pub use append::AppendRequest;
@@ -119,7 +119,7 @@ impl Transfers {
         if let OpenTransferOutcome::Full(until) | OpenTransferOutcome::SenderFull(until) = outcome
             && until < now
         {
-            self.prune(now).await?;
+            self.prune().await?;
             outcome = self.store.open_transfer(&transfer, limits).await?;
         }
         match outcome {
@@ -143,7 +143,13 @@ impl Transfers {
     }
 
     /// Deletes expired transfers.
-    async fn prune(&self, now: Instant) -> Result<(), StoreError> {
+    /// By the certain time: a clock that is ahead must not delete what is being sent.
+    async fn prune(&self) -> Result<(), StoreError> {
+        let reading = ClockReading {
+            wall: self.clock.now(),
+            running: self.clock.elapsed(),
+        };
+        let now = self.store.certain_time(reading).await?;
         while self.store.prune_transfers(now).await? {}
         Ok(())
     }

@@ -124,7 +124,8 @@ async fn a_backup_under_load_is_one_point_in_time() {
             home.path().join(format!("backup-{n}")),
             home.path().join(format!("data-{n}")),
         );
-        succeed(&data, &["backup", text(&to)]);
+        // A slash at the end changes nothing.
+        succeed(&data, &["backup", &format!("{}/", text(&to))]);
         assert_eq!(
             run(&data, &["backup", text(&to)]).status.code(),
             Some(2),
@@ -225,7 +226,11 @@ async fn a_lost_database_and_a_left_over_log_are_refused() {
     fs::remove_file(&database).expect("removes");
     succeed(&data, &["restore", text(&to)]);
     is_consistent(&data, &[file]).await;
-    // A damaged file is named.
+    // A damaged file and a damaged document are named.
+    let db = rusqlite::Connection::open(&database).expect("opens");
+    db.execute("UPDATE jobs SET doc = 'rot' WHERE kind = 'process'", [])
+        .expect("damages");
+    drop(db);
     let events = fs::read_dir(data.join("batches"))
         .expect("a directory")
         .next();
@@ -233,5 +238,7 @@ async fn a_lost_database_and_a_left_over_log_are_refused() {
     fs::write(&events, "PAR1").expect("writes");
     let checked = run(&data, &["check"]);
     assert_eq!(checked.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&checked.stdout).contains(".parquet is damaged"));
+    let faults = String::from_utf8_lossy(&checked.stdout);
+    assert!(faults.contains(".parquet is damaged"), "{faults}");
+    assert!(faults.contains("of `jobs` can't be decoded"), "{faults}");
 }

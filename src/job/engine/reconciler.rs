@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
+
 use super::backoff::delay;
 use crate::{
     clock::Clock,
@@ -19,6 +21,8 @@ use crate::{
 const PAGE: usize = 200;
 /// Due jobs nudged in one pass. The others wait in the ledger, which keeps the queue short.
 const NUDGES: usize = 1_000;
+/// Difference of the clocks that is worth a log line.
+const LOGGED_DIFFERENCE: TimeDelta = TimeDelta::minutes(1);
 /// Time between two readings of the clocks.
 const CLOCK_READING_INTERVAL: Duration = Duration::from_secs(60);
 /// Leases observed; more than any pool has workers.
@@ -50,6 +54,8 @@ pub struct Reconciler {
     stale_days: HashSet<Day>,
     /// When the clocks were last read.
     clocks_read: Option<Duration>,
+    /// Whether the clock of the machine was ahead of the store's time then.
+    is_clock_ahead: bool,
 }
 
 impl Reconciler {
@@ -73,6 +79,7 @@ impl Reconciler {
             upload_leases: HashMap::new(),
             stale_days: HashSet::new(),
             clocks_read: None,
+            is_clock_ahead: false,
         }
     }
 
@@ -81,25 +88,34 @@ impl Reconciler {
     /// # Errors
     /// The first [`StoreError`]; the next pass does the rest.
     pub async fn pass(&mut self) -> Result<()> {
-        let steps = [
-            self.read_clocks().await,
-            self.requeue_expired_jobs().await,
-            self.abandon_expired_uploads().await,
-            self.arm_batches().await,
-            self.arm_stale_days().await,
-            self.nudge_due_jobs().await,
-        ];
-        steps.into_iter().collect()
+        let mut first = Ok(());
+        keep_first(&mut first, self.read_clocks().await)?;
+        keep_first(&mut first, self.requeue_expired_jobs().await)?;
+        keep_first(&mut first, self.abandon_expired_uploads().await)?;
+        keep_first(&mut first, self.arm_batches().await)?;
+        keep_first(&mut first, self.arm_stale_days().await)?;
+        keep_first(&mut first, self.nudge_due_jobs().await)?;
+        first
     }
 
-    /// Keeps the certain time of the store running.
+    /// Advances the certain time of the store, and logs when the clock of the machine gets ahead of it.
     async fn read_clocks(&mut self) -> Result<()> {
         let now = self.clock.elapsed();
         if self
             .clocks_read
             .is_none_or(|last| now - last >= CLOCK_READING_INTERVAL)
         {
-            certain_time(&*self.store, &*self.clock, &self.limits).await?;
+            let certain = certain_time(&*self.store, &*self.clock).await?;
+            let ahead = self.clock.now() - certain;
+            let is_ahead = ahead > LOGGED_DIFFERENCE;
+            if is_ahead && !self.is_clock_ahead {
+                let seconds = ahead.num_seconds();
+                tracing::warn!(
+                    seconds,
+                    "the clock of this machine is {seconds} s ahead of the store's time: nothing expires by it before the service has run for a day; correct the clock, or wait if the service was stopped for that long"
+                );
+            }
+            self.is_clock_ahead = is_ahead;
             self.clocks_read = Some(now);
         }
         Ok(())
@@ -293,6 +309,19 @@ impl Reconciler {
             if !has_more {
                 return Ok(all);
             }
+        }
+    }
+}
+
+/// Records the first error of the steps. Returns that of a store that does not answer: the other steps would wait for it too.
+fn keep_first(first: &mut Result<()>, done: Result<()>) -> Result<()> {
+    match done {
+        Err(error @ StoreError::Unavailable { .. }) => Err(error),
+        done => {
+            if first.is_ok() {
+                *first = done;
+            }
+            Ok(())
         }
     }
 }

@@ -60,6 +60,9 @@ impl Renewal {
                     return;
                 }
                 // The lease may outlast the outage.
+                Err(error) if error.is_known_outage() => {
+                    tracing::debug!(job.id = %id, %error, "lease of job {id} could not be renewed, will try again")
+                }
                 Err(error) => {
                     tracing::warn!(job.id = %id, %error, "lease of job {id} could not be renewed, will try again")
                 }

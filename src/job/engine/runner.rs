@@ -89,6 +89,7 @@ impl Runner {
         match self.store.change_job(id, &acquire, self.clock.now()).await {
             Ok(Changed::Done(job)) => self.run_acquired(&job).await,
             Ok(Changed::Refused(_) | Changed::Missing) => NudgeResult::NotAcquired,
+            Err(error) if error.is_known_outage() => NudgeResult::NotAcquired,
             Err(error) => {
                 tracing::warn!(job.id = %id, %error, "job {id} could not be acquired, the reconciler will nudge it again");
                 NudgeResult::NotAcquired
@@ -193,6 +194,9 @@ impl Runner {
                     log_lease_lost(job);
                     return NudgeResult::LeaseLost;
                 }
+                Err(error) if error.is_known_outage() => {
+                    tracing::debug!(job.id = %job.id, %error, "job {} could not be settled, will try again", job.id)
+                }
                 Err(error) => {
                     tracing::warn!(job.id = %job.id, %error, "job {} could not be settled, will try again", job.id)
                 }
@@ -205,6 +209,23 @@ impl Runner {
         }
     }
 
+    /// Abandons a job, unless nothing is left to do for it; then returns its outcome.
+    async fn abandon(
+        &self,
+        job: &Job,
+        context: &JobContext<'_>,
+        reason: &str,
+    ) -> Result<Option<RunOutcome>> {
+        match self.bodies.end_without_run(job.id, context).await? {
+            Some(RunEnd::Completed) => Ok(Some(RunOutcome::Completed)),
+            Some(RunEnd::Cancelled) => Ok(Some(RunOutcome::Cancelled)),
+            None | Some(RunEnd::Abandoned | RunEnd::MoreRequested) => {
+                self.bodies.abandon(job.id, context, reason).await?;
+                Ok(None)
+            }
+        }
+    }
+
     /// Writes the outcome; returns what was written, or none if the lease was lost. A dead job is abandoned first, and
     /// only if something is left to do for it.
     async fn write_outcome(
@@ -214,16 +235,16 @@ impl Runner {
         outcome: &RunOutcome,
     ) -> Result<Option<RunOutcome>> {
         let outcome = match outcome {
-            RunOutcome::Dead { error, .. } => {
-                match self.bodies.end_without_run(job.id, context).await? {
-                    Some(RunEnd::Completed) => RunOutcome::Completed,
-                    Some(RunEnd::Cancelled) => RunOutcome::Cancelled,
-                    None | Some(RunEnd::Abandoned | RunEnd::MoreRequested) => {
-                        self.bodies.abandon(job.id, context, error).await?;
-                        outcome.clone()
-                    }
+            RunOutcome::Dead { error, .. } => match self.abandon(job, context, error).await {
+                Ok(Some(end)) => end,
+                Ok(None) => outcome.clone(),
+                // The document of its subject is damaged: the job is a dead letter that nothing else shows.
+                Err(why) if why.is_of_document() => {
+                    tracing::error!(job.id = %job.id, error = %why, "subject of job {} could not be read, the job is dead", job.id);
+                    outcome.clone()
                 }
-            }
+                Err(why) => return Err(why),
+            },
             other => other.clone(),
         };
         let settle = JobChange::Settle {
@@ -252,7 +273,7 @@ fn log_outcome(job: &Job, outcome: &RunOutcome, took: Duration, rows: Option<u64
         RunOutcome::Retry { error, run_at } => {
             tracing::warn!(job.id = %id, attempt, ms, rows, error, %run_at, "job {id} failed, will run again")
         }
-        RunOutcome::Delay { reason, run_at } => {
+        RunOutcome::Delay { reason, run_at, .. } => {
             tracing::warn!(job.id = %id, ms, rows, reason, %run_at, "job {id} was delayed, will run again")
         }
         RunOutcome::Dead { error, .. } => {

@@ -62,6 +62,7 @@ fn outcome_of_error(job: &Job, error: &RunError, limits: &JobLimits, now: Instan
         RunError::Store(StoreError::Unavailable { .. }) | RunError::Sort(_) => RunOutcome::Delay {
             reason: with_causes(error),
             run_at: later(0),
+            is_blocked: false,
         },
         // Another attempt would read the same.
         RunError::Store(StoreError::Corrupt { .. } | StoreError::Missing { .. }) => {
@@ -99,6 +100,7 @@ fn blocked(job: &Job, error: &RunError, limits: &JobLimits, now: Instant) -> Run
     RunOutcome::Delay {
         reason,
         run_at: now + wait,
+        is_blocked: true,
     }
 }
 

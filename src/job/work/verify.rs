@@ -89,7 +89,13 @@ async fn revive_dead_jobs(context: &JobContext<'_>) -> Result<(), RunError> {
     loop {
         let page = context.store.jobs_in(JobState::Dead, after, PAGE).await?;
         for job in &page {
-            revive(context, job).await?;
+            match revive(context, job).await {
+                // One damaged document must not keep the others from being revived.
+                Err(RunError::Store(error)) if error.is_of_document() => {
+                    tracing::error!(job.id = %job.id, %error, "dead job {} could not be revived", job.id);
+                }
+                revived => revived?,
+            }
         }
         after = page.last().map(|j| (j.changed_at, j.id));
         if page.len() < PAGE {

@@ -53,6 +53,7 @@ fn each_state_allows_just_what_the_table_says() {
             settle(RunOutcome::Delay {
                 reason: "r".into(),
                 run_at: later,
+                is_blocked: false,
             }),
             "running>queued",
         ),

@@ -109,8 +109,12 @@ impl Job {
                 self.last_error = Some(error.clone());
                 self.requeue(*run_at, now, error);
             }
-            RunOutcome::Delay { reason, run_at } => {
-                self.delays += 1;
+            RunOutcome::Delay {
+                reason,
+                run_at,
+                is_blocked,
+            } => {
+                self.delays = if *is_blocked { self.delays + 1 } else { 0 };
                 self.last_error = Some(reason.clone());
                 self.requeue(*run_at, now, reason);
             }

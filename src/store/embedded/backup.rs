@@ -9,11 +9,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{
+    Connection, OpenFlags,
+    backup::{Backup, StepResult},
+};
+use serde::de::DeserializeOwned;
 
-use super::{DATABASE_FILE, event::sync_directory, lock};
+use super::{DATABASE_FILE, batch::HAS_EVENTS, event::sync_directory, lock};
 use crate::{
-    model::{BatchId, EventDigest},
+    model::{Batch, BatchId, EventDigest, Job},
     store::{Result, StoreError, corrupt, io, parquet_file::open_checked},
 };
 
@@ -54,6 +58,8 @@ type NeededFiles = BTreeMap<BatchId, Option<EventDigest>>;
 /// [`StoreError::Blocked`] or [`StoreError::Unavailable`] if a disk refuses. Nothing is at `to` then.
 pub fn backup(dir: &Path, to: &Path) -> Result<BackupSummary> {
     require_store(dir)?;
+    // Without a trailing slash, the unfinished copy stands beside the target.
+    let to = &to.components().collect::<PathBuf>();
     if to.exists() {
         let to = to.display();
         return Err(StoreError::Setup(format!(
@@ -134,6 +140,10 @@ pub fn check(dir: &Path) -> Result<CheckReport> {
     if let Err(fault) = check_integrity(&database) {
         report.faults.push(fault.to_string());
     }
+    report
+        .faults
+        .extend(undecodable::<Batch>(&database, "batches")?);
+    report.faults.extend(undecodable::<Job>(&database, "jobs")?);
     let needed = needed_files(&database)?;
     report.batches = needed.len();
     for (id, digest) in &needed {
@@ -203,10 +213,15 @@ fn copy_database(from: &Path, to: &Path) -> Result<()> {
     }
     let source = open(from)?;
     let mut target = Connection::open(to)?;
-    let copy = rusqlite::backup::Backup::new(&source, &mut target)?;
+    let copy = Backup::new(&source, &mut target)?;
     // In one step: with several, each write of the service would start the copy anew.
-    copy.step(-1)?;
-    Ok(())
+    match copy.step(-1)? {
+        StepResult::Done => Ok(()),
+        other => Err(StoreError::Unavailable {
+            what: "copying the database",
+            source: format!("another program holds it: {other:?}").into(),
+        }),
+    }
 }
 
 /// Removes what a backup does not have (files in progress), and makes the copy one durable file.
@@ -231,15 +246,30 @@ fn check_integrity(database: &Connection) -> Result<()> {
 }
 
 fn needed_files(database: &Connection) -> Result<NeededFiles> {
-    let mut query = database.prepare(
-        "SELECT id, json_extract(doc, '$.receipt.event_digest') FROM batches
-         WHERE sealed = 1 AND status NOT IN ('deleting', 'deleted')",
-    )?;
+    // A damaged document must not keep the others from being saved or checked.
+    let mut query = database.prepare(&format!(
+        "SELECT id, CASE WHEN json_valid(doc) THEN json_extract(doc, '$.receipt.event_digest') END FROM batches
+         WHERE {HAS_EVENTS}"
+    ))?;
     let files = query.query_map([], |row| {
         let digest: Option<String> = row.get(1)?;
         Ok((super::batch::id_of(row)?, digest.map(EventDigest)))
     })?;
     Ok(files.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns a fault for each row of a table whose document can't be decoded.
+fn undecodable<T: DeserializeOwned>(database: &Connection, table: &str) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    let mut query = database.prepare(&format!("SELECT id, doc FROM {table}"))?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, doc): (String, String) = (row.get(0)?, row.get(1)?);
+        if let Err(why) = serde_json::from_str::<T>(&doc) {
+            faults.push(format!("{id} of `{table}` can't be decoded: {why}"));
+        }
+    }
+    Ok(faults)
 }
 
 /// Whether the database has any batch of the file's name: a deleted one, or one that is being received.
@@ -284,7 +314,9 @@ fn require_store(dir: &Path) -> Result<()> {
 }
 
 fn event_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    super::startup::list(&dir.join(BATCHES))
+    let mut files = super::startup::list(&dir.join(BATCHES))?;
+    files.retain(|file| super::startup::is_event_file(file));
+    Ok(files)
 }
 
 fn event_file(dir: &Path, id: BatchId) -> PathBuf {

@@ -11,6 +11,8 @@ use crate::{
 
 /// Purges of a deleted batch: one at once, and one later for rows that a late writer added.
 const PURGES: u32 = 2;
+/// The condition for a batch that has an event file.
+pub(super) const HAS_EVENTS: &str = "sealed = 1 AND status NOT IN ('deleting', 'deleted')";
 /// Tombstones removed in one transaction: a short one does not delay leases and seals.
 const PRUNE_ROWS: usize = 200;
 

@@ -3,12 +3,10 @@
 
 use std::{
     fs,
-    io::Read,
     path::{Path, PathBuf},
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use rusqlite::OptionalExtension;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,7 +16,7 @@ use crate::{
     store::{
         EventFile, EventFilter, EventPage, EventPosition, EventScan, EventStore, EventWriter,
         Projection, Result, StoreError,
-        parquet_file::{self, BlockReader, DigestWriter, of_file, open_checked},
+        parquet_file::{self, BlockReader, CheckedChunks, DigestWriter, of_file, open_checked},
         run_blocking,
     },
 };
@@ -75,14 +73,16 @@ impl EventStore for EmbeddedStore {
     }
 
     async fn event_file(&self, id: BatchId) -> Result<EventFile> {
-        let file = StoredFile {
-            path: self.event_file_path(id),
-            digest: self.event_digest(id).await?,
+        let (path, digest) = (self.event_file_path(id), self.event_digest(id).await?);
+        let open = move || {
+            let chunks = CheckedChunks::open(&path, digest)?;
+            let length = chunks.length()?;
+            Ok((chunks, length))
         };
-        let (file, length) = run_blocking(move || file.open()).await?;
+        let (chunks, length) = run_blocking(open).await?;
         // An open file stays readable after it is deleted.
-        let chunks = futures_util::stream::try_unfold(file, |file| {
-            run_blocking(move || Ok(read_chunk(&file)?.map(|chunk| (chunk, file))))
+        let chunks = futures_util::stream::try_unfold(chunks, |mut chunks| {
+            run_blocking(move || Ok(chunks.next()?.map(|chunk| (chunk, chunks))))
         });
         Ok(EventFile {
             length: Some(length),
@@ -100,9 +100,6 @@ impl EventStore for EmbeddedStore {
         }
     }
 }
-
-/// Bytes of a file read in one step.
-const CHUNK_BYTES: usize = 256 << 10;
 
 impl EmbeddedStore {
     /// Returns the digest from the receipt of a batch; none for a batch of an older version, or without a receipt.
@@ -125,18 +122,13 @@ struct StoredFile {
 }
 
 impl StoredFile {
-    /// Checks and opens the file. Returns it and its length.
-    fn open(&self) -> Result<(fs::File, u64)> {
-        let file = open_checked(&self.path, self.digest.as_ref())?;
-        let metadata = file
-            .metadata()
-            .map_err(|why| io_at("reading an event file", &self.path, why))?;
-        Ok((file, metadata.len()))
+    fn check(&self) -> Result<()> {
+        open_checked(&self.path, self.digest.as_ref()).map(drop)
     }
 
     /// Checks the file and opens it for reading by blocks.
     fn reader(&self, projection: &Projection) -> Result<BlockReader> {
-        self.open()?;
+        self.check()?;
         self.unchecked_reader(projection)
     }
 
@@ -144,16 +136,6 @@ impl StoredFile {
         let file = open_checked(&self.path, None)?;
         BlockReader::new(file, projection).map_err(|error| of_file(&self.path, error))
     }
-}
-
-/// Returns the next bytes of a file, or none at its end.
-fn read_chunk(mut file: &fs::File) -> Result<Option<Bytes>> {
-    let mut bytes = vec![0; CHUNK_BYTES];
-    let read = file
-        .read(&mut bytes)
-        .map_err(|why| io("reading an event file", why))?;
-    bytes.truncate(read);
-    Ok((read > 0).then(|| bytes.into()))
 }
 
 /// The path of an event file while it is written, and its final one.
@@ -317,7 +299,7 @@ fn decode(
     blocks: &mpsc::Sender<Result<Option<EventBlock>>>,
 ) {
     let end = std::thread::scope(|threads| {
-        let check = threads.spawn(|| file.open().map(drop));
+        let check = threads.spawn(|| file.check());
         let end = send_blocks(file, projection, blocks);
         let checked = check.join();
         let checked =

@@ -10,7 +10,11 @@ use std::{
 use chrono_tz::Tz;
 use rusqlite::Transaction;
 
-use super::{DATABASE_FILE, EmbeddedStore, batch::id_of, io_at};
+use super::{
+    DATABASE_FILE, EmbeddedStore,
+    batch::{HAS_EVENTS, id_of},
+    io_at,
+};
 use crate::{
     model::BatchId,
     store::{Result, StoreError, corrupt, run_blocking},
@@ -47,18 +51,24 @@ pub(super) fn begin(db: &Transaction<'_>, zone: Tz) -> Result<u64> {
 /// Refuses a data directory with event files whose database is missing or empty: it would start as an empty store.
 pub(super) fn refuse_lost_database(dir: &Path) -> Result<()> {
     let database = dir.join(DATABASE_FILE);
-    let length = fs::metadata(&database).map_or(0, |file| file.len());
-    let is_event_file = |file: &PathBuf| file.extension().is_some_and(|kind| kind == "parquet");
-    let files = list(&dir.join("batches"))?;
-    let files = files.iter().filter(|file| is_event_file(file)).count();
-    if length > 0 || files == 0 {
+    let batches = dir.join("batches");
+    if fs::metadata(&database).is_ok_and(|file| file.len() > 0) {
+        return Ok(());
+    }
+    let entries = fs::read_dir(&batches).map_err(|why| io_at("the data directory", dir, why))?;
+    if !entries.flatten().any(|entry| is_event_file(&entry.path())) {
         return Ok(());
     }
     Err(StoreError::Setup(format!(
-        "{} is missing or empty, but {} has {files} event files: restore a backup (`tallymill restore`), or move `batches` away to begin with an empty store",
+        "{} is missing or empty, but {} has event files: restore a backup (`tallymill restore`), or move `batches` away to begin with an empty store",
         database.display(),
-        dir.join("batches").display()
+        batches.display()
     )))
+}
+
+/// Whether a file of `batches` has the name of an event file.
+pub(super) fn is_event_file(file: &Path) -> bool {
+    file.extension().is_some_and(|kind| kind == "parquet")
 }
 
 impl EmbeddedStore {
@@ -79,7 +89,7 @@ impl EmbeddedStore {
         let dir = self.dir.join("batches");
         let files = run_blocking(move || list(&dir)).await?;
         let mut names = HashSet::new();
-        for file in files {
+        for file in files.iter().filter(|file| is_event_file(file)) {
             let id = file
                 .file_stem()
                 .and_then(|name| name.to_str()?.parse::<BatchId>().ok());
@@ -106,18 +116,17 @@ impl EmbeddedStore {
     }
 
     async fn has_events(&self, id: BatchId) -> Result<bool> {
-        let sql = "SELECT 1 FROM batches WHERE id = ?1 AND sealed = 1 AND status NOT IN ('deleting', 'deleted')";
+        let sql = format!("SELECT 1 FROM batches WHERE id = ?1 AND {HAS_EVENTS}");
         self.db
-            .read(move |db| Ok(db.prepare_cached(sql)?.exists([id.to_string()])?))
+            .read(move |db| Ok(db.prepare_cached(&sql)?.exists([id.to_string()])?))
             .await
     }
 
     async fn batches_with_events(&self) -> Result<Vec<BatchId>> {
-        let sql =
-            "SELECT id FROM batches WHERE sealed = 1 AND status NOT IN ('deleting', 'deleted')";
+        let sql = format!("SELECT id FROM batches WHERE {HAS_EVENTS}");
         self.db
             .read(move |db| {
-                let mut query = db.prepare_cached(sql)?;
+                let mut query = db.prepare_cached(&sql)?;
                 let ids = query.query_map([], id_of)?;
                 Ok(ids.collect::<rusqlite::Result<_>>()?)
             })

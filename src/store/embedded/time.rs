@@ -14,11 +14,7 @@ use crate::{
 #[async_trait]
 impl TimeStore for EmbeddedStore {
     async fn certain_time(&self, reading: ClockReading) -> Result<Instant> {
-        let ClockReading {
-            wall,
-            running,
-            accept_after,
-        } = reading;
+        let ClockReading { wall, running } = reading;
         let passed = {
             let mut last = self
                 .last_running
@@ -32,18 +28,18 @@ impl TimeStore for EmbeddedStore {
             .write(move |db| {
                 let sql = "SELECT value FROM meta WHERE name = 'certain_time'";
                 let stored: Option<String> = db.query_row(sql, [], |row| row.get(0)).optional()?;
-                let time =
-                    match stored {
-                        None => CertainTime::first(wall),
-                        Some(stored) => from_json::<CertainTime>("the certain time", &stored)?
-                            .after(passed, wall, accept_after),
-                    };
+                let time = match stored {
+                    None => CertainTime::first(wall),
+                    Some(stored) => {
+                        from_json::<CertainTime>("the certain time", &stored)?.after(passed, wall)
+                    }
+                };
                 db.execute(
                     "INSERT INTO meta (name, value) VALUES ('certain_time', ?1)
                      ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                     [to_json(&time)?],
                 )?;
-                Ok(time.time)
+                Ok(time.time.min(wall))
             })
             .await
     }

@@ -191,18 +191,23 @@ impl BatchStore for MongoStore {
 }
 
 impl MongoStore {
-    /// Adds the event times to live batches that an older version wrote without them, once per database.
+    /// Adds the event times to live batches that an older version wrote without them, until a start finds none: processes
+    /// of that version may write more while they are replaced.
     pub(super) async fn backfill_event_times(&self) -> Result<()> {
         let done = || doc! { "_id": "event_times" };
         if self.db.one("meta", done()).await?.is_some() {
             return Ok(());
         }
-        self.add_event_times().await?;
+        if self.add_event_times().await? {
+            return Ok(());
+        }
         let record = (done(), doc! { "$set": { "done": true } }, true);
         self.db.update_each("meta", vec![record]).await
     }
 
-    async fn add_event_times(&self) -> Result<()> {
+    /// Returns whether there were any.
+    async fn add_event_times(&self) -> Result<bool> {
+        let mut any = false;
         let undated = || Find {
             filter: doc! { "listed": true, "receipt": { "$type": "object" }, "last_event": { "$exists": false },
             "status": { "$nin": ["deleting", "deleted"] } },
@@ -212,8 +217,9 @@ impl MongoStore {
         loop {
             let found = self.db.find("batches", undated()).await?;
             let Some(first) = found.first() else {
-                return Ok(());
+                return Ok(any);
             };
+            any = true;
             tracing::info!(
                 first = text(first, "_id")?,
                 batches = found.len(),

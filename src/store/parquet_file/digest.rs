@@ -7,16 +7,20 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{open, read_failed};
 use crate::{
     model::EventDigest,
-    store::{Result, StoreError},
+    store::{Result, corrupt, needs_operator},
 };
 
 /// Bytes read in one step.
 const STEP_BYTES: usize = 256 << 10;
+
+/// What is wrong with a file whose digest is another one.
+const DIFFERS: &str = "its bytes are not those that were stored";
 
 /// Passes bytes on, and computes their digest.
 pub(in crate::store) struct DigestWriter<W> {
@@ -63,17 +67,68 @@ pub(in crate::store) fn open_checked(path: &Path, expected: Option<&EventDigest>
         match file.read(&mut bytes) {
             Ok(0) => break,
             Ok(read) => hash.update(&bytes[..read]),
+            // A bad sector stays bad: no wait mends it.
+            Err(why) if !needs_operator(&why) => {
+                return Err(corrupt(&super::name(path), &why));
+            }
             Err(why) => return Err(read_failed(why)),
         }
     }
     if digest(&hash) != *expected {
-        return Err(StoreError::Corrupt {
-            what: super::name(path),
-            why: "its bytes are not those that were stored".into(),
-        });
+        return Err(corrupt(&super::name(path), &DIFFERS));
     }
     file.rewind().map_err(read_failed)?;
     Ok(file)
+}
+
+/// Reads a complete file in chunks, and returns the last one only if the digest of all is the expected one.
+pub(in crate::store) struct CheckedChunks {
+    file: File,
+    name: String,
+    expected: Option<EventDigest>,
+    hash: Xxh3Default,
+    /// The chunk that was read ahead.
+    next: Option<Bytes>,
+}
+
+impl CheckedChunks {
+    pub(in crate::store) fn open(path: &Path, expected: Option<EventDigest>) -> Result<Self> {
+        let mut chunks = Self {
+            file: open(path)?,
+            name: super::name(path),
+            expected,
+            hash: Xxh3Default::new(),
+            next: None,
+        };
+        chunks.next = chunks.read()?;
+        Ok(chunks)
+    }
+
+    /// Returns the length of the file.
+    pub(in crate::store) fn length(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(read_failed)?.len())
+    }
+
+    /// Returns the next chunk, or none at the end.
+    pub(in crate::store) fn next(&mut self) -> Result<Option<Bytes>> {
+        let Some(chunk) = self.next.take() else {
+            return Ok(None);
+        };
+        self.next = self.read()?;
+        let expected = self.expected.as_ref();
+        if self.next.is_none() && expected.is_some_and(|e| *e != digest(&self.hash)) {
+            return Err(corrupt(&self.name, &DIFFERS));
+        }
+        Ok(Some(chunk))
+    }
+
+    fn read(&mut self) -> Result<Option<Bytes>> {
+        let mut bytes = vec![0; STEP_BYTES];
+        let read = self.file.read(&mut bytes).map_err(read_failed)?;
+        bytes.truncate(read);
+        self.hash.update(&bytes);
+        Ok((read > 0).then(|| bytes.into()))
+    }
 }
 
 fn digest(hash: &Xxh3Default) -> EventDigest {
@@ -85,7 +140,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Columns, EventBlock},
-        store::parquet_file::BlockWriter,
+        store::{StoreError, parquet_file::BlockWriter},
     };
 
     #[test]

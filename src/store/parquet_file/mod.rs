@@ -24,7 +24,7 @@ use parquet::{
 use super::{Result, StoreError, corrupt, io};
 use crate::model::{Columns, EventBlock, TextColumn, columns::FIXED_COLUMNS};
 
-pub(super) use digest::{DigestWriter, open_checked};
+pub(super) use digest::{CheckedChunks, DigestWriter, open_checked};
 pub(super) use find::find_events;
 pub(super) use read::BlockReader;
 
@@ -66,7 +66,7 @@ fn failed(why: ParquetError) -> StoreError {
     }
 }
 
-/// Returns how errors name a file: within the data directory, whose own path is nobody's business.
+/// Returns how errors name a file: by its path within the data directory, whose own path stays private.
 fn name(path: &Path) -> String {
     let file = path.file_name().unwrap_or_default().display();
     format!("the event file batches/{file}")

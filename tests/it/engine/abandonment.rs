@@ -67,3 +67,14 @@ fn deletion_of_a_failed_batch_withdraws_its_dead_letter() {
     assert_eq!(harness.status(id), BatchStatus::Deleted);
     assert_eq!(harness.job(job).state, JobState::Cancelled);
 }
+
+#[test]
+fn a_job_whose_batch_cannot_be_decoded_is_a_dead_letter() {
+    let harness = Harness::new();
+    let (_, job) = harness.ask(1, &FEW);
+    for verb in ["batch", "change_batch"] {
+        harness.script.fail(verb, Some(Fault::Corrupt));
+    }
+    harness.run(job);
+    assert_eq!(harness.job(job).state, JobState::Dead);
+}

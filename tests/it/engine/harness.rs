@@ -48,6 +48,7 @@ pub(super) enum Fault {
     Failed,
     Unavailable,
     Blocked,
+    Corrupt,
 }
 
 impl Script {
@@ -92,6 +93,10 @@ impl VerbInterceptor for Script {
             None => Ok(()),
             Some(Fault::Failed) => Err(StoreError::Failed { what: verb, source }),
             Some(Fault::Unavailable) => Err(StoreError::Unavailable { what: verb, source }),
+            Some(Fault::Corrupt) => Err(StoreError::Corrupt {
+                what: verb.into(),
+                why: "planned".into(),
+            }),
             Some(Fault::Blocked) => Err(StoreError::Blocked { what: verb, source }),
         }
     }

@@ -233,6 +233,8 @@ impl RedisQueue {
                 let keys = self.scripts.remove_orphans(&mut redis).await?;
                 tracing::debug!(keys, "removed orphaned keys of the queue");
                 for _ in 0..TRIMS_PER_PASS {
+                    // A full Redis answers reads: only a write shows that it accepts them again.
+                    self.client.answers().await;
                     self.scripts.trim(&mut redis).await?;
                     self.clock.sleep(TRIM_INTERVAL).await;
                 }
