@@ -24,7 +24,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::NoRecheck,
-        2161,
+        3397,
         "an owner is deleted between the claim and the overlap, and the loser is not requeued",
     ),
     (
@@ -64,7 +64,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::LateWanted,
-        32,
+        146,
         "a rollup claims to answer a mark that it has not read",
     ),
     (
@@ -74,7 +74,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::NoBatchReconcile,
-        76,
+        81,
         "a batch waits for ever for a job that was not armed",
     ),
     (
@@ -82,7 +82,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
         1,
         "the deletion of a batch never ends",
     ),
-    (Mutant::NoDayReconcile, 5, "a day stays stale for ever"),
+    (Mutant::NoDayReconcile, 3, "a day stays stale for ever"),
     (
         Mutant::NoLeaseReconcile,
         2,
@@ -105,7 +105,7 @@ const CAUGHT: [(Mutant, u64, &str); Mutant::ALL.len()] = [
     ),
     (
         Mutant::RemoveInFlight,
-        5,
+        59,
         "a run is published after its partials were removed",
     ),
     (
