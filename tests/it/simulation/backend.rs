@@ -12,11 +12,11 @@ use chrono_tz::Tz;
 use tallymill::store::{
     Store,
     embedded::{EmbeddedStore, Mode},
-    mongo::{MongoOptions, MongoStore},
+    mongo::{CommandHook, MongoOptions, MongoStore},
 };
 use tokio::runtime::Runtime;
 
-use super::step_gate::{SharedSteps, StepGate};
+use super::step_gate::{InFlightCount, SharedSteps, StepGate};
 use crate::helpers::{mongo::Mongo, now};
 
 /// A store, and the runtime that waits for it.
@@ -48,12 +48,22 @@ impl SimulatedBackend {
 
     /// Returns the store of one actor, behind its gate.
     pub(super) fn behind(&self, gate: &StepGate) -> Arc<dyn Store> {
+        self.hooked(Arc::new(gate.clone()))
+    }
+
+    /// Returns a store whose commands stop at no gate, but end within the step that begins them. A command that waits
+    /// between two steps can hold a lock of the driver, which all others would wait for.
+    pub(super) fn ungated(&self, shared: &Arc<SharedSteps>) -> Arc<dyn Store> {
+        self.hooked(Arc::new(InFlightCount(Arc::clone(shared))))
+    }
+
+    fn hooked(&self, hook: Arc<dyn CommandHook>) -> Arc<dyn Store> {
         match self {
             Self::Embedded(store) => store.clone(),
             Self::Mongo(store, _) => Arc::new(store.with_options(MongoOptions {
                 bulk_documents: 1,
                 bulks_in_flight: 1,
-                command_hook: Some(Arc::new(gate.clone())),
+                command_hook: Some(hook),
             })),
         }
     }

@@ -45,12 +45,28 @@ impl Drop for CommandInFlight {
     }
 }
 
+impl CommandInFlight {
+    fn begin(shared: &Arc<SharedSteps>) -> Box<Self> {
+        shared.under_way.fetch_add(1, Ordering::Relaxed);
+        Box::new(Self(Arc::clone(shared)))
+    }
+}
+
 #[async_trait]
 impl CommandHook for StepGate {
     async fn before_command(&self, command: &'static str) -> Result<Box<dyn Send>> {
         VerbInterceptor::before_verb(self, command).await?;
-        self.shared.under_way.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(CommandInFlight(Arc::clone(&self.shared))))
+        Ok(CommandInFlight::begin(&self.shared))
+    }
+}
+
+/// Counts commands in flight, and stops none.
+pub(super) struct InFlightCount(pub(super) Arc<SharedSteps>);
+
+#[async_trait]
+impl CommandHook for InFlightCount {
+    async fn before_command(&self, _: &'static str) -> Result<Box<dyn Send>> {
+        Ok(CommandInFlight::begin(&self.0))
     }
 }
 

@@ -238,7 +238,8 @@ impl SimulationWorld {
         };
         self.batches.push(id);
         let (store, at) = (self.store(false), self.clock.now());
-        let (unstaged, complaints) = (self.inner.clone(), Arc::clone(&self.complaints));
+        let unstaged = self.backend.ungated(&self.shared);
+        let complaints = Arc::clone(&self.complaints);
         self.client(async move { drop(upload(store, unstaged, id, at, seed, complaints).await) });
     }
 
