@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Partial, Sketch};
+use super::{Partial, Sketch, SketchUnion};
 
 /// The figures of one day over all published batches.
 #[derive(Debug, Clone, Default)]
@@ -11,15 +11,45 @@ pub struct DayFigures {
     pub types: BTreeMap<String, Partial>,
 }
 
-impl DayFigures {
-    /// Merges the partial of one batch.
+/// A fold of partials into the figures of one day.
+#[derive(Debug, Default)]
+pub struct DayFold {
+    types: BTreeMap<String, (Partial, SketchUnion)>,
+}
+
+impl DayFold {
+    /// Merges a partial.
     pub fn add(&mut self, event_type: &str, partial: &Partial) {
-        match self.types.get_mut(event_type) {
-            Some(merged) => merged.merge(partial),
-            None => {
-                self.types.insert(event_type.into(), partial.clone());
-            }
+        if !self.types.contains_key(event_type) {
+            self.types.insert(event_type.into(), Default::default());
         }
+        if let Some((merged, users)) = self.types.get_mut(event_type) {
+            merged.merge_counts(partial);
+            users.add(&partial.users);
+        }
+    }
+
+    /// Returns the figures.
+    #[must_use]
+    pub fn finish(self) -> DayFigures {
+        let with_users = |(event_type, (mut partial, users)): (String, (Partial, SketchUnion))| {
+            partial.users = users.into_sketch();
+            (event_type, partial)
+        };
+        DayFigures {
+            types: self.types.into_iter().map(with_users).collect(),
+        }
+    }
+}
+
+impl DayFigures {
+    /// Returns the size of the stored form in bytes, about.
+    #[must_use]
+    pub fn estimated_size(&self) -> usize {
+        let sizes = self.types.iter().map(|(event_type, partial)| {
+            event_type.len() + 16 * partial.hours.len() + partial.users.estimated_size()
+        });
+        sizes.sum()
     }
 
     /// Returns the figures of all types together, without hours.
@@ -74,11 +104,11 @@ mod tests {
         let mut logout = Partial::default();
         logout.add(20, b"ann");
         logout.add(30, b"bob");
-        let mut day = DayFigures::default();
+        let mut day = DayFold::default();
         day.add("login", &login);
         day.add("logout", &logout);
         day.add("login", &login);
-        let total = day.total();
+        let total = day.finish().total();
         assert_eq!(
             (total.count, total.users.estimate(), total.first, total.last),
             (4, 2, 10, 30)

@@ -5,10 +5,13 @@ mod day;
 mod fold;
 mod partial;
 mod sketch;
+mod span;
 mod zone;
 
-pub use day::{DayFigures, RangeTotals};
+pub use day::{DayFigures, DayFold, RangeTotals};
 pub use fold::{Fold, Group};
 pub use partial::{BadPartial, Partial};
 pub use sketch::Sketch;
+use sketch::SketchUnion;
+pub use span::{Fingerprint, FoldStep, KeptSums, Member, SpanFold, SpanKey, SpanSize, SpanSum};
 pub use zone::DayZone;

@@ -44,12 +44,17 @@ impl Partial {
 
     /// Adds all events of another partial.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_counts(other);
+        self.users.merge(&other.users);
+    }
+
+    /// Adds all events of another partial, but not their users.
+    pub(super) fn merge_counts(&mut self, other: &Self) {
         if other.count == 0 {
             return;
         }
         if self.count == 0 {
-            *self = other.clone();
-            return;
+            (self.first, self.last) = (other.first, other.last);
         }
         self.count += other.count;
         self.first = self.first.min(other.first);
@@ -57,7 +62,6 @@ impl Partial {
         for &(hour, count) in &other.hours {
             self.add_hour(hour, count);
         }
-        self.users.merge(&other.users);
     }
 
     #[inline]

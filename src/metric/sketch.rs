@@ -30,11 +30,11 @@ impl Sketch {
 
     /// Returns the union of sketches.
     pub fn union<'a>(sketches: impl IntoIterator<Item = &'a Self>) -> Self {
-        let mut all = HllUnion::new(LG_K).expect("lg k 12 is within 4 to 21");
+        let mut all = SketchUnion::default();
         for sketch in sketches {
-            all.update(&sketch.0);
+            all.add(sketch);
         }
-        Self(all.to_sketch(HllType::Hll8))
+        all.into_sketch()
     }
 
     /// Adds the users of another sketch.
@@ -47,6 +47,12 @@ impl Sketch {
     pub fn estimate(&self) -> u64 {
         // At most the number of rows, which is less than 2^53.
         self.0.composite_estimate().round() as u64
+    }
+
+    /// Returns the size of the stored form in bytes, about.
+    #[must_use]
+    pub fn estimated_size(&self) -> usize {
+        self.0.estimated_size()
     }
 
     /// Returns the stored form.
@@ -62,6 +68,26 @@ impl Sketch {
             .ok()
             .filter(|s| s.lg_config_k() == LG_K)
             .map(Self)
+    }
+}
+
+/// A union of sketches that grows.
+#[derive(Debug)]
+pub(super) struct SketchUnion(HllUnion);
+
+impl Default for SketchUnion {
+    fn default() -> Self {
+        Self(HllUnion::new(LG_K).expect("lg k 12 is within 4 to 21"))
+    }
+}
+
+impl SketchUnion {
+    pub(super) fn add(&mut self, sketch: &Sketch) {
+        self.0.update(&sketch.0);
+    }
+
+    pub(super) fn into_sketch(self) -> Sketch {
+        Sketch(self.0.to_sketch(HllType::Hll8))
     }
 }
 

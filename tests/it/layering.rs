@@ -69,7 +69,13 @@ const COMMON: [&str; 13] = [
 const CRATES: [(&str, &[&str]); 36] = [
     (
         "xxhash_rust",
-        &["model/", "store/parquet_file/", "job/engine/", "query/"],
+        &[
+            "model/",
+            "metric/",
+            "store/parquet_file/",
+            "job/engine/",
+            "query/",
+        ],
     ),
     // `app` holds the running server.
     ("actix_web", &["http/", "app.rs"]),

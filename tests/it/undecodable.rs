@@ -12,13 +12,18 @@ use mongodb::bson::doc;
 use tallymill::{
     clock::{Clock, Fixed},
     job::{Dispatch, DispatchError, JobLimits, JobService, Reconciler},
-    model::{BatchId, JobChange, JobId, JobState},
-    store::{BatchFilter, Store, embedded::Mode, mongo::MongoStore},
+    metric::SpanSize,
+    model::{BatchId, Day, JobChange, JobId, JobState},
+    store::{
+        BatchFilter, Store,
+        embedded::Mode,
+        mongo::{MongoOptions, MongoStore},
+    },
 };
 
 use crate::helpers::{
     mongo::Mongo,
-    store_fixtures::{TestStore, uploaded},
+    store_fixtures::{TestStore, begin, group, publish, uploaded},
 };
 
 #[derive(Default)]
@@ -164,4 +169,61 @@ async fn undecodable_documents_do_not_stop_the_reconciler() {
     "changed_at": mongodb::bson::DateTime::from_millis(9_000_000_000_000) };
     documents("jobs").insert_one(newer).await.expect("inserts");
     fixture.check().await;
+}
+
+/// Publishes batches of one event each on a day, so many that sums of spans are kept.
+async fn publish_many(store: &dyn Store, batches: u64) {
+    for n in 1..=batches {
+        let id = uploaded(store, n, &[("", "login", "ann", 0)]).await;
+        begin(store, id, 1).await;
+        let put = store
+            .put_partials(id, 1, &[group(Day(0), "login", 1)])
+            .await;
+        put.expect("puts");
+        publish(store, id, 1, Day(0)).await;
+    }
+}
+
+async fn folded(store: &dyn Store) -> u64 {
+    let figures = store.fold_day(Day(0)).await.expect("folds");
+    figures.total().count
+}
+
+#[tokio::test]
+async fn damaged_sums_of_a_day_are_computed_again() {
+    let home = TestStore::open(Mode::Durable).await;
+    publish_many(&*home.store, 150).await;
+    assert_eq!(folded(&*home.store).await, 150);
+    let db = rusqlite::Connection::open(home.dir.path().join("tallymill.db")).expect("opens");
+    let damaged = "SELECT COUNT(*) FROM day_sum_types WHERE data = x'00'";
+    let damaged = || db.query_row(damaged, [], |row| row.get::<_, u64>(0));
+    let rows = db.execute("UPDATE day_sum_types SET data = x'00'", []);
+    assert!(rows.expect("damages") > 1);
+    assert_eq!(folded(&*home.store).await, 150);
+    assert_eq!(damaged().expect("counts"), 0, "they are replaced");
+}
+
+#[tokio::test]
+async fn damaged_or_incomplete_sums_over_mongodb_are_computed_again() {
+    let uri = Mongo::shared().database();
+    let store = MongoStore::open(&uri, Tz::UTC).await.expect("opens");
+    let store = store.with_options(MongoOptions {
+        span_size: SpanSize::SMALL,
+        ..MongoOptions::default()
+    });
+    publish_many(&store, 20).await;
+    assert_eq!(folded(&store).await, 20);
+    let client = mongodb::Client::with_uri_str(&uri).await.expect("connects");
+    let database = client.default_database().expect("named in the string");
+    let types = database.collection::<mongodb::bson::Document>("day_sum_types");
+    let rot = mongodb::bson::Binary {
+        subtype: mongodb::bson::spec::BinarySubtype::Generic,
+        bytes: vec![0],
+    };
+    let damaged = types.update_many(doc! {}, doc! { "$set": { "data": rot } });
+    assert!(damaged.await.expect("damages").modified_count > 1);
+    assert_eq!(folded(&store).await, 20);
+    let deleted = types.delete_many(doc! {}).await.expect("deletes");
+    assert!(deleted.deleted_count > 1, "they were kept again");
+    assert_eq!(folded(&store).await, 20);
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction, params};
 
-use super::{ALL_ROWS, EmbeddedStore, decoded, from_json, millis, to_json};
+use super::{ALL_ROWS, EmbeddedStore, day_sum, decoded, from_json, millis, to_json};
 use crate::{
     model::{Batch, BatchChange, BatchId, BatchStatus, Instant, Receipt},
     store::{BatchFilter, BatchStore, Changed, EventTimeFilter, Result, Sealed},
@@ -267,6 +267,8 @@ fn change(db: &Transaction<'_>, id: BatchId, change: &BatchChange) -> Result<Cha
         next.event_time().map(|(first, _)| first),
         next.event_time().map(|(_, last)| last),
     ])?;
+    let (before, after) = (batch.published.as_ref(), next.published.as_ref());
+    day_sum::publish(db, seq_of(db, id)?, before, after)?;
     Ok(Changed::Done(next))
 }
 

@@ -1,5 +1,4 @@
-//! Partials and days: a row each, and a row per day and event type. Only partials with the published token of their
-//! batch are folded.
+//! Partials and days: a row each, and a row per day and event type. For the fold of a day see [`super::day_sum`].
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use rusqlite::{OptionalExtension, params};
 
-use super::{EmbeddedStore, batch::seq_of, corrupt, millis};
+use super::{EmbeddedStore, batch::seq_of, corrupt, day_sum, millis};
 use crate::{
     metric::{DayFigures, Group, Partial},
     model::{BatchId, Day, Instant},
@@ -75,6 +74,11 @@ impl MetricStore for EmbeddedStore {
                            WHERE b.id = ?1 AND p.token < b.fence AND p.token IS NOT b.published_token LIMIT ?2)",
                     )?
                     .execute(params![id.to_string(), DROP_ROWS])?;
+                let unpublished = "SELECT seq FROM batches WHERE id = ?1 AND published_token IS NULL";
+                let unpublished = db.prepare_cached(unpublished)?.query_row([id.to_string()], |row| row.get(0)).optional()?;
+                if let Some(batch) = unpublished {
+                    day_sum::drop_sums(db, batch)?;
+                }
                 Ok(removed == DROP_ROWS)
             })
             .await
@@ -113,23 +117,14 @@ impl MetricStore for EmbeddedStore {
     }
 
     async fn fold_day(&self, day: Day) -> Result<DayFigures> {
-        self.db
-            .read(move |db| {
-                let mut query = db.prepare_cached(
-                    "SELECT p.event_type, p.data FROM partials p JOIN batches b ON b.seq = p.batch
-                     WHERE p.day = ?1 AND p.token = b.published_token",
-                )?;
-                let mut rows = query.query([day.0])?;
-                let mut figures = DayFigures::default();
-                while let Some(row) = rows.next()? {
-                    figures.add(
-                        row.get_ref(0)?.as_str().unwrap_or_default(),
-                        &partial(row.get_ref(1)?.as_blob().unwrap_or_default())?,
-                    );
-                }
-                Ok(figures)
-            })
-            .await
+        let size = self.span_size();
+        let (figures, sums) = self.db.read(move |db| day_sum::fold(db, day, size)).await?;
+        if !sums.is_empty() {
+            self.db
+                .write(move |db| day_sum::keep(db, day, &sums))
+                .await?;
+        }
+        Ok(figures)
     }
 
     async fn replace_day(
@@ -219,6 +214,6 @@ impl MetricStore for EmbeddedStore {
     }
 }
 
-fn partial(bytes: &[u8]) -> std::result::Result<Partial, StoreError> {
+pub(super) fn partial(bytes: &[u8]) -> std::result::Result<Partial, StoreError> {
     Partial::from_bytes(bytes).map_err(|why| corrupt("a partial", &why))
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first. A released step is never edited.
-const STEPS: [(&str, &str); 8] = [
+const STEPS: [(&str, &str); 9] = [
     (
         "0001_start",
         include_str!("../../../migrations/sqlite/0001_start.sql"),
@@ -37,6 +37,10 @@ const STEPS: [(&str, &str); 8] = [
     (
         "0008_retention",
         include_str!("../../../migrations/sqlite/0008_retention.sql"),
+    ),
+    (
+        "0009_day_sums",
+        include_str!("../../../migrations/sqlite/0009_day_sums.sql"),
     ),
 ];
 

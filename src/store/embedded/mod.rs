@@ -6,6 +6,7 @@ mod backend;
 mod backup;
 mod batch;
 mod claim;
+mod day_sum;
 mod db;
 mod event;
 mod idempotency;
@@ -32,6 +33,7 @@ use rusqlite::Rows;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    metric::SpanSize,
     model::{BatchId, Instant},
     store::{Result, StoreError, Undecodable, corrupt, disk_remedy, io, io_at},
 };
@@ -107,6 +109,13 @@ impl EmbeddedStore {
             store.remove_unfinished_files().await?;
         }
         Ok(store)
+    }
+
+    fn span_size(&self) -> SpanSize {
+        match self.mode {
+            Mode::Durable => SpanSize::NORMAL,
+            Mode::Simulated => SpanSize::SMALL,
+        }
     }
 
     fn event_file_path(&self, id: BatchId) -> PathBuf {

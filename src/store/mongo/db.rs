@@ -18,6 +18,7 @@ use super::{
     server_error::{duplicate_ids, failure, lost_upserts, store_error},
 };
 use crate::{
+    metric::SpanSize,
     model::CallFailure,
     store::{Result, StoreError, Undecodable},
 };
@@ -48,6 +49,8 @@ pub struct MongoOptions {
     pub bulk_documents: usize,
     /// Most concurrent bulk writes of one caller.
     pub bulks_in_flight: usize,
+    /// How many batches of a day have a kept sum.
+    pub span_size: SpanSize,
     /// The hook that runs before each command.
     pub command_hook: Option<Arc<dyn CommandHook>>,
 }
@@ -58,6 +61,7 @@ impl Default for MongoOptions {
         Self {
             bulk_documents: 1_000,
             bulks_in_flight: 4,
+            span_size: SpanSize::NORMAL,
             command_hook: None,
         }
     }

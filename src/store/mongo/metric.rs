@@ -1,10 +1,6 @@
-//! Partials: a document each; only those with the published token of their batch are folded.
-//! Days: see [`super::day`].
-
-use std::collections::HashMap;
+//! Partials: a document each. Their fold: see [`super::day_sum`]. Days: see [`super::day`].
 
 use async_trait::async_trait;
-use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use uuid::Uuid;
 
@@ -12,16 +8,13 @@ use super::{
     MongoStore,
     day::{replace_figures, state, stored_day},
     db::Find,
-    document::{corrupt, figures, number, parsed, partial, text},
+    document::{figures, number, parsed, partial, text},
 };
 use crate::{
     metric::{DayFigures, Group},
     model::{BatchId, Day, Instant},
     store::{DayState, MetricStore, Result, StoredDay},
 };
-
-/// Attempts to fold a day while batches publish.
-const FOLD_ATTEMPTS: usize = 5;
 
 #[async_trait]
 impl MetricStore for MongoStore {
@@ -86,6 +79,9 @@ impl MetricStore for MongoStore {
             None => doc! { "$lt": fence },
         };
         old.insert("token", tokens);
+        if published_token(batch)?.is_none() {
+            self.drop_sums(id).await?;
+        }
         self.db.delete_some("partials", old, doc! {}).await
     }
 
@@ -108,18 +104,7 @@ impl MetricStore for MongoStore {
     }
 
     async fn fold_day(&self, day: Day) -> Result<DayFigures> {
-        let mut published = self.published(day).await?;
-        for _ in 0..FOLD_ATTEMPTS {
-            let figures = self.fold_published(day, &published).await?;
-            let now = self.published(day).await?;
-            if now == published {
-                return Ok(figures);
-            }
-            // Partials of a batch that published during the fold may be incomplete.
-            published = now;
-        }
-        // Each batch marks the day again after it publishes, so a later rollup corrects this fold.
-        self.fold_published(day, &published).await
+        self.fold_published(day).await
     }
 
     async fn replace_day(
@@ -187,68 +172,6 @@ impl MetricStore for MongoStore {
     }
 }
 
-impl MongoStore {
-    /// Returns the published token of each batch with events on a day.
-    async fn published(&self, day: Day) -> Result<HashMap<BatchId, i64>> {
-        let find = Find {
-            filter: doc! { "published_days": day.to_string() },
-            fields: doc! { "published.token": 1 },
-            ..Find::default()
-        };
-        let mut published = HashMap::new();
-        self.for_each("batches", find, |batch| {
-            if let Some(token) = published_token(&batch)? {
-                published.insert(parsed(&batch, "_id")?, token);
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(published)
-    }
-
-    /// Calls `visit` for each document of a query with many results.
-    async fn for_each(
-        &self,
-        collection: &'static str,
-        find: Find,
-        mut visit: impl FnMut(Document) -> Result<()> + Send,
-    ) -> Result<()> {
-        let mut cursor = self.db.cursor(collection, find).await?;
-        loop {
-            let next = async { cursor.try_next().await };
-            let Some(raw) = self.db.run(collection, next).await? else {
-                return Ok(());
-            };
-            visit(Document::try_from(raw).map_err(|why| corrupt(collection, &why))?)?;
-        }
-    }
-
-    /// Returns the sum of the partials of a day that have these tokens.
-    async fn fold_published(
-        &self,
-        day: Day,
-        published: &HashMap<BatchId, i64>,
-    ) -> Result<DayFigures> {
-        let mut figures = DayFigures::default();
-        if published.is_empty() {
-            return Ok(figures);
-        }
-        let find = Find {
-            filter: doc! { "day": day.to_string() },
-            ..Find::default()
-        };
-        self.for_each("partials", find, |found| {
-            let batch: BatchId = parsed(&found, "batch")?;
-            if published.get(&batch) == Some(&number(&found, "token")?) {
-                figures.add(text(&found, "event_type")?, &partial(&found)?);
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(figures)
-    }
-}
-
 fn group(found: &Document) -> Result<Group> {
     Ok(Group {
         day: parsed(found, "day")?,
@@ -257,7 +180,7 @@ fn group(found: &Document) -> Result<Group> {
     })
 }
 
-fn published_token(batch: &Document) -> Result<Option<i64>> {
+pub(super) fn published_token(batch: &Document) -> Result<Option<i64>> {
     match batch.get("published") {
         Some(Bson::Document(published)) => number(published, "token").map(Some),
         Some(_) | None => Ok(None),

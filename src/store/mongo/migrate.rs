@@ -16,7 +16,7 @@ use super::{
 use crate::store::{Result, StoreError};
 
 /// All steps, oldest first. A released step is never edited.
-const STEPS: [(&str, &str); 7] = [
+const STEPS: [(&str, &str); 8] = [
     (
         "0001_start",
         include_str!("../../../migrations/mongo/0001_start.json"),
@@ -44,6 +44,10 @@ const STEPS: [(&str, &str); 7] = [
     (
         "0007_retention",
         include_str!("../../../migrations/mongo/0007_retention.json"),
+    ),
+    (
+        "0008_day_sums",
+        include_str!("../../../migrations/mongo/0008_day_sums.json"),
     ),
 ];
 

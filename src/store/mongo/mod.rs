@@ -8,6 +8,7 @@ mod batch;
 mod bulk;
 mod claim;
 mod day;
+mod day_sum;
 mod db;
 mod document;
 mod event;

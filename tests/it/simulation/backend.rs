@@ -9,10 +9,13 @@ use std::{
 };
 
 use chrono_tz::Tz;
-use tallymill::store::{
-    Store,
-    embedded::{EmbeddedStore, Mode},
-    mongo::{CommandHook, MongoOptions, MongoStore},
+use tallymill::{
+    metric::SpanSize,
+    store::{
+        Store,
+        embedded::{EmbeddedStore, Mode},
+        mongo::{CommandHook, MongoOptions, MongoStore},
+    },
 };
 use tokio::runtime::Runtime;
 
@@ -63,6 +66,7 @@ impl SimulatedBackend {
             Self::Mongo(store, _) => Arc::new(store.with_options(MongoOptions {
                 bulk_documents: 1,
                 bulks_in_flight: 1,
+                span_size: SpanSize::SMALL,
                 command_hook: Some(hook),
             })),
         }

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tallymill::{
-    model::{BatchId, Day},
+    model::{BatchChange, BatchId, Day},
     store::{DayState, Store},
 };
 
-use crate::helpers::store_fixtures::{at, begin, group, publish, publish_days, uploaded};
+use crate::helpers::store_fixtures::{
+    at, begin, change, group, id, publish, publish_days, uploaded,
+};
 
 const TODAY: Day = Day(20_000);
 
@@ -89,6 +91,39 @@ pub(super) async fn only_published_partials_are_folded(store: Arc<dyn Store>) {
     let put = store.put_partials(unpublished, 1, &groups).await;
     put.expect("puts");
     assert_eq!(folded(&*store).await, [("a".into(), 3)].into());
+}
+
+/// Publishes the nth batch under a token.
+async fn republish(store: &dyn Store, n: u64, token: i64, count: u64) {
+    begin(store, id(n), token).await;
+    let groups = [group(TODAY, "a", count)];
+    let put = store.put_partials(id(n), token, &groups).await;
+    put.expect("puts");
+    publish(store, id(n), token, TODAY).await;
+}
+
+pub(super) async fn figures_of_many_batches_follow_each_change(store: Arc<dyn Store>) {
+    let mut counts = BTreeMap::new();
+    for n in 1..=150 {
+        published(&*store, n, n % 7).await;
+        counts.insert(n, n % 7);
+        if n % 30 == 0 {
+            let all = counts.values().sum();
+            assert_eq!(folded(&*store).await, [("a".into(), all)].into());
+        }
+    }
+    for n in (1..=150).step_by(9) {
+        if n % 2 == 0 {
+            republish(&*store, n, 2, n).await;
+            counts.insert(n, n);
+        } else {
+            change(&*store, id(n), BatchChange::Undo).await;
+            while store.drop_stale_partials(id(n)).await.expect("drops") {}
+            counts.remove(&n);
+        }
+        let all = counts.values().sum();
+        assert_eq!(folded(&*store).await, [("a".into(), all)].into());
+    }
 }
 
 pub(super) async fn published_and_current_partials_are_not_dropped(store: Arc<dyn Store>) {

@@ -108,6 +108,7 @@ contract! {
         partials_of_batches_on_one_day_are_summed
         older_figures_never_replace_newer_ones
         only_published_partials_are_folded
+        figures_of_many_batches_follow_each_change
         published_and_current_partials_are_not_dropped
         days_are_stale_while_wanted_exceeds_computed
         limit_counts_only_days_with_the_requested_type
