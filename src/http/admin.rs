@@ -16,15 +16,13 @@ use super::{
     reply::{DeadLettersReply, JobReply, RetryAllReply},
 };
 use crate::{
-    model::{Job, JobId, JobKind, JobState},
+    model::{Job, JobId, JobKind},
     query,
     store::{AuditEntry, Changed, StoreError},
 };
 
 /// The name of the only queue.
 const QUEUE: &str = "event-processing";
-/// Jobs that "retry all" reads at once.
-const RETRY_PAGE: usize = 200;
 
 fn check_queue(queue: &str) -> Result<(), Problem> {
     if queue == QUEUE {
@@ -127,7 +125,7 @@ pub(super) struct RetryQuery {
     kind: Option<String>,
 }
 
-/// `POST /admin/queues/{queue}/dlq/retry`: queues all dead jobs again, or all of one kind.
+/// `POST /admin/queues/{queue}/dlq/retry`: requests that all dead jobs are queued again, or all of one kind.
 pub(super) async fn retry_all(
     admin: Admin,
     context: Data<Context>,
@@ -139,40 +137,15 @@ pub(super) async fn retry_all(
     let subject = kind.map_or("all", JobKind::as_str);
     let log = RequestLog::begin(&context, &admin.0);
     audit(&admin, &context, "retry all", subject, "asked").await?;
-    let retried = retry_each(&context, kind).await?;
-    let result = format!("{retried} retried");
+    let job = context.jobs.retry_all(kind).await?;
+    let result = format!("queued as {job}");
     log.admin("retry all", subject, &result);
     audit_outcome(&admin, &context, "retry all", subject, &result).await;
-    Ok(HttpResponse::Ok().json(RetryAllReply { retried }))
-}
-
-/// Returns the number of jobs queued again.
-async fn retry_each(context: &Context, kind: Option<JobKind>) -> Result<u64, StoreError> {
-    let (mut retried, mut after) = (0, None);
-    loop {
-        let page = context.store.jobs_in(JobState::Dead, after, RETRY_PAGE);
-        let page = page.await?;
-        let is_chosen = |job: &&Job| kind.is_none_or(|kind| job.id.kind() == kind);
-        for job in page.iter().filter(is_chosen) {
-            match context.jobs.retry(job.id).await {
-                // One damaged document must not keep the others from being retried.
-                Err(error) if error.is_of_document() => {
-                    tracing::error!(job.id = %job.id, %error, "dead job {} could not be retried", job.id);
-                }
-                changed => retried += u64::from(matches!(changed?, Changed::Done(_))),
-            }
-        }
-        if page.len() < RETRY_PAGE {
-            return Ok(retried);
-        }
-        after = page.last().map(|job| (job.changed_at, job.id));
-    }
+    Ok(HttpResponse::Accepted().json(RetryAllReply::new(job)))
 }
 
 fn parse_kind(text: &str) -> Result<JobKind, Problem> {
-    let mut kinds = JobKind::ALL.into_iter();
-    let kind = kinds.find(|kind| kind.as_str() == text);
-    kind.ok_or_else(|| {
+    JobKind::from_name(text).ok_or_else(|| {
         let names: Vec<_> = JobKind::ALL.iter().map(|kind| kind.as_str()).collect();
         let names = names.join(", ");
         let why = format!("`kind` can't be `{text}`: it is one of {names}");

@@ -64,7 +64,7 @@ impl ProgressReporter {
         reported.latest = Some(JobProgress { phase, done, total });
         match phase {
             JobPhase::Sort | JobPhase::Claim | JobPhase::Fold => reported.rows = Some(total),
-            JobPhase::Rollup | JobPhase::Check | JobPhase::Remove => {}
+            JobPhase::Rollup | JobPhase::Check | JobPhase::Remove | JobPhase::Retry => {}
         }
     }
 

@@ -7,6 +7,7 @@ mod context;
 mod engine;
 mod limits;
 mod queue;
+mod retry;
 pub mod schedule;
 mod service;
 mod timer;

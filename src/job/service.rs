@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use super::JobQueue;
+use super::{JobQueue, retry::retry_dead};
 use crate::{
     clock::Clock,
     job::Dispatch,
     model::{
         BatchChange, BatchId, BatchStatus, IdempotencyEntry, IdempotencyKey, IdempotencyOutcome,
-        Job, JobChange, JobId, TransitionRefused, idempotency::process_request_digest,
+        Job, JobChange, JobId, JobKind, RetryRequest, TransitionRefused,
+        idempotency::process_request_digest,
     },
     store::{Changed, Result, Store, StoreError},
 };
@@ -193,35 +194,18 @@ impl JobService {
     /// # Errors
     /// [`StoreError`] if the ledger is unavailable: nothing was changed.
     pub async fn retry(&self, id: JobId) -> Result<Changed<Job>> {
-        let now = self.clock.now();
-        let retried = match self.store.job(id).await? {
-            None => return Ok(Changed::Missing),
-            Some(job) => match job.after(&JobChange::Retry, now) {
-                Ok(retried) => retried,
-                Err(refused) => return Ok(Changed::Refused(refused)),
-            },
-        };
-        // The batch is queued first: a job that ran before would find it failed, and settle at once.
-        let is_batch_queued = match id {
-            JobId::Process(batch) => {
-                let revived = self.store.change_batch(batch, &BatchChange::Revive).await?;
-                revived.done().is_some()
-            }
-            JobId::Undo(_) | JobId::Rollup(_) | JobId::Reprocess(_) | JobId::Cleanup(_) => false,
-        };
-        match self.store.change_job(id, &JobChange::Retry, now).await {
-            Ok(Changed::Done(job)) => {
-                self.jobs.nudge(id).await;
-                Ok(Changed::Done(job))
-            }
-            // The reconciler arms, or has armed, the job of a queued batch.
-            Ok(_) if is_batch_queued => Ok(Changed::Done(retried)),
-            Err(error) if is_batch_queued => {
-                log_not_armed(id, &error);
-                Ok(Changed::Done(retried))
-            }
-            other => other,
-        }
+        retry_dead(self.store.as_ref(), self.clock.as_ref(), &self.jobs, id).await
+    }
+
+    /// Requests that all dead jobs are queued again, or all of one kind: a job does it, since there may be thousands.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the ledger is unavailable: nothing was requested.
+    pub async fn retry_all(&self, kind: Option<JobKind>) -> Result<JobId> {
+        let at_ms = self.clock.now().timestamp_millis();
+        let job = JobId::Retry(RetryRequest { kind, at_ms });
+        self.jobs.arm(job).await?;
+        Ok(job)
     }
 
     /// Discards a dead job.
@@ -245,6 +229,6 @@ impl JobService {
     }
 }
 
-fn log_not_armed(job: JobId, error: &StoreError) {
+pub(super) fn log_not_armed(job: JobId, error: &StoreError) {
     tracing::warn!(job.id = %job, %error, "job {job} is requested but not armed, the reconciler will arm it");
 }

@@ -145,6 +145,45 @@ impl FromStr for Slot {
     }
 }
 
+/// A request to retry dead jobs: all that were dead at an instant, or those of one kind. Its text is
+/// `<kind or all>-<instant>`, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RetryRequest {
+    /// The kind to retry; `None` for all but requests like this one.
+    pub kind: Option<JobKind>,
+    /// The instant in milliseconds since 1970: jobs that died later are not retried.
+    pub at_ms: i64,
+}
+
+impl fmt::Display for RetryRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at: DateTime<Utc> = DateTime::from_timestamp_millis(self.at_ms).unwrap_or_default();
+        let kind = self.kind.map_or(ALL_KINDS, JobKind::as_str);
+        write!(f, "{kind}-{}", at.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+}
+
+impl FromStr for RetryRequest {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let bad = || BadId::new(text, "a kind or `all`, `-` and an instant (RFC 3339)");
+        let (kind, at) = text.split_once('-').ok_or_else(bad)?;
+        let kind = match kind {
+            ALL_KINDS => None,
+            kind => Some(JobKind::from_name(kind).ok_or_else(bad)?),
+        };
+        let at = DateTime::parse_from_rfc3339(at).map_err(|_| bad())?;
+        Ok(Self {
+            kind,
+            at_ms: at.timestamp_millis(),
+        })
+    }
+}
+
+/// The kind in the text of a [`RetryRequest`] of every kind.
+const ALL_KINDS: &str = "all";
+
 /// The kind of a job. The names are stored, so they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobKind {
@@ -158,17 +197,26 @@ pub enum JobKind {
     Reprocess,
     /// Deletes what has expired.
     Cleanup,
+    /// Queues dead jobs again.
+    Retry,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Process,
         Self::Undo,
         Self::Rollup,
         Self::Reprocess,
         Self::Cleanup,
+        Self::Retry,
     ];
+
+    /// Returns the kind of a stored name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 
     /// Returns the stored name.
     #[must_use]
@@ -179,6 +227,7 @@ impl JobKind {
             Self::Rollup => "rollup",
             Self::Reprocess => "reprocess",
             Self::Cleanup => "cleanup",
+            Self::Retry => "retry",
         }
     }
 }
@@ -196,6 +245,8 @@ pub enum JobId {
     Reprocess(Slot),
     /// See [`JobKind::Cleanup`].
     Cleanup(Slot),
+    /// See [`JobKind::Retry`].
+    Retry(RetryRequest),
 }
 
 impl JobId {
@@ -208,6 +259,7 @@ impl JobId {
             Self::Rollup(_) => JobKind::Rollup,
             Self::Reprocess(_) => JobKind::Reprocess,
             Self::Cleanup(_) => JobKind::Cleanup,
+            Self::Retry(_) => JobKind::Retry,
         }
     }
 
@@ -216,7 +268,7 @@ impl JobId {
     pub fn batch(self) -> Option<BatchId> {
         match self {
             Self::Process(id) | Self::Undo(id) => Some(id),
-            Self::Rollup(_) | Self::Reprocess(_) | Self::Cleanup(_) => None,
+            Self::Rollup(_) | Self::Reprocess(_) | Self::Cleanup(_) | Self::Retry(_) => None,
         }
     }
 }
@@ -229,6 +281,7 @@ impl fmt::Display for JobId {
             Self::Process(id) | Self::Undo(id) => id.fmt(f),
             Self::Rollup(day) => day.fmt(f),
             Self::Reprocess(slot) | Self::Cleanup(slot) => slot.fmt(f),
+            Self::Retry(request) => request.fmt(f),
         }
     }
 }
@@ -239,16 +292,13 @@ impl FromStr for JobId {
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = || BadId::new(text, "a job id (`kind:subject`)");
         let (kind, subject) = text.split_once(':').ok_or_else(bad)?;
-        let kind = JobKind::ALL
-            .into_iter()
-            .find(|k| k.as_str() == kind)
-            .ok_or_else(bad)?;
-        Ok(match kind {
+        Ok(match JobKind::from_name(kind).ok_or_else(bad)? {
             JobKind::Process => Self::Process(subject.parse().map_err(|_| bad())?),
             JobKind::Undo => Self::Undo(subject.parse().map_err(|_| bad())?),
             JobKind::Rollup => Self::Rollup(subject.parse().map_err(|_| bad())?),
             JobKind::Reprocess => Self::Reprocess(subject.parse().map_err(|_| bad())?),
             JobKind::Cleanup => Self::Cleanup(subject.parse().map_err(|_| bad())?),
+            JobKind::Retry => Self::Retry(subject.parse().map_err(|_| bad())?),
         })
     }
 }
@@ -282,6 +332,14 @@ mod tests {
             JobId::Rollup(Day(20_401)),
             JobId::Reprocess(Slot(1_762_732_800)),
             JobId::Cleanup(Slot(0)),
+            JobId::Retry(RetryRequest {
+                kind: None,
+                at_ms: 1_762_732_800_007,
+            }),
+            JobId::Retry(RetryRequest {
+                kind: Some(JobKind::Undo),
+                at_ms: 0,
+            }),
         ] {
             assert_eq!(id.to_string().parse(), Ok(id));
         }
@@ -290,7 +348,10 @@ mod tests {
     #[test]
     fn job_kinds_keep_their_stored_names() {
         let names: Vec<_> = JobKind::ALL.iter().map(|k| k.as_str()).collect();
-        assert_eq!(names, ["process", "undo", "rollup", "reprocess", "cleanup"]);
+        assert_eq!(
+            names,
+            ["process", "undo", "rollup", "reprocess", "cleanup", "retry"]
+        );
     }
 
     #[test]
@@ -303,6 +364,8 @@ mod tests {
             "rollup:2025-02-30",
             "rollup:25-1-1",
             "cleanup:noon",
+            "retry:2025-11-10T00:00:00Z",
+            "retry:nap-2025-11-10T00:00:00Z",
         ] {
             assert!(text.parse::<JobId>().is_err(), "{text}");
         }

@@ -93,6 +93,8 @@ pub enum JobPhase {
     Check,
     /// Removing deleted or expired data.
     Remove,
+    /// Queueing dead jobs again.
+    Retry,
 }
 
 /// One entry of a job's history: a change of its state.

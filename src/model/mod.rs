@@ -21,7 +21,7 @@ pub use batch::{Batch, BatchChange, BatchStatus, Published, RunCounts};
 pub use columns::{ColumnRole, Columns};
 pub use error_chain::with_causes;
 pub use event::{EventBlock, TextColumn};
-pub use id::{BatchId, Day, JobId, JobKind, Slot};
+pub use id::{BatchId, Day, JobId, JobKind, RetryRequest, Slot};
 pub use idempotency::{IdempotencyEntry, IdempotencyKey, IdempotencyOutcome};
 pub use identity::{Content, Identity, IdentityBy, IdentityKey};
 pub use job::{Job, JobChange, JobPhase, JobProgress, JobState, RunOutcome};

@@ -225,7 +225,11 @@ pub async fn dead_jobs(
     for job in jobs {
         let blocked_events = match job.id {
             JobId::Process(id) => blocked_events_of(store, id).await?,
-            JobId::Undo(_) | JobId::Rollup(_) | JobId::Reprocess(_) | JobId::Cleanup(_) => 0,
+            JobId::Undo(_)
+            | JobId::Rollup(_)
+            | JobId::Reprocess(_)
+            | JobId::Cleanup(_)
+            | JobId::Retry(_) => 0,
         };
         data.push(DeadJob {
             job,

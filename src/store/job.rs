@@ -28,7 +28,7 @@ pub trait JobStore: Send + Sync {
     ) -> Result<Vec<Job>>;
     /// Returns the number of jobs in a state.
     async fn count_jobs(&self, state: JobState) -> Result<u64>;
-    /// Deletes some settled cleanup and reprocess jobs that last changed before an instant, but never the job of the
+    /// Deletes some settled cleanup, reprocess and retry jobs that last changed before an instant, but never the job of the
     /// latest slot of a kind, by which the schedule knows that the slot has run. Returns whether more may remain.
     async fn prune_jobs(&self, before: Instant) -> Result<bool>;
 }

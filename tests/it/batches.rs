@@ -1,7 +1,6 @@
 //! Batches, jobs and admin routes over HTTP.
 
 use reqwest::Method;
-use serde_json::json;
 
 use crate::helpers::{
     app::{Answer, TOKEN, TestApp, distributed},
@@ -234,11 +233,15 @@ async fn dead_letters_can_be_listed_retried_and_discarded() {
         (409, "job-not-dead".into())
     );
     assert_eq!(app.admin(Method::GET, "").await.json()["failed_count"], 0);
-    app.dead_letter("3", CSV).await;
-    assert_eq!(
-        app.admin(Method::POST, "/retry").await.json(),
-        json!({ "retried": 1 })
-    );
+    let (third, remedy) = app.dead_letter("3", CSV).await;
+    app.repair(&third, remedy).await;
+    let accepted = app.admin(Method::POST, "/retry").await;
+    assert_eq!(accepted.status, 202);
+    let retry = accepted.json()["job_id"].clone();
+    let retry = retry.as_str().expect("a job id");
+    assert!(retry.starts_with("retry:all-"), "{retry}");
+    app.until_job(retry, "completed").await;
+    app.until(&third, "completed").await;
     app.stop().await;
 }
 

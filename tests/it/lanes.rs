@@ -51,7 +51,7 @@ fn is_short(job: JobId) -> bool {
     match job {
         JobId::Process(batch) => batch == id(500),
         JobId::Undo(_) | JobId::Rollup(_) => true,
-        JobId::Reprocess(_) | JobId::Cleanup(_) => false,
+        JobId::Reprocess(_) | JobId::Cleanup(_) | JobId::Retry(_) => false,
     }
 }
 

@@ -362,6 +362,13 @@ async fn dead_letters_can_be_retried_and_discarded() {
     browser.click(&format!("{} .discard", row(&second))).await;
     browser.click("#confirm-yes").await;
     browser.miss(&row(&second)).await;
+
+    // A job that fails again returns by itself.
+    browser.click("#retry-all").await;
+    app.until_died(&format!("process:{third}"), 2).await;
+    browser.see("#retry-all:not([aria-disabled])").await;
+    browser.see(&row(&third)).await;
+    assert_eq!(browser.text("#dlq-count").await, "1");
     app.repair(&third, remedy_third).await;
     browser.click("#retry-all").await;
     browser.see("#dlq-empty").await;

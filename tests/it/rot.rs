@@ -91,15 +91,8 @@ async fn a_rotten_file_is_not_downloaded_to_its_end() {
     let app = TestApp::start().await;
     let batch = app.uploaded("", CSV).await;
     let url = format!("{}/batches/{batch}/events.parquet", app.url);
-    let download = async || {
-        app.client
-            .get(&url)
-            .send()
-            .await
-            .expect("answers")
-            .bytes()
-            .await
-    };
+    // Broken off early, the reply may lack even its head.
+    let download = async || app.client.get(&url).send().await?.bytes().await;
     assert!(download().await.is_ok());
     flip(&app, &batch, 5);
     // Its head needs no read of the file.

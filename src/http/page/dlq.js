@@ -4,10 +4,13 @@ import { get, request } from './api.js';
 import { button, byId, confirmDialog, el, fill, row, setText, withBusy } from './dom.js';
 import { emit } from './event-bus.js';
 import { instant, number, plural, reason, words } from './format.js';
+import { poll } from './poll.js';
 import { clearProblem, showProblem } from './problem.js';
 
 const QUEUE = 'admin/queues/event-processing/dlq';
 const STORAGE_KEY = 'tallymill.token';
+/** Time between two reads of the list, in which retried jobs may have failed again. */
+const INTERVAL_MS = 3000;
 const COLUMNS = [
   { label: 'Job', kind: 'head' }, { label: 'Batch' }, { label: 'Why it failed', kind: 'wide' }, { label: 'Attempts', kind: 'num' },
   { label: 'Failed at' }, { label: 'Actions', kind: 'row-actions' },
@@ -21,6 +24,9 @@ const more = byId('dlq-more');
 
 let token = loadToken();
 let next = null;
+let stopPolling = () => {};
+/** The first page as it was last shown, as text. */
+let lastShown = '';
 /** Whether the user typed a token. A stored token that is refused on load must not move the focus. */
 let isTyped = false;
 
@@ -50,15 +56,32 @@ export function start() {
   if (token) run(reload, '');
 }
 
-/** Reads the list again, unless it is hidden or has the focus. */
+/** Reads the list again, unless it is hidden. */
 export function refresh() {
-  if (token && !byId('dlq-actions').hidden && !node.contains(document.activeElement)) run(reload);
+  if (token && !byId('dlq-actions').hidden) run(reload);
 }
 
 async function signIn(typed) {
   token = typed;
   isTyped = true;
   if (await run(reload, '')) byId('dlq-title').focus({ preventScroll: true });
+}
+
+/** Keeps count and list those of the server: a retried job may fail again at any time. */
+function keepCurrent() {
+  stopPolling();
+  stopPolling = poll(async signal => {
+    const page = await get(QUEUE, { limit: 50 }, { token, signal });
+    if (signal.aborted) return false;
+    show(page);
+    return true;
+  }, {
+    interval: INTERVAL_MS,
+    onError: (error, wait) => {
+      if (error.status === 401 || error.status === 403 || isDisabled(error)) forgetToken();
+      showProblem(problem, error, token ? { advised: `Next attempt in ${Math.ceil(wait / 1000)} s.` } : adviceFor(error));
+    },
+  });
 }
 
 /** Runs `work` and shows its status text or error. Forgets a refused token. Returns whether `work` succeeded. */
@@ -90,6 +113,7 @@ function adviceFor(error) {
 
 async function reload() {
   show(await get(QUEUE, { limit: 50 }, { token }));
+  keepCurrent();
 }
 
 async function loadMore() {
@@ -99,19 +123,23 @@ async function loadMore() {
   more.hidden = next === null;
 }
 
+/** Shows the count, and the first page unless it is shown already: rows that stay keep focus and open details. */
 function show({ jobs, failed_count: count, next_cursor: cursor }) {
   storeToken();
-  next = cursor ?? null;
   byId('token-form').hidden = true;
   byId('token').value = '';
   byId('dlq-actions').hidden = false;
   byId('retry-all').hidden = jobs.length === 0;
   const badge = byId('dlq-count');
-  badge.hidden = jobs.length === 0;
+  badge.hidden = count === 0;
   badge.className = 'badge is-failed';
-  setText(badge, number(count ?? jobs.length));
+  setText(badge, number(count));
   byId('dlq-empty').hidden = jobs.length > 0;
   node.hidden = jobs.length === 0;
+  const content = JSON.stringify(jobs);
+  if (content === lastShown) return;
+  lastShown = content;
+  next = cursor ?? null;
   more.hidden = next === null;
   fill(body, jobs.map(letterRow));
 }
@@ -161,10 +189,27 @@ function apply(job, action) {
 
 function retryAll() {
   return run(async () => {
-    const { retried } = await request('POST', `${QUEUE}/retry`, { token });
+    const { job_id: job } = await request('POST', `${QUEUE}/retry`, { token });
+    const end = await settled(job);
     await reload();
     emit('batches-changed');
-    return `${plural(retried ?? 0, 'job is', 'jobs are')} queued again.`;
+    return end.state === 'completed'
+      ? 'The jobs are queued again. Those that fail again return to this list.'
+      : `The retries ended as ${words(end.state)}. ${reason(end.last_error)}`;
+  });
+}
+
+/** Returns a job once it is neither queued nor running, and shows its progress until then. */
+function settled(id) {
+  return new Promise(resolve => {
+    poll(async () => {
+      const job = await get(`jobs/${encodeURIComponent(id)}`);
+      const { done = 0, total = 0 } = job.progress ?? {};
+      setText(status, total ? `Queueing jobs again: ${number(done)} of ${number(total)}.` : 'Queueing jobs again.');
+      if (job.state === 'queued' || job.state === 'running') return true;
+      resolve(job);
+      return false;
+    }, { interval: 500, onError: (error, wait) => setText(status, `No answer. Next attempt in ${Math.ceil(wait / 1000)} s.`) });
   });
 }
 
@@ -187,6 +232,8 @@ function storeToken() {
 
 function forgetToken() {
   token = null;
+  lastShown = '';
+  stopPolling();
   try {
     sessionStorage.removeItem(STORAGE_KEY);
   } catch {

@@ -73,8 +73,18 @@ impl<'a> From<&'a DeadJob> for DeadLetterReply<'a> {
     }
 }
 
-/// The number of jobs that a request for all of them queued again.
+/// The job that queues dead jobs again.
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct RetryAllReply {
-    pub(in crate::http) retried: u64,
+    message: String,
+    job_id: JobId,
+}
+
+impl RetryAllReply {
+    pub(in crate::http) fn new(job: JobId) -> Self {
+        Self {
+            message: format!("retries are queued; GET /jobs/{job} has their progress"),
+            job_id: job,
+        }
+    }
 }

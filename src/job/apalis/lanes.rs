@@ -23,7 +23,7 @@ pub(super) struct Lanes {
 fn may_be_short(job: JobId) -> bool {
     match job {
         JobId::Process(_) | JobId::Undo(_) | JobId::Rollup(_) => true,
-        JobId::Reprocess(_) | JobId::Cleanup(_) => false,
+        JobId::Reprocess(_) | JobId::Cleanup(_) | JobId::Retry(_) => false,
     }
 }
 

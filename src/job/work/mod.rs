@@ -1,9 +1,10 @@
-//! The bodies of the five kinds of job. A run of each may be dropped at any await and repeated from its start.
+//! The bodies of the six kinds of job. A run of each may be dropped at any await and repeated from its start.
 
 mod claim;
 mod cleanup;
 mod fold;
 mod process;
+mod retry;
 mod rollup;
 mod undo;
 mod verify;
@@ -32,6 +33,7 @@ impl JobBodies for Bodies {
             JobId::Rollup(day) => rollup::run(context, day).await,
             JobId::Reprocess(slot) => verify::run(context, slot).await,
             JobId::Cleanup(_) => cleanup::run(context).await,
+            JobId::Retry(request) => retry::run(context, request).await,
         }
     }
 
@@ -43,7 +45,7 @@ impl JobBodies for Bodies {
             }
             // An undo is what a user waits for.
             JobId::Undo(_) | JobId::Rollup(_) => Ok(true),
-            JobId::Reprocess(_) | JobId::Cleanup(_) => Ok(false),
+            JobId::Reprocess(_) | JobId::Cleanup(_) | JobId::Retry(_) => Ok(false),
         }
     }
 
@@ -56,7 +58,7 @@ impl JobBodies for Bodies {
             JobId::Process(id) => process::end_without_run(context, id).await,
             JobId::Undo(id) => undo::end_without_run(context, id).await,
             JobId::Rollup(day) => rollup::end_without_run(context, day).await,
-            JobId::Reprocess(_) | JobId::Cleanup(_) => Ok(None),
+            JobId::Reprocess(_) | JobId::Cleanup(_) | JobId::Retry(_) => Ok(None),
         }
     }
 
@@ -68,7 +70,11 @@ impl JobBodies for Bodies {
     ) -> store::Result<()> {
         match job {
             JobId::Process(id) => process::abandon(context, id, reason).await,
-            JobId::Undo(_) | JobId::Rollup(_) | JobId::Reprocess(_) | JobId::Cleanup(_) => Ok(()),
+            JobId::Undo(_)
+            | JobId::Rollup(_)
+            | JobId::Reprocess(_)
+            | JobId::Cleanup(_)
+            | JobId::Retry(_) => Ok(()),
         }
     }
 }

@@ -96,7 +96,7 @@ impl JobStore for EmbeddedStore {
                 // Ids sort by their slots; `;` is the character after `:`.
                 let removed = db
                     .prepare_cached(
-                        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE kind IN ('cleanup', 'reprocess')
+                        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE kind IN ('cleanup', 'reprocess', 'retry')
                          AND state IN ('completed', 'cancelled', 'discarded') AND changed_at < ?1
                          AND id <> ifnull((SELECT max(id) FROM jobs WHERE id BETWEEN 'cleanup:' AND 'cleanup;'), '')
                          AND id <> ifnull((SELECT max(id) FROM jobs WHERE id BETWEEN 'reprocess:' AND 'reprocess;'), '')

@@ -91,12 +91,12 @@ impl JobStore for MongoStore {
     }
 
     async fn prune_jobs(&self, before: Instant) -> Result<bool> {
-        let kinds = [JobKind::Cleanup, JobKind::Reprocess];
+        let scheduled = [JobKind::Cleanup, JobKind::Reprocess];
         let mut latest = Vec::new();
-        for kind in kinds {
+        for kind in scheduled {
             latest.extend(self.latest(kind).await?);
         }
-        let kinds = kinds.map(JobKind::as_str);
+        let kinds = [JobKind::Cleanup, JobKind::Reprocess, JobKind::Retry].map(JobKind::as_str);
         let settled = [
             JobState::Completed,
             JobState::Cancelled,

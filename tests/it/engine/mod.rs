@@ -3,6 +3,7 @@
 
 mod abandonment;
 mod damage;
+mod dead_letters;
 mod harness;
 mod renewals;
 mod scheduled;

@@ -231,11 +231,33 @@ impl TestApp {
             .await
     }
 
+    /// Waits until a job has died `times` times.
+    pub(crate) async fn until_died(&self, job: &str, times: usize) {
+        let deaths = |job: &Value| {
+            let history = job["history"].as_array().expect("a list");
+            history.iter().filter(|entry| entry["to"] == "dead").count()
+        };
+        self.until_is(&format!("/jobs/{job}"), "dead again", |job| {
+            job["state"] == "dead" && deaths(job) >= times
+        })
+        .await;
+    }
+
     async fn until_has(&self, path: &str, name: &str, value: &str) -> Value {
+        self.until_is(path, value, |found| found[name] == value)
+            .await
+    }
+
+    async fn until_is(
+        &self,
+        path: &str,
+        value: &str,
+        is_reached: impl Fn(&Value) -> bool,
+    ) -> Value {
         let reached = async {
             loop {
                 let found = self.get(path).await.json();
-                if found[name] == value {
+                if is_reached(&found) {
                     return found;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
