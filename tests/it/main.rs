@@ -33,6 +33,7 @@ mod queue;
 mod readiness;
 mod redis_app;
 mod replies;
+mod rolling;
 mod rot;
 mod simulation;
 mod start_errors;

@@ -54,8 +54,15 @@ impl Cluster {
 
     /// Starts another API.
     pub(crate) async fn start_api(&self, name: &str) -> Service {
-        let settings = [("MONGO_URI", &*self.uri), ("REDIS_URL", &self.redis.url())];
-        Service::api(&self.home.path().join(name), &settings).await
+        self.start_api_with(name, &[]).await
+    }
+
+    /// Starts another API with additional settings.
+    pub(crate) async fn start_api_with(&self, name: &str, settings: &[(&str, &str)]) -> Service {
+        let url = self.redis.url();
+        let mut all = vec![("MONGO_URI", &*self.uri), ("REDIS_URL", &*url)];
+        all.extend(settings);
+        Service::api(&self.home.path().join(name), &all).await
     }
 
     /// Starts another worker with additional settings.
