@@ -8,7 +8,7 @@ use std::sync::{
 use reqwest::Client;
 use tokio::{task::JoinSet, time::Duration};
 
-use crate::helpers::{cluster::Cluster, http_client, process::eventually, sample::json};
+use crate::helpers::{cluster::Cluster, http_client, process::eventually, sample::batches};
 
 /// Time between two checks of a backend.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -118,16 +118,6 @@ async fn no_request_fails_during_a_rolling_restart() {
     assert!(sent > 0);
     println!("{sent} uploads during two restarts, none failed");
     cluster.api = backends.remove(0);
-    let mut stored = 0;
-    let mut cursor = String::new();
-    loop {
-        let url = format!("{}/batches?limit=200{cursor}", cluster.api.url);
-        let page = json(&cluster.client, &url).await;
-        stored += page["data"].as_array().expect("a list").len() as u64;
-        let Some(next) = page["next_cursor"].as_str() else {
-            break;
-        };
-        cursor = format!("&cursor={next}");
-    }
+    let stored = batches(&cluster.client, &cluster.api.url).await.len() as u64;
     assert_eq!(stored, sent, "each answered upload is one batch");
 }

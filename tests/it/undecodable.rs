@@ -22,6 +22,7 @@ use tallymill::{
 };
 
 use crate::helpers::{
+    app::TestApp,
     mongo::Mongo,
     store_fixtures::{TestStore, begin, group, publish, uploaded},
 };
@@ -226,4 +227,25 @@ async fn damaged_or_incomplete_sums_over_mongodb_are_computed_again() {
     let deleted = types.delete_many(doc! {}).await.expect("deletes");
     assert!(deleted.deleted_count > 1, "they were kept again");
     assert_eq!(folded(&store).await, 20);
+}
+
+#[tokio::test]
+async fn the_receipt_of_a_stored_file_is_sent_though_its_rejections_cannot_be_read() {
+    let app = TestApp::start().await;
+    let db = rusqlite::Connection::open(app.dir.path().join("tallymill.db")).expect("opens");
+    db.execute_batch(
+        "CREATE TRIGGER spoil AFTER INSERT ON rejections BEGIN
+         UPDATE rejections SET doc = '{' WHERE batch = NEW.batch; END",
+    )
+    .expect("adds a trigger");
+    let csv = "event_type,timestamp,user_id\nclick,2025-03-04,u1\nclick,never,u2\n";
+    let receipt = app.upload("", csv).await;
+    assert_eq!(receipt.status, 201, "{}", receipt.text);
+    let receipt = receipt.json();
+    assert_eq!(
+        (&receipt["inserted_count"], &receipt["failed_count"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(receipt["errors"], serde_json::json!([]));
+    app.stop().await;
 }
