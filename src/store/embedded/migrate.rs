@@ -97,6 +97,39 @@ mod tests {
     }
 
     #[test]
+    fn published_runs_of_older_versions_are_listed_by_day() {
+        let mut connection = Connection::open_in_memory().expect("memory");
+        let mut applied =
+            "CREATE TABLE migrations (name TEXT PRIMARY KEY) WITHOUT ROWID, STRICT;".to_owned();
+        for (name, sql) in STEPS
+            .iter()
+            .take_while(|(name, _)| *name != "0009_day_sums")
+        {
+            connection.execute_batch(sql).expect("an older version");
+            applied += &format!("INSERT INTO migrations VALUES ('{name}');");
+        }
+        let old = "INSERT INTO batches (id, status, sealed, fence, checked_at, purges, published_token, doc) VALUES
+                ('a', 'completed', 1, 3, 0, 0, 3, '{}'), ('b', 'processing', 1, 2, 0, 0, NULL, '{}');
+            INSERT INTO partials (day, batch, token, event_type, data)
+                SELECT 7, seq, 3, type, x'' FROM batches, (SELECT 'x' AS type UNION SELECT 'y') WHERE id = 'a';
+            INSERT INTO partials (day, batch, token, event_type, data)
+                SELECT 8, seq, 2, 'x', x'' FROM batches;";
+        connection
+            .execute_batch(&(applied + old))
+            .expect("old partials");
+        run(&mut connection).expect("to this version");
+        let mut query = connection
+            .prepare("SELECT day, id, token FROM day_batches JOIN batches ON seq = batch")
+            .expect("a query");
+        let found = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let found: Vec<(i32, String, i64)> = found
+            .expect("rows")
+            .map(|row| row.expect("a row"))
+            .collect();
+        assert_eq!(found, [(7, "a".to_owned(), 3)]);
+    }
+
+    #[test]
     fn each_step_runs_once_and_a_newer_schema_is_refused() {
         let mut connection = Connection::open_in_memory().expect("memory");
         run(&mut connection).expect("from nothing");
