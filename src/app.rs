@@ -97,6 +97,11 @@ impl App {
     /// # Errors
     /// [`AppError`] names the setting, directory or address at fault.
     pub async fn build(config: Config, role: Role) -> Result<Self, AppError> {
+        if role != Role::Worker
+            && let Some(why) = config.open_to_others()
+        {
+            return Err(AppError::Setting(why));
+        }
         let schedule = schedule(&config)?;
         let clock: Arc<dyn Clock> = Arc::new(System::start());
         let redis = shared::address(&config)?;
@@ -231,6 +236,7 @@ impl App {
 /// # Errors
 /// As [`store::open`].
 pub async fn open(config: &Config) -> Result<Arc<dyn Backend>, StoreError> {
+    store::claim_directory(&config.data_dir)?;
     // Sorts spill to a local directory, whichever store has the data.
     let scratch = limits::scratch(config);
     std::fs::create_dir_all(&scratch).map_err(|why| StoreError::unusable_path(&scratch, &why))?;
@@ -349,11 +355,17 @@ impl Api {
             upload_permits: http::upload_permits(),
             event_permits: http::EventPermits::default(),
             upload_rate_limit,
+            sites: http::Sites {
+                bound: config.host,
+                allowed_hosts: config.allowed_hosts.clone(),
+                cors_origins: config.cors_origins.clone(),
+            },
             trusted_proxies: config.trusted_proxies.clone(),
             admin_token: config
                 .admin_token
                 .as_ref()
                 .map(|token| AdminToken::new(token.expose())),
+            token_failures: http::TokenFailures::default(),
             clock,
             limits: limits::of_requests(config),
         };

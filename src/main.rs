@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(faults) => return cli::refused(&faults),
     };
+    command.close_new_files();
     telemetry::init(command.log_level(&config), config.log_format);
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(cli::run(command, config)),

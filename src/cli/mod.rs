@@ -71,6 +71,20 @@ impl Command {
     }
 }
 
+impl Command {
+    /// From now on lets only this user read the files that the process creates, whatever the umask, if they hold data of the
+    /// store.
+    pub fn close_new_files(&self) {
+        match self {
+            Self::Serve(_) | Self::Worker | Self::Backup(_) | Self::Restore(_) | Self::Migrate => {
+                #[cfg(unix)]
+                rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+            }
+            Self::Import(_) | Self::Generate(_) | Self::Check | Self::Healthcheck(_) => {}
+        }
+    }
+}
+
 /// Parses the arguments. Wrong arguments and `--help` end the process.
 #[must_use]
 pub fn parse() -> Command {
@@ -96,14 +110,21 @@ pub async fn run(command: Command, config: Config) -> ExitCode {
 
 /// Prints why a request of the user was refused.
 pub fn refused(why: &dyn Display) -> ExitCode {
-    eprintln!("tallymill: {why}");
+    print_error(why);
     ExitCode::from(2)
 }
 
 /// Prints why a command failed.
 pub fn failed(why: &dyn Display) -> ExitCode {
-    eprintln!("tallymill: {why}");
+    print_error(why);
     ExitCode::FAILURE
+}
+
+/// Prints an error to stderr. It may have text of a file or a server, which must not control the terminal.
+fn print_error(why: &dyn Display) {
+    let is_safe = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    let shown = why.to_string().replace(|c| !is_safe(c), "\u{fffd}");
+    eprintln!("tallymill: {shown}");
 }
 
 #[cfg(test)]

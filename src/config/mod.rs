@@ -57,6 +57,12 @@ pub struct Config {
     pub upload_limit: u32,
     /// `UPLOAD_WINDOW_SECONDS`: the window of `upload_limit`.
     pub upload_window: Duration,
+    /// `ALLOWED_HOSTS`: further names of the service, without ports, in lower case; `*` is any.
+    pub allowed_hosts: Vec<String>,
+    /// `CORS_ORIGINS`: the origins of other sites whose pages may use the service, in lower case.
+    pub cors_origins: Vec<String>,
+    /// `INSECURE_OPEN`: whether an address beyond loopback may be bound without a token.
+    pub insecure_open: bool,
     /// `TRUSTED_PROXIES`: the networks whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// `WORKER_CONCURRENCY`: jobs that the process runs at once.
@@ -184,6 +190,9 @@ impl Config {
             time_zone: read.zone("TIME_ZONE"),
             upload_limit: read.number("UPLOAD_LIMIT", 0, 1_000_000),
             upload_window: read.seconds("UPLOAD_WINDOW_SECONDS", 1),
+            allowed_hosts: read.host_names("ALLOWED_HOSTS"),
+            cors_origins: read.origins("CORS_ORIGINS"),
+            insecure_open: read.flag("INSECURE_OPEN"),
             trusted_proxies: read.networks("TRUSTED_PROXIES"),
             worker_concurrency: read.number("WORKER_CONCURRENCY", 1, 256),
             job_max_attempts: read.number("JOB_MAX_ATTEMPTS", 1, 1_000),
@@ -201,7 +210,25 @@ impl Config {
                  set MONGO_URI too, or unset REDIS_URL",
             );
         }
+        let token = config.admin_token.as_ref();
+        if token.is_some_and(|token| token.expose().len() < MIN_TOKEN_BYTES) {
+            read.fault(&format!(
+                "ADMIN_TOKEN has fewer than {MIN_TOKEN_BYTES} bytes and could be guessed: make one with `openssl rand -hex 32`"
+            ));
+        }
         read.finish(config)
+    }
+
+    /// Returns why the address can't be bound, if other machines reach it and no token protects anything.
+    #[must_use]
+    pub fn open_to_others(&self) -> Option<String> {
+        let is_open = self.admin_token.is_none() && !self.host.is_loopback() && !self.insecure_open;
+        is_open.then(|| {
+            format!(
+                "HOST={} lets other machines in, and no ADMIN_TOKEN is set: set one, or INSECURE_OPEN=true if only trusted machines reach this address",
+                self.host
+            )
+        })
     }
 
     /// Whether the store is one that several processes can use at the same time.
@@ -217,6 +244,8 @@ impl Config {
     }
 }
 
+/// Shortest token that is accepted: 128 bits.
+const MIN_TOKEN_BYTES: usize = 16;
 /// Longest retention, a hundred years.
 const MAX_DAYS: u64 = 36_500;
 

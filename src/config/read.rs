@@ -127,6 +127,58 @@ impl<'a> Reader<'a> {
         })
     }
 
+    pub(super) fn flag(&mut self, key: &str) -> bool {
+        self.parsed(key, "true or false", |text| text.parse().ok())
+    }
+
+    /// Reads host names without ports, in lower case.
+    pub(super) fn host_names(&mut self, key: &str) -> Vec<String> {
+        let accepted =
+            "a list of host names without scheme and port, such as tally.example.org, or *";
+        self.list(key, accepted, |name| {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+            let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+            let has_port = name.contains(':') && !is_address;
+            (name == "*" || !has_port && name.chars().all(is_name)).then(|| match name {
+                v6 if is_address && v6.contains(':') && !v6.starts_with('[') => format!("[{v6}]"),
+                name => name.trim_end_matches('.').to_owned(),
+            })
+        })
+    }
+
+    /// Reads origins, as a browser sends them, in lower case.
+    pub(super) fn origins(&mut self, key: &str) -> Vec<String> {
+        let accepted =
+            "a list of origins, such as https://wiki.example.org or http://localhost:8080";
+        self.list(key, accepted, |origin| {
+            let (scheme, authority) = origin.split_once("://")?;
+            let is_origin = ["http", "https"].contains(&scheme)
+                && !authority.is_empty()
+                && !authority.contains(['/', '?', '#', '@', '*', ' ']);
+            is_origin.then(|| {
+                let default = if scheme == "http" { ":80" } else { ":443" };
+                origin.strip_suffix(default).unwrap_or(origin).to_owned()
+            })
+        })
+    }
+
+    /// Reads a list separated by commas, in lower case.
+    fn list(
+        &mut self,
+        key: &str,
+        accepted: &str,
+        entry: impl Fn(&str) -> Option<String>,
+    ) -> Vec<String> {
+        self.parsed(key, accepted, |text| {
+            let text = text.to_ascii_lowercase();
+            let entries = text.split(',').map(str::trim);
+            entries
+                .filter(|text| !text.is_empty())
+                .map(&entry)
+                .collect()
+        })
+    }
+
     pub(super) fn networks(&mut self, key: &str) -> Vec<IpNet> {
         let accepted = "a list of IP addresses and networks, such as 127.0.0.1,10.0.0.0/8";
         self.parsed(key, accepted, |text| {

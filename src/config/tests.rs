@@ -70,17 +70,20 @@ fn all_faults_are_reported_at_once() {
 #[test]
 fn redis_needs_mongodb_and_passwords_are_hidden() {
     let (mongo, redis) = (
-        ("MONGO_URI", "mongodb://me:hunter2@db/tallymill"),
-        ("REDIS_URL", "redis://:hunter2@cache"),
+        (
+            "MONGO_URI",
+            "mongodb://me:hunter2-hunter2-hunter2@db/tallymill",
+        ),
+        ("REDIS_URL", "redis://:hunter2-hunter2-hunter2@cache"),
     );
     let both = with(&[mongo, redis]).expect("fine");
     assert_eq!(both.mongo_uri.as_ref().map(Secret::expose), Some(mongo.1));
     assert_eq!(both.redis_url.as_ref().map(Secret::expose), Some(redis.1));
-    assert!(!format!("{both:?}").contains("hunter2"));
+    assert!(!format!("{both:?}").contains("hunter2-hunter2-hunter2"));
     assert!(with(&[mongo]).is_ok_and(|config| config.redis_url.is_none()));
     let faults = faults(&[redis]);
     assert!(faults[0].contains("set MONGO_URI too"), "{faults:?}");
-    assert!(!faults.concat().contains("hunter2"));
+    assert!(!faults.concat().contains("hunter2-hunter2-hunter2"));
     assert!(with(&[("MONGO_URI", " "), ("REDIS_URL", "")]).is_ok_and(|c| c.mongo_uri.is_none()));
 }
 
@@ -108,14 +111,14 @@ fn trusted_proxies_are_addresses_and_networks() {
 
 #[test]
 fn the_admin_token_is_hidden() {
-    let config = with(&[("ADMIN_TOKEN", "hunter2")]).expect("fine");
-    assert!(!format!("{config:#?}").contains("hunter2"));
+    let config = with(&[("ADMIN_TOKEN", "hunter2-hunter2-hunter2")]).expect("fine");
+    assert!(!format!("{config:#?}").contains("hunter2-hunter2-hunter2"));
     assert_eq!(
         config.admin_token.as_ref().map(Secret::expose),
-        Some("hunter2")
+        Some("hunter2-hunter2-hunter2")
     );
-    let faults = faults(&[("ADMIN_TOKEN", "hunter2"), ("PORT", "x")]);
-    assert!(!faults.concat().contains("hunter2"));
+    let faults = faults(&[("ADMIN_TOKEN", "hunter2-hunter2-hunter2"), ("PORT", "x")]);
+    assert!(!faults.concat().contains("hunter2-hunter2-hunter2"));
 }
 
 #[test]
@@ -133,15 +136,27 @@ fn secrets_are_read_from_files() {
         set.next().map(|secret| secret.expose().to_owned())
     };
     for key in ["ADMIN_TOKEN_FILE", "MONGO_URI_FILE"] {
-        assert_eq!(exposed(key, b"hunter2"), Some("hunter2".into()));
-        assert_eq!(exposed(key, b"hunter2\r\n"), Some("hunter2".into()));
+        assert_eq!(
+            exposed(key, b"hunter2-hunter2-hunter2"),
+            Some("hunter2-hunter2-hunter2".into())
+        );
+        assert_eq!(
+            exposed(key, b"hunter2-hunter2-hunter2\r\n"),
+            Some("hunter2-hunter2-hunter2".into())
+        );
     }
-    let only_the_line_end = exposed("ADMIN_TOKEN_FILE", b" hunter2 \n\n");
-    assert_eq!(only_the_line_end, Some(" hunter2 \n".into()));
-    let redis = file("redis", b"redis://:hunter2@cache\n");
+    let only_the_line_end = exposed("ADMIN_TOKEN_FILE", b" hunter2-hunter2-hunter2 \n\n");
+    assert_eq!(
+        only_the_line_end,
+        Some(" hunter2-hunter2-hunter2 \n".into())
+    );
+    let redis = file("redis", b"redis://:hunter2-hunter2-hunter2@cache\n");
     let both = [("MONGO_URI", "mongodb://db"), ("REDIS_URL_FILE", &redis)];
     let both = with(&both).expect("fine").redis_url;
-    assert_eq!(both.expect("set").expose(), "redis://:hunter2@cache");
+    assert_eq!(
+        both.expect("set").expose(),
+        "redis://:hunter2-hunter2-hunter2@cache"
+    );
 }
 
 #[test]
@@ -151,8 +166,8 @@ fn an_unusable_file_of_a_secret_is_named_with_its_path() {
     for (name, content) in [
         ("empty", &b"\n"[..]),
         ("long", &[b'x'; 70_000]),
-        ("binary", b"hunter2\xff"),
-        ("good", b"hunter2"),
+        ("binary", b"hunter2-hunter2-hunter2\xff"),
+        ("good", b"hunter2-hunter2-hunter2"),
     ] {
         std::fs::write(path(name), content).expect("written");
     }
@@ -168,7 +183,10 @@ fn an_unusable_file_of_a_secret_is_named_with_its_path() {
             let faults = faults(&[(&key, &path)]);
             let fault = faults.first().expect("a fault");
             assert!(fault.contains(&format!("{key}={path}")), "{fault}");
-            assert!(fault.contains(why) && !fault.contains("hunter2"), "{fault}");
+            assert!(
+                fault.contains(why) && !fault.contains("hunter2-hunter2-hunter2"),
+                "{fault}"
+            );
         }
     }
     let good = path("good");
@@ -263,10 +281,64 @@ fn a_broken_line_of_an_env_file_is_named_without_its_value() {
     let read = read::env_file(&path).expect("fine");
     assert_eq!(read["PORT"], "4000");
     assert_eq!(read["REPROCESS_CRON"], "5 0 * * *");
-    std::fs::write(&path, "PORT=1\nADMIN_TOKEN=hunter2 and more\n").expect("written");
+    std::fs::write(
+        &path,
+        "PORT=1\nADMIN_TOKEN=hunter2-hunter2-hunter2 and more\n",
+    )
+    .expect("written");
     let fault = read::env_file(&path).expect_err("broken").to_string();
     assert!(
-        fault.contains("at line 2") && !fault.contains("hunter2"),
+        fault.contains("at line 2") && !fault.contains("hunter2-hunter2-hunter2"),
         "{fault}"
     );
+}
+
+#[test]
+fn guessable_tokens_and_open_addresses_are_refused() {
+    let short = faults(&[("ADMIN_TOKEN", "fifteen-bytes!!")]);
+    assert!(short[0].contains("fewer than 16 bytes"), "{short:?}");
+    assert!(!short[0].contains("fifteen"), "{short:?}");
+    let open = |settings: &[(&str, &str)]| with(settings).expect("fine").open_to_others();
+    assert!(open(&[("HOST", "0.0.0.0")]).is_some_and(|why| why.contains("INSECURE_OPEN=true")));
+    for settings in [
+        &[("HOST", "::1")][..],
+        &[("HOST", "0.0.0.0"), ("INSECURE_OPEN", "true")],
+        &[("HOST", "::"), ("ADMIN_TOKEN", "sixteen-bytes-..")],
+    ] {
+        assert_eq!(open(settings), None, "{settings:?}");
+    }
+}
+
+#[test]
+fn names_of_the_service_and_of_other_sites_are_checked() {
+    let config = with(&[
+        (
+            "ALLOWED_HOSTS",
+            "Tally.Example.org, 10.0.0.1,2001:db8::1 ,*",
+        ),
+        (
+            "CORS_ORIGINS",
+            "https://Wiki.Example.org:443,http://localhost:8080",
+        ),
+    ])
+    .expect("fine");
+    let hosts = ["tally.example.org", "10.0.0.1", "[2001:db8::1]", "*"];
+    assert_eq!(config.allowed_hosts, hosts);
+    let origins = ["https://wiki.example.org", "http://localhost:8080"];
+    assert_eq!(config.cors_origins, origins);
+    for (key, wrong) in [
+        ("ALLOWED_HOSTS", "https://tally.example.org"),
+        ("ALLOWED_HOSTS", "tally.example.org:80"),
+        ("ALLOWED_HOSTS", "a b"),
+        ("CORS_ORIGINS", "wiki.example.org"),
+        ("CORS_ORIGINS", "https://wiki.example.org/"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+    ] {
+        let faults = faults(&[(key, wrong)]);
+        assert!(
+            faults[0].contains(key) && faults[0].contains(wrong),
+            "{faults:?}"
+        );
+    }
 }

@@ -22,11 +22,25 @@ pub fn is_errors_csv(appended: usize) -> bool {
     appended >= 2
 }
 
-/// Whether the cell is written with an apostrophe in front: it is a formula, perhaps behind apostrophes of its own.
+/// Whether the cell is written with an apostrophe in front: it is a formula, perhaps behind apostrophes of its own. A
+/// spreadsheet takes full-width signs for plain ones, and one that expects another delimiter splits a cell at it.
 fn needs_apostrophe(cell: &[u8]) -> bool {
-    let first = cell.iter().find(|byte| **byte != b'\'');
-    matches!(first, Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
+    let start = cell.iter().position(|byte| *byte != b'\'');
+    let cell = &cell[start.unwrap_or(cell.len())..];
+    if matches!(cell.first(), Some(b'\t' | b'\r' | b'\n')) {
+        return true;
+    }
+    let is_separator = |byte: &u8| b";,|:^ \t\r\n\"".contains(byte);
+    let start = cell.iter().position(|byte| !is_separator(byte));
+    let cell = &cell[start.unwrap_or(cell.len())..];
+    matches!(cell.first(), Some(b'=' | b'+' | b'-' | b'@'))
+        || FULL_WIDTH
+            .iter()
+            .any(|sign| cell.starts_with(sign.as_bytes()))
 }
+
+/// The full-width forms of `=`, `+`, `-` and `@`.
+const FULL_WIDTH: [&str; 4] = ["\u{ff1d}", "\u{ff0b}", "\u{ff0d}", "\u{ff20}"];
 
 /// Returns the cell without the apostrophe that [`ErrorsCsv`] put in front of it.
 #[must_use]
@@ -146,13 +160,47 @@ mod tests {
     #[test]
     fn cells_survive_the_round_trip_and_never_start_a_formula() {
         for cell in [
-            "", "a", "'", "''", "=1", "'=1", "''=1", "+1", "-1", "@x", "\tx", "\rx", "a=1", "'a",
+            "",
+            "a",
+            "'",
+            "''",
+            "=1",
+            "'=1",
+            "''=1",
+            "+1",
+            "-1",
+            "@x",
+            "\tx",
+            "\rx",
+            "a=1",
+            "'a",
             "'-",
+            "\nx",
+            ";=1",
+            ";;+1",
+            ",\"=1",
+            " =1",
+            "'; =1",
+            "\u{ff1d}1",
+            "\u{ff0b}1",
+            "\u{ff0d}1",
+            "\u{ff20}x",
+            "'\u{ff1d}1",
+            "|@x",
+            ";a",
         ] {
             let mut text = String::new();
             ErrorsCsv::new(&[], ',').write_line([cell].into_iter(), &mut text);
-            let out = text.trim_end_matches("\r\n").trim_matches('"');
-            assert!(!out.starts_with(['=', '+', '-', '@', '\t', '\r']), "{cell}");
+            let out = text
+                .strip_prefix('"')
+                .and_then(|text| text.strip_suffix("\"\r\n"));
+            let out = out.expect("is quoted").replace("\"\"", "\"");
+            let first = out.trim_start_matches([';', ',', '|', ' ', '"']);
+            let formula = [
+                '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}',
+                '\u{ff20}',
+            ];
+            assert!(!first.starts_with(formula), "{cell}");
             assert_eq!(strip_apostrophe(out.as_bytes()), cell.as_bytes());
         }
     }

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     net::IpAddr,
+    time::Duration,
 };
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
@@ -14,6 +15,7 @@ use super::{
     Context, access_log, client_address,
     problem::{Code, Problem},
 };
+use crate::limit::RetryAfter;
 
 /// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +80,22 @@ impl Admin {
                 "the admin routes are off since no token is set: set ADMIN_TOKEN and start again",
             ));
         }
+        let address = client_address::of(request, &context.trusted_proxies);
+        let now = context.clock.elapsed();
+        if let Some(wait) = context.token_failures.wait(address, now) {
+            return Err(too_many_attempts(wait));
+        }
         let caller = Caller::of(request, context);
         match caller.role {
-            Role::Admin => Ok(Self(caller)),
+            Role::Admin => {
+                context.token_failures.clear(address);
+                Ok(Self(caller))
+            }
             Role::Public => {
                 access_log::token_refused(&caller);
+                if caller.sent_credentials {
+                    context.token_failures.add(address, now);
+                }
                 let why = "send `Authorization: Bearer <ADMIN_TOKEN>`";
                 Err(Problem::new(Code::Unauthorized, why))
             }
@@ -102,6 +115,13 @@ impl FromRequest for Admin {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::of(request))
     }
+}
+
+fn too_many_attempts(wait: Duration) -> Problem {
+    let seconds = RetryAfter(wait).seconds();
+    let why =
+        format!("too many wrong tokens from this address: the next one is compared in {seconds} s");
+    Problem::new(Code::TooManyAttempts, why).after(seconds)
 }
 
 fn context(request: &HttpRequest) -> &Context {

@@ -60,6 +60,8 @@ codes! {
     UploadMissing       "upload-missing"         NOT_FOUND              "No such upload";
     MethodNotAllowed    "method-not-allowed"     METHOD_NOT_ALLOWED     "Method not allowed";
     BodyTimeout         "body-timeout"           REQUEST_TIMEOUT        "Body too slow";
+    HostNotAllowed      "host-not-allowed"       MISDIRECTED_REQUEST    "Not a name of this service";
+    CrossSite           "cross-site"             FORBIDDEN              "Request of another site";
     JobNotDead          "job-not-dead"           CONFLICT               "Job is not dead";
     OffsetMismatch      "offset-mismatch"        CONFLICT               "Upload goes on elsewhere";
     UploadComplete      "upload-complete"        CONFLICT               "Upload is complete";
@@ -85,6 +87,7 @@ codes! {
     RangeTooLong        "range-too-long"         UNPROCESSABLE_ENTITY   "Range too long";
     ChecksumMismatch    "checksum-mismatch"      UNPROCESSABLE_ENTITY   "Checksum mismatch";
     RateLimited         "rate-limited"           TOO_MANY_REQUESTS      "Too many uploads";
+    TooManyAttempts     "too-many-attempts"      TOO_MANY_REQUESTS      "Too many wrong tokens";
     Internal            "internal"               INTERNAL_SERVER_ERROR  "Internal error";
     AdminDisabled       "admin-disabled"         SERVICE_UNAVAILABLE    "Admin routes are off";
     Unavailable         "unavailable"            SERVICE_UNAVAILABLE    "Not available";

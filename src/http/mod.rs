@@ -21,6 +21,8 @@ mod problem;
 mod profiles;
 mod reply;
 mod request_id;
+mod site;
+mod token_failures;
 mod tus;
 mod uploads;
 
@@ -35,7 +37,7 @@ use actix_web::{
     App, HttpServer,
     dev::Server,
     http::Method,
-    middleware::{DefaultHeaders, from_fn},
+    middleware::{Condition, DefaultHeaders, from_fn},
     web::{self, Data, ServiceConfig},
 };
 use chrono_tz::Tz;
@@ -57,6 +59,8 @@ pub use code::Code;
 pub use events::EventPermits;
 pub use health::Readiness;
 pub use problem::Problem;
+pub use site::Sites;
+pub use token_failures::TokenFailures;
 pub use uploads::upload_permits;
 
 /// What handlers share.
@@ -85,10 +89,14 @@ pub struct Context {
     pub event_permits: EventPermits,
     /// Limits the uploads of each client.
     pub upload_rate_limit: Arc<dyn RateLimit>,
+    /// The names of this service, and the sites whose pages may use it.
+    pub sites: Sites,
     /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// The token of the admin routes; none if they are disabled.
     pub admin_token: Option<AdminToken>,
+    /// The wrong admin tokens of each address.
+    pub token_failures: TokenFailures,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Limits of requests.
@@ -157,6 +165,21 @@ fn routes(config: &mut ServiceConfig) {
         .default_service(web::to(problem::no_route));
 }
 
+/// The headers of every reply that keep a browser from guessing its type, framing it, letting another site load it, and
+/// telling other sites its address.
+fn security_headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add(("X-Content-Type-Options", "nosniff"))
+        .add(("X-Frame-Options", "DENY"))
+        .add((
+            "Content-Security-Policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ))
+        .add(("Cross-Origin-Resource-Policy", "same-origin"))
+        .add(("Cross-Origin-Opener-Policy", "same-origin"))
+        .add(("Referrer-Policy", "no-referrer"))
+}
+
 /// Returns a server on a bound socket. It accepts connections once it is awaited.
 ///
 /// # Errors
@@ -169,8 +192,13 @@ pub fn serve(context: Context, listener: TcpListener) -> std::io::Result<Server>
             .app_data(Data::clone(&context))
             .app_data(params::query_config())
             .app_data(params::path_config())
+            .wrap(Condition::new(
+                !context.sites.cors_origins.is_empty(),
+                site::cors(&context.sites),
+            ))
+            .wrap(from_fn(site::check))
             .wrap(from_fn(request_id::assign))
-            .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
+            .wrap(security_headers())
             .configure(routes)
     });
     let server = server

@@ -50,7 +50,8 @@ impl RateLimit for Unlimited {
 }
 
 /// Returns the address that counts for a client: of IPv6 the /64 network, since one customer has 2⁶⁴ addresses.
-fn subnet(client: IpAddr) -> IpAddr {
+#[must_use]
+pub fn subnet(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -8,7 +8,6 @@ use chrono_tz::Tz;
 use super::{
     Result, Store,
     embedded::{EmbeddedStore, Mode},
-    io,
     mongo::MongoStore,
 };
 
@@ -60,24 +59,6 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`](super::StoreError::Unavailable) if the disk refuses.
     async fn close(&self) -> Result<()>;
-}
-
-/// Bytes that a check of a directory writes: more than a file system may still have in blocks that are in use.
-const CHECK_BYTES: usize = 64 << 10;
-
-/// Writes a file to a directory and removes it.
-///
-/// # Errors
-/// [`StoreError`](super::StoreError) if the directory is missing, or does not accept a file.
-pub fn check_directory(dir: &Path) -> Result<()> {
-    // Processes may share the directory.
-    let path = dir.join(format!(".check-{}", uuid::Uuid::now_v7()));
-    let written = std::fs::write(&path, vec![0; CHECK_BYTES]);
-    // Removed even if only a part was written.
-    let removed = std::fs::remove_file(&path);
-    written
-        .and(removed)
-        .map_err(|why| io("writing a file to check a directory", why))
 }
 
 /// Opens the store at a location, creates it if it is missing, and migrates it to the schema of this version.

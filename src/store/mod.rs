@@ -6,6 +6,7 @@ mod audit;
 mod backend;
 mod batch;
 mod claim;
+mod directory;
 pub mod embedded;
 mod error;
 mod event;
@@ -21,9 +22,10 @@ mod transfer;
 mod undecodable;
 
 pub use audit::{AuditEntry, AuditStore};
-pub use backend::{Backend, StoreLocation, check_directory, open};
+pub use backend::{Backend, StoreLocation, open};
 pub use batch::{BatchFilter, BatchStore, Changed, EventTimeFilter, Sealed};
 pub use claim::{Claim, ClaimStore, ForeignClaim, Loss, Overlap};
+pub use directory::{check_directory, claim_directory};
 use error::{FileError, corrupt, disk_remedy, io, io_at};
 pub use error::{Result, StoreError, needs_operator, run_blocking};
 pub use event::{

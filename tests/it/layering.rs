@@ -66,7 +66,7 @@ const COMMON: [&str; 13] = [
 ];
 
 /// Every other crate and the places that may name it, by the beginning of their path.
-const CRATES: [(&str, &[&str]); 36] = [
+const CRATES: [(&str, &[&str]); 38] = [
     (
         "xxhash_rust",
         &[
@@ -79,6 +79,7 @@ const CRATES: [(&str, &[&str]); 36] = [
     ),
     // `app` holds the running server.
     ("actix_web", &["http/", "app.rs"]),
+    ("actix_cors", &["http/"]),
     ("actix_multipart", &["http/"]),
     ("subtle", &["http/"]),
     ("sha1", &["transfer/"]),
@@ -117,6 +118,7 @@ const CRATES: [(&str, &[&str]); 36] = [
     ("governor", &["limit/"]),
     ("reqwest", &["cli/"]),
     ("clap", &["cli/"]),
+    ("rustix", &["cli/"]),
     ("indicatif", &["cli/"]),
     ("dotenvy", &["config/"]),
     ("tracing_subscriber", &["telemetry.rs"]),

@@ -152,17 +152,25 @@ async fn secrets_come_from_files_and_show_nowhere() {
         path.display().to_string()
     };
     let (token, uri) = (
-        file("token", "hunter2\n"),
+        file("token", "hunter2-hunter2-hunter2\n"),
         file("uri", &Mongo::shared().database()),
     );
     let settings = [("ADMIN_TOKEN_FILE", &*token), ("MONGO_URI_FILE", &*uri)];
     let service = Service::start(&home.path().join("data"), &settings).await;
     let client = http_client();
     let list = format!("{}/admin/queues/event-processing/dlq", service.url);
-    let answer = client.get(list).bearer_auth("hunter2").send().await;
+    let answer = client
+        .get(list)
+        .bearer_auth("hunter2-hunter2-hunter2")
+        .send()
+        .await;
     assert_eq!(answer.expect("answers").status(), 200);
     assert_eq!(ready(&client, &service).await.1["store"]["kind"], "mongodb");
-    assert!(!service.log().contains("hunter2"), "{}", service.log());
+    assert!(
+        !service.log().contains("hunter2-hunter2-hunter2"),
+        "{}",
+        service.log()
+    );
 
     let both = [
         ("ADMIN_TOKEN_FILE", "/no/such/file"),

@@ -19,6 +19,19 @@ const CSV: &str = "event_id,user_id,event_type,timestamp,plan\n\
 const UNKNOWN: &str = "01a1faf9-1753-78e0-a8f6-49c3dc141d6f";
 const DLQ: &str = "/admin/queues/event-processing/dlq";
 
+/// Headers of every reply: those that differ between runs, and those of `other_sites.rs`.
+const UNIFORM: [&str; 9] = [
+    "connection",
+    "content-security-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "date",
+    "referrer-policy",
+    "x-content-type-options",
+    "x-frame-options",
+    "x-request-id",
+];
+
 /// The text of a snapshot under way.
 struct Transcript<'a> {
     app: &'a TestApp,
@@ -89,7 +102,7 @@ impl<'a> Transcript<'a> {
         self.text += &line;
         let mut shown: Vec<_> = headers
             .iter()
-            .filter(|(name, _)| !["connection", "date", "x-request-id"].contains(&name.as_str()))
+            .filter(|(name, _)| !UNIFORM.contains(&name.as_str()))
             .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())))
             .collect();
         shown.sort();

@@ -79,19 +79,28 @@ fn a_start_names_path_cause_and_remedy() {
 fn a_disk_without_space_is_named_at_the_start() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("data");
-    // With this limit the system refuses every write to a file, as a full disk does.
+    let path = data.display().to_string();
+    is_refused_with(
+        &start_without_space(&data),
+        &[&path, "File too large", "free space"],
+    );
+    fs::write(data.join(".tallymill"), "").expect("marks it");
+    is_refused_with(
+        &start_without_space(&data),
+        &[&path, "tallymill.db", "disk I/O error", "check the disk"],
+    );
+}
+
+/// Starts the service where the system refuses every write to a file, as a full disk does.
+fn start_without_space(data: &Path) -> Output {
     let mut serve = Command::new("sh");
     serve.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" serve"]);
-    let bare = tallymill(&data, &[]);
+    let bare = tallymill(data, &[]);
     serve.arg(bare.get_program()).env_clear();
     serve.envs(
         bare.get_envs()
             .filter_map(|(key, value)| Some((key, value?))),
     );
-    let output = serve.current_dir(home.path()).output().expect("runs");
-    let path = data.display().to_string();
-    is_refused_with(
-        &output,
-        &[&path, "tallymill.db", "disk I/O error", "check the disk"],
-    );
+    let home = data.parent().expect("a parent");
+    serve.current_dir(home).output().expect("runs")
 }

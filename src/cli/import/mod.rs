@@ -184,7 +184,7 @@ async fn import_files(client: &Client, options: &Import) -> Result<(), ImportErr
         // The other files are imported nevertheless; the first error decides the exit code.
         match first_error {
             None => first_error = Some(why),
-            Some(_) => eprintln!("tallymill: {why}"),
+            Some(_) => super::print_error(&why),
         }
     }
     first_error.map_or(Ok(()), Err)
@@ -212,7 +212,7 @@ async fn import_file(
 ) -> Result<(), ImportError> {
     // The bar hides itself if stderr is not a terminal.
     let bar = ProgressBar::new(0).with_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {eta}"));
-    bar.set_message(format!("uploading {name}"));
+    bar.set_message(format!("uploading {}", report::plain(name)));
     let receipt = client.upload(path, &query(options, path), &bar).await?;
     bar.finish_and_clear();
     print(&report::receipt(name, &receipt));
@@ -225,7 +225,7 @@ async fn import_file(
     }
     let bar =
         ProgressBar::new(0).with_style(style("{spinner} {msg} {wide_bar} {human_pos}/{human_len}"));
-    bar.set_message(format!("processing {name}"));
+    bar.set_message(format!("processing {}", report::plain(name)));
     client
         .process(&receipt.batch_id, options.force, &bar)
         .await?;
@@ -236,7 +236,8 @@ async fn import_file(
         match client.metrics(from, to, &bar).await {
             Ok(metrics) => days.extend(metrics.data),
             Err(why) => {
-                eprintln!("tallymill: the figures from {from} to {to} can't be shown: {why}")
+                let why = format!("the figures from {from} to {to} can't be shown: {why}");
+                super::print_error(&why);
             }
         }
     }

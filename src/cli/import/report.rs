@@ -199,7 +199,7 @@ pub(super) fn grouped(count: u64) -> String {
 }
 
 /// Replaces control characters, since text of a file must not control the terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()

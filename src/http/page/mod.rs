@@ -65,7 +65,6 @@ fn file(kind: &'static str, content: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(kind)
         .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
         // A new binary has other contents under the same names.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(content)

@@ -33,6 +33,8 @@ fn options_are_parsed_and_invalid_ones_refused() {
         (vec![("time_zone", "Mars/Olympus")], "IANA"),
         (vec![("columns", "who:user_id")], "user_id"),
         (vec![("source", "a"), ("source", "b")], "twice"),
+        (vec![("source", "a\u{1b}[31m")], "control character"),
+        (vec![("source", "a\u{202e}b")], "not visible"),
         (vec![("timestamp_format", "%Q")], "strftime"),
     ] {
         let error = UploadOptions::from_pairs(pairs)
@@ -52,6 +54,18 @@ fn file_names_have_no_folders_and_no_control_characters() {
         UploadOptions::clean_file_name("C:\\data\\June.csv"),
         Some("June.csv".into())
     );
+    // Shown as `June.csv` backwards, or with parts that are not seen.
+    for hidden in [
+        "June\u{202e}.csv",
+        "\u{200b}June.csv",
+        "June\u{feff}.csv",
+        "\u{1b}June.csv",
+    ] {
+        assert_eq!(
+            UploadOptions::clean_file_name(hidden),
+            Some("June.csv".into())
+        );
+    }
     assert_eq!(UploadOptions::clean_file_name(".."), Some("..".into()));
     assert_eq!(UploadOptions::clean_file_name("a/"), None);
     assert!(

@@ -47,7 +47,11 @@ impl<'a> Stated<'a> {
     }
 
     pub(super) fn source(self) -> Result<String> {
-        Ok(self.at_most(NAME_BYTES)?.trim().to_owned())
+        let source = self.at_most(NAME_BYTES)?.trim();
+        if source.chars().any(is_invisible) {
+            return Err(self.invalid("it has a control character, or one that is not visible"));
+        }
+        Ok(source.to_owned())
     }
 
     /// Returns the labels of a key: each once, and none of them blank.
@@ -183,11 +187,21 @@ impl<'a> Stated<'a> {
     }
 }
 
-/// Returns a file name to show to people: without folders and control characters, and not too long. Returns `None` if
-/// nothing remains.
+/// Whether a character is not seen, or changes the order in which others are seen: controls, marks of direction, zero width.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// Returns a file name to show to people: without folders and characters that are not seen, and not too long. Returns
+/// `None` if nothing remains.
 pub(super) fn clean_file_name(name: &str) -> Option<String> {
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let clean: String = base.chars().filter(|c| !c.is_control()).collect();
+    let clean: String = base.chars().filter(|c| !is_invisible(*c)).collect();
     let mut end = clean.len().min(NAME_BYTES);
     while !clean.is_char_boundary(end) {
         end -= 1;

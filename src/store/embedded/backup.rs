@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::{DATABASE_FILE, batch::HAS_EVENTS, event::sync_directory, lock};
 use crate::{
     model::{Batch, BatchId, EventDigest, Job},
-    store::{Result, StoreError, corrupt, io, parquet_file::open_checked},
+    store::{Result, StoreError, claim_directory, corrupt, io, parquet_file::open_checked},
 };
 
 /// Attempts to copy a database and all files of its batches while batches are deleted.
@@ -68,6 +68,7 @@ pub fn backup(dir: &Path, to: &Path) -> Result<BackupSummary> {
     }
     let unfinished = with_suffix(to);
     if unfinished.exists() {
+        require_backup_files(&unfinished)?;
         // Of a backup that was killed.
         fs::remove_dir_all(&unfinished).map_err(|why| io("removing an unfinished backup", why))?;
     }
@@ -95,6 +96,7 @@ pub fn backup(dir: &Path, to: &Path) -> Result<BackupSummary> {
 /// As [`backup`]. A restore that fails leaves no database, so that the service refuses to start.
 pub fn restore(from: &Path, dir: &Path) -> Result<BackupSummary> {
     require_store(from)?;
+    claim_directory(dir)?;
     fs::create_dir_all(dir.join(BATCHES)).map_err(|why| io("creating the data directory", why))?;
     let _lock = lock::acquire(dir)?;
     for name in [DATABASE_FILE, "tallymill.db-wal", "tallymill.db-shm"] {
@@ -311,6 +313,21 @@ fn require_store(dir: &Path) -> Result<()> {
     Err(StoreError::Setup(format!(
         "{dir} has no store: it needs {DATABASE_FILE} and the directory {BATCHES}"
     )))
+}
+
+/// Refuses to replace a directory with files that no backup has.
+fn require_backup_files(dir: &Path) -> Result<()> {
+    let is_own = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name == BATCHES || name.starts_with(DATABASE_FILE)
+    };
+    match super::startup::list(dir)?.iter().find(|file| !is_own(file)) {
+        None => Ok(()),
+        Some(file) => Err(StoreError::Setup(format!(
+            "{} is not of a backup that was cut short, so its directory is not replaced: move it away, or name another directory",
+            file.display()
+        ))),
+    }
 }
 
 fn event_files(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::BatchId,
-    store::{Result, StoreError, corrupt, run_blocking},
+    store::{Result, StoreError, corrupt, directory::is_temporary, run_blocking},
 };
 
 /// Checks the time zone against that of the first start. Returns the number of this start.
@@ -72,12 +72,14 @@ pub(super) fn is_event_file(file: &Path) -> bool {
 }
 
 impl EmbeddedStore {
-    /// Deletes files of unfinished uploads and orphaned parts.
+    /// Deletes files of unfinished uploads and orphaned parts: those that the service named.
     pub(super) async fn remove_unfinished_files(&self) -> Result<()> {
-        for file in list(&self.dir.join("tmp"))?
-            .into_iter()
-            .filter(|file| file.is_file())
-        {
+        for file in list(&self.dir.join("tmp"))? {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            if !is_temporary(&name) {
+                log_foreign(&file);
+                continue;
+            }
             tracing::info!(file = %file.display(), "deleting the temporary file of an unfinished upload");
             fs::remove_file(&file).map_err(|why| io_at("a temporary file", &file, why))?;
         }
@@ -132,6 +134,11 @@ impl EmbeddedStore {
             })
             .await
     }
+}
+
+/// Logs a file of `tmp` or `parts` that the service did not name.
+pub(super) fn log_foreign(file: &Path) {
+    tracing::warn!(file = %file.display(), "file in the data directory is not of this service, not removed");
 }
 
 pub(super) fn list(dir: &Path) -> Result<Vec<PathBuf>> {

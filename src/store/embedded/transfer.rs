@@ -11,7 +11,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
-use super::{EmbeddedStore, Mode, event::sync_directory, from_json, io_at, millis, to_json};
+use super::{
+    EmbeddedStore, Mode, event::sync_directory, from_json, io_at, millis, startup::log_foreign,
+    to_json,
+};
 use crate::{
     model::{
         Instant, Transfer, TransferId, TransferOutcome,
@@ -19,7 +22,9 @@ use crate::{
     },
     store::{
         AppendPartOutcome, OpenTransfer, OpenTransferOutcome, Result, TransferLimits, TransferPart,
-        TransferStore, corrupt, run_blocking,
+        TransferStore, corrupt,
+        directory::{is_part, part_name},
+        run_blocking,
     },
 };
 
@@ -76,7 +81,7 @@ impl TransferStore for EmbeddedStore {
             bytes,
             arrived_at,
         } = part;
-        let name = format!("{id}-{start}-{}", TransferId::at(arrived_at));
+        let name = part_name(id, start, TransferId::at(arrived_at));
         let row = PartRow {
             transfer: id,
             start,
@@ -184,11 +189,16 @@ impl EmbeddedStore {
         for entry in fs::read_dir(&dir).map_err(unreadable)? {
             let file = entry.map_err(unreadable)?;
             let name = file.file_name().to_string_lossy().into_owned();
+            if !is_part(&name) {
+                log_foreign(&file.path());
+                continue;
+            }
             let has_row = self.db.read(move |db| {
                 let mut query = db.prepare_cached("SELECT 1 FROM parts WHERE file = ?1")?;
                 Ok(query.exists([name])?)
             });
             if !has_row.await? {
+                tracing::info!(file = %file.path().display(), "deleting a part of an upload that has ended");
                 remove(&file.path())?;
             }
         }

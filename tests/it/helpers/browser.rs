@@ -58,6 +58,11 @@ struct Driver {
 
 impl Browser {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a browser with further flags.
+    pub(crate) async fn start_with(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let log = dir.path().join("driver.log");
         let process = Command::new("chromedriver")
@@ -80,7 +85,8 @@ impl Browser {
             session: String::new(),
             _dir: dir,
         };
-        let flags: Vec<&str> = FLAGS.into_iter().chain([profile.as_str()]).collect();
+        let flags = FLAGS.into_iter().chain([profile.as_str()]);
+        let flags: Vec<&str> = flags.chain(more.iter().copied()).collect();
         let wanted = json!({
             "goog:chromeOptions": { "args": flags },
             "goog:loggingPrefs": { "browser": "ALL" },

@@ -82,6 +82,17 @@ impl Service {
     }
 
     async fn run(data: &Path, command: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut process = tallymill(data, settings);
+        process.args(command);
+        Self::spawn(data, process).await
+    }
+
+    /// Starts the process that `around` makes of the binary and its settings.
+    pub(crate) async fn start_by(data: &Path, around: impl FnOnce(&Command) -> Command) -> Self {
+        Self::spawn(data, around(&tallymill(data, &[]))).await
+    }
+
+    async fn spawn(data: &Path, mut process: Command) -> Self {
         let log = data.with_extension("log");
         let start = std::fs::read_to_string(&log).map_or(0, |log| log.len());
         let output = File::options()
@@ -89,8 +100,7 @@ impl Service {
             .append(true)
             .open(&log)
             .expect("a log");
-        let child = tallymill(data, settings)
-            .args(command)
+        let child = process
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a handle"))
             .stderr(output)

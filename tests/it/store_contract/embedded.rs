@@ -143,7 +143,7 @@ async fn each_start_has_its_own_lease_owner_prefix() {
 async fn files_of_unfinished_uploads_are_deleted_at_the_next_start() {
     let TestStore { store, dir } = TestStore::open(Mode::Durable).await;
     drop(store);
-    let unfinished = dir.path().join("tmp").join("half.parquet");
+    let unfinished = dir.path().join("tmp").join(format!("{}.parquet", id(7)));
     std::fs::write(&unfinished, b"PAR1").expect("writes");
     open(dir.path(), Tz::UTC).await.expect("opens");
     assert!(!unfinished.exists());
@@ -183,7 +183,8 @@ async fn orphaned_parts_are_deleted_and_transfers_truncated_at_gaps() {
     }
     drop(store);
     let parts = dir.path().join("parts");
-    std::fs::write(parts.join("orphan"), "x").expect("writes");
+    let orphan = format!("{0}-0-{0}", transfer.id);
+    std::fs::write(parts.join(orphan), "x").expect("writes");
     for part in std::fs::read_dir(&parts).expect("lists") {
         let path = part.expect("a name").path();
         if std::fs::read(&path).expect("reads") == b"def" {
