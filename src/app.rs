@@ -368,6 +368,7 @@ impl Api {
             token_failures: http::TokenFailures::default(),
             clock,
             limits: limits::of_requests(config),
+            public_limits: limits::public(config),
         };
         let address = config.address();
         let listener =

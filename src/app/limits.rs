@@ -69,3 +69,23 @@ pub(super) fn of_requests(config: &Config) -> http::Limits {
         shutdown: config.shutdown,
     }
 }
+
+/// Returns the limits that clients have to know, by the names of their settings.
+pub(super) fn public(config: &Config) -> http::PublicLimits {
+    let limits = &config.limits;
+    http::PublicLimits::from([
+        ("BODY_LIMIT_BYTES", limits.body_bytes),
+        ("RECORD_LIMIT_BYTES", limits.record_bytes as u64),
+        ("RECORD_LIMIT_LINES", u64::from(limits.record_lines)),
+        ("CELL_LIMIT_BYTES", limits.cell_bytes as u64),
+        ("COLUMN_LIMIT", limits.columns as u64),
+        ("EVENT_TYPE_LIMIT_BYTES", limits.event_type_bytes as u64),
+        ("USER_ID_LIMIT_BYTES", limits.user_id_bytes as u64),
+        ("EVENT_ID_LIMIT_BYTES", limits.event_id_bytes as u64),
+        ("REJECTION_LIMIT", limits.rejections),
+        ("EVENT_TYPES_LIMIT", limits.event_types as u64),
+        ("DAYS_LIMIT", limits.days as u64),
+        ("UPLOAD_LIMIT", u64::from(config.upload_limit)),
+        ("UPLOAD_WINDOW_SECONDS", config.upload_window.as_secs()),
+    ])
+}

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     job::{DeletionOutcome, KeyedOutcome},
     model::{Batch, BatchId, BatchStatus, JobId, Rejection},
-    query,
+    query::{self, RejectionFilter},
     store::Changed,
 };
 
@@ -79,7 +79,14 @@ pub(super) async fn receipt_errors(
     if batch.status.is_void() {
         return Ok(Vec::new());
     }
-    let page = query::rejections(context.store.as_ref(), batch.id, RECEIPT_ERRORS, None).await?;
+    let page = query::rejections(
+        context.store.as_ref(),
+        batch.id,
+        &RejectionFilter::default(),
+        RECEIPT_ERRORS,
+        None,
+    )
+    .await?;
     Ok(page.data)
 }
 

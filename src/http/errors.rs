@@ -8,50 +8,91 @@ use actix_web::{
     web::{Bytes, Data, Path, Query},
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
 
 use super::{
     Context,
-    params::{PageQuery, live_batch},
-    problem::Problem,
+    params::{live_batch, page_limit},
+    problem::{Code, Problem},
     reply::RejectionPageReply,
 };
 use crate::{
     export::ErrorsCsv,
-    model::{Batch, BatchId, Receipt},
-    query::{self, MAX_PAGE, QueryError},
+    model::{Batch, BatchId, FaultCode, Receipt},
+    query::{self, MAX_PAGE, QueryError, RejectionFilter},
     store::{Store, StoreError},
 };
 
 /// Delimiters that an upload of the file detects. With any other, the file is written with commas.
 const DETECTABLE_DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
+/// The query of [`list`] and [`download`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ErrorsQuery {
+    code: Option<String>,
+    column: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+    #[serde(default)]
+    counts: bool,
+}
+
+impl ErrorsQuery {
+    fn filter(&self) -> Result<RejectionFilter, Problem> {
+        let parse = |text: &str| {
+            let code = FaultCode::ALL
+                .into_iter()
+                .find(|code| code.as_str() == text);
+            code.ok_or_else(|| {
+                let all: Vec<_> = FaultCode::ALL.iter().map(|code| code.as_str()).collect();
+                let why = format!("`code` can't be `{text}`: it is one of {}", all.join(", "));
+                Problem::new(Code::BadQuery, why)
+            })
+        };
+        let set = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
+        Ok(RejectionFilter {
+            code: set(&self.code).as_deref().map(parse).transpose()?,
+            column: set(&self.column),
+        })
+    }
+}
+
 /// `GET /batches/{id}/errors`: returns a page of rejections, or all as CSV if the client prefers that type.
 pub(super) async fn list(
     context: Data<Context>,
     request: HttpRequest,
     path: Path<String>,
-    query: Query<PageQuery>,
+    query: Query<ErrorsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let batch = live_batch(context.store.as_ref(), &path).await?;
+    let filter = query.filter()?;
     if prefers_csv(&request) {
-        return csv_file(&context, &request, batch).await;
+        return csv_file(&context, &request, batch, filter).await;
     }
-    let (limit, cursor) = (query.limit()?, query.cursor.as_deref());
-    let page = query::rejections(context.store.as_ref(), batch.id, limit, cursor).await?;
+    let (limit, cursor) = (page_limit(query.limit)?, query.cursor.as_deref());
+    let (store, id) = (context.store.as_ref(), batch.id);
+    let page = query::rejections(store, id, &filter, limit, cursor).await?;
+    let counts = if query.counts {
+        Some(query::count_rejections(store, id).await?)
+    } else {
+        None
+    };
     // Deleted during the query, it would look like a batch without rejections.
-    live_batch(context.store.as_ref(), &path).await?;
-    let reply = RejectionPageReply::new(&page, batch.receipt.as_ref());
+    live_batch(store, &path).await?;
+    let reply = RejectionPageReply::new(&page, batch.receipt.as_ref(), counts);
     Ok(HttpResponse::Ok().json(reply))
 }
 
-/// `GET /batches/{id}/errors.csv`: returns all rejections as CSV.
+/// `GET /batches/{id}/errors.csv`: returns all rejections as CSV, or those of a fault.
 pub(super) async fn download(
     context: Data<Context>,
     request: HttpRequest,
     path: Path<String>,
+    query: Query<ErrorsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let batch = live_batch(context.store.as_ref(), &path).await?;
-    csv_file(&context, &request, batch).await
+    csv_file(&context, &request, batch, query.filter()?).await
 }
 
 /// Whether CSV stands before JSON in the `Accept` header.
@@ -70,6 +111,7 @@ async fn csv_file(
     context: &Context,
     request: &HttpRequest,
     batch: Batch,
+    filter: RejectionFilter,
 ) -> Result<HttpResponse, Problem> {
     let mut reply = HttpResponse::Ok();
     reply.content_type("text/csv; charset=utf-8");
@@ -80,7 +122,7 @@ async fn csv_file(
     };
     reply.insert_header(("X-Errors-Failed", receipt.rows.failed.to_string()));
     reply.insert_header(("X-Errors-Kept", receipt.rejections_kept.to_string()));
-    let chunks = csv_chunks(Arc::clone(&context.store), batch.id, &receipt);
+    let chunks = csv_chunks(Arc::clone(&context.store), batch.id, &receipt, filter);
     if request.method() == Method::HEAD {
         let add = |bytes, chunk: Bytes| async move { Ok(bytes + chunk.len() as u64) };
         reply.no_chunking(chunks.try_fold(0, add).await?);
@@ -95,6 +137,7 @@ fn csv_chunks(
     store: Arc<dyn Store>,
     id: BatchId,
     receipt: &Receipt,
+    filter: RejectionFilter,
 ) -> impl Stream<Item = Result<Bytes, QueryError>> + use<> {
     let labels = &receipt.columns.labels;
     let delimiter = receipt.origin.file().map(|file| file.delimiter);
@@ -105,6 +148,7 @@ fn csv_chunks(
         store,
         id,
         csv,
+        filter,
         cursor: None,
         remaining: receipt.rejections_kept,
         is_last: false,
@@ -120,8 +164,10 @@ struct RejectionPages {
     store: Arc<dyn Store>,
     id: BatchId,
     csv: ErrorsCsv,
+    /// Selects those that are written.
+    filter: RejectionFilter,
     cursor: Option<String>,
-    /// The rejections that the receipt promises, less those sent.
+    /// The rejections that the receipt promises, less those read.
     remaining: u64,
     is_last: bool,
 }
@@ -137,12 +183,13 @@ impl RejectionPages {
             let what = format!("{} rejections of batch {id}", self.remaining);
             return Err(StoreError::Missing { what }.into());
         }
-        let page = query::rejections(self.store.as_ref(), id, MAX_PAGE, self.cursor.as_deref());
-        let page = page.await?;
+        let (all, cursor) = (RejectionFilter::default(), self.cursor.as_deref());
+        let page = query::rejections(self.store.as_ref(), id, &all, MAX_PAGE, cursor).await?;
         self.remaining = self.remaining.saturating_sub(page.data.len() as u64);
         self.cursor = page.next.map(|cursor| cursor.to_string());
         self.is_last = self.cursor.is_none();
-        let rows: String = page.data.iter().map(|row| self.csv.row(row)).collect();
+        let selected = page.data.iter().filter(|row| self.filter.matches(row));
+        let rows: String = selected.map(|row| self.csv.row(row)).collect();
         Ok(Some(rows.into()))
     }
 }

@@ -21,6 +21,7 @@ mod problem;
 mod profiles;
 mod reply;
 mod request_id;
+mod settings;
 mod site;
 mod token_failures;
 mod tus;
@@ -59,6 +60,7 @@ pub use code::Code;
 pub use events::EventPermits;
 pub use health::Readiness;
 pub use problem::Problem;
+pub use settings::PublicLimits;
 pub use site::Sites;
 pub use token_failures::TokenFailures;
 pub use uploads::upload_permits;
@@ -101,6 +103,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Limits of requests.
     pub limits: Limits,
+    /// The limits that `GET /settings` lists.
+    pub public_limits: PublicLimits,
 }
 
 /// Limits of requests, and the limits of jobs that replies report.
@@ -158,6 +162,7 @@ fn routes(config: &mut ServiceConfig) {
         .service(at(&format!("{dlq}/{{id}}/retry")).on(Method::POST, admin::retry))
         .service(at(&format!("{dlq}/{{id}}/discard")).on(Method::POST, admin::discard))
         .service(at("/health").get(health::health))
+        .service(at("/settings").get(settings::show))
         .service(at("/live").get(health::health))
         .service(at("/ready").get(health::ready))
         .service(at("/").get(page::index))

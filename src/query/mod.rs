@@ -3,15 +3,15 @@
 mod cursor;
 mod events;
 mod metrics;
+mod rejections;
 
 pub use cursor::{BadCursor, Cursor};
 pub use events::{Event, EventFault, EventList, EventQuery, RangeBound, events};
 pub use metrics::{MetricDay, MetricFault, MetricFilter, Metrics, metrics};
+pub use rejections::{RejectionCounts, RejectionFilter, count_rejections, rejections};
 
 use crate::{
-    model::{
-        Batch, BatchId, BatchStatus, Instant, Job, JobId, JobState, Profile, ProfileName, Rejection,
-    },
+    model::{Batch, BatchId, BatchStatus, Instant, Job, JobId, JobState, Profile, ProfileName},
     store::{BatchFilter, Overlap, Result, Store, StoreError},
 };
 
@@ -19,10 +19,6 @@ use crate::{
 pub const MAX_PAGE: usize = 1_000;
 /// Length of a page, unless the request sets it.
 pub const DEFAULT_PAGE: usize = 50;
-/// Bytes of cells after which a page of rejections ends early: rows may be long.
-const REJECTION_PAGE_BYTES: usize = 2 << 20;
-/// Rejections read in one step.
-const REJECTION_STEP: usize = 50;
 /// Most overlaps returned with a batch.
 const MAX_OVERLAPS: usize = 100;
 /// Most overlaps counted for a dead job.
@@ -139,45 +135,6 @@ pub async fn visible(store: &dyn Store, id: BatchId) -> Result<Option<Batch>> {
         .batch(id)
         .await?
         .filter(|batch| batch.receipt.is_some() && batch.status != BatchStatus::Receiving))
-}
-
-/// Lists the rejections of a batch in row order.
-///
-/// # Errors
-/// [`QueryError`] for a foreign cursor or an unavailable store.
-pub async fn rejections(
-    store: &dyn Store,
-    id: BatchId,
-    limit: usize,
-    after: Option<&str>,
-) -> std::result::Result<Page<Rejection>, QueryError> {
-    let list = format!("errors {id}");
-    let mut last: u32 = after
-        .map(|text| Cursor::read(&list, text))
-        .transpose()?
-        .unwrap_or(0);
-    let (mut data, mut bytes) = (Vec::new(), 0);
-    loop {
-        let step = REJECTION_STEP.min(limit + 1 - data.len());
-        let read = store.rejections(id, last, step).await?;
-        let at_end = read.len() < step;
-        last = read.last().map_or(last, |rejection| rejection.row);
-        bytes += read
-            .iter()
-            .flat_map(|r| &r.cells)
-            .map(String::len)
-            .sum::<usize>();
-        data.extend(read);
-        if at_end || data.len() > limit {
-            return Ok(page(data, limit, |rejection| {
-                Cursor::new(&list, &rejection.row)
-            }));
-        }
-        if bytes > REJECTION_PAGE_BYTES {
-            let next = Some(Cursor::new(&list, &last));
-            return Ok(Page { data, next });
-        }
-    }
 }
 
 /// Lists profiles by name.

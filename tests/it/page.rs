@@ -1,6 +1,8 @@
 //! The web page in a real browser: upload, dry run, rejected rows, processing, undo and dead letters, by mouse and by
 //! keyboard.
 
+mod truth;
+
 use std::path::Path;
 
 use fantoccini::Locator;
@@ -17,6 +19,12 @@ fn sample() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/events.csv");
     path.display().to_string()
 }
+
+/// The elements that stand out of the page to the right, if it scrolls sideways.
+const OVERFLOW: &str = "const { scrollWidth, clientWidth } = document.documentElement;
+    return scrollWidth <= clientWidth ? [] : [...document.querySelectorAll('body *')]
+        .filter(node => node.getBoundingClientRect().right > clientWidth)
+        .map(node => `${node.tagName} ${node.id} ${node.className}`);";
 
 async fn choose(browser: &Browser, file: &str) {
     let input = browser.page.find(Locator::Css("#file")).await;
@@ -260,9 +268,7 @@ async fn a_file_can_be_dry_run_profiled_and_its_rejected_rows_retried() {
     );
     browser.shoot("11-rejected-rows").await;
     browser.resize(360, 800).await;
-    let overflow =
-        "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    assert_eq!(browser.run(overflow).await, 0, "the page scrolls sideways");
+    assert_eq!(browser.run(OVERFLOW).await, json!([]));
     browser.click("#receipt .retry-rejected").await;
     browser.see("#receipt[data-file^='errors-']").await;
     assert_eq!(count(&browser, "inserted").await, "2");

@@ -36,8 +36,8 @@ export async function request(method, path, options = {}) {
 export const get = (path, query, options) => request('GET', path, { query, ...options });
 
 /** Downloads the rejected rows of a batch as a file that can be uploaded. */
-export async function downloadRejectedRows(id) {
-  const response = await send('GET', batchPath(id, '/errors.csv'), {});
+export async function downloadRejectedRows(id, query = {}) {
+  const response = await send('GET', batchPath(id, '/errors.csv'), { query });
   return new File([await response.blob()], `errors-${id}.csv`, { type: 'text/csv' });
 }
 

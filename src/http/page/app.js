@@ -1,10 +1,12 @@
 // Starts the parts of the page and connects them: each owns one section, and events between sections are routed here.
 
+import { get } from './api.js';
 import * as batches from './batches.js';
 import * as chart from './chart.js';
 import * as dlq from './dlq.js';
 import { button, byId, el, fill } from './dom.js';
 import { on } from './event-bus.js';
+import { setTimeZone } from './format.js';
 import * as metrics from './metrics.js';
 import { clearProblem } from './problem.js';
 import * as receipt from './receipt.js';
@@ -18,7 +20,8 @@ on('uploaded', reply => {
 on('batch-updated', batch => {
   batches.update(batch);
   if (['completed', 'deleted', 'failed'].includes(batch.status)) {
-    metrics.reload();
+    if (batch.status === 'completed') metrics.showDaysOf(batch);
+    else metrics.reload();
     dlq.refresh();
   }
 });
@@ -57,5 +60,13 @@ function showError(error) {
 window.addEventListener('error', event => event.error && showError(event.error));
 window.addEventListener('unhandledrejection', event => showError(event.reason));
 
+// Every section shows days and times in the zone of the service.
+try {
+  const { time_zone: zone, version } = await get('settings');
+  setTimeZone(zone);
+  byId('version').textContent = `tallymill ${version}`;
+} catch (error) {
+  showError(error);
+}
 for (const section of [chart, upload, receipt, metrics, batches, dlq]) section.start();
 openFromAddress(location.hash);

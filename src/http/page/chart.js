@@ -1,14 +1,25 @@
-// The chart of events per day, as stacked bars. The table beside it has the same values as text.
+// The chart of events as stacked bars: of days, or of weeks, months or years where days do not fit. All bars together are
+// the total. The table beside it has the days as text.
 
 import { byId, el, fill, setText, svg } from './dom.js';
 import { DAY_MS, dayLabel, dayToMs, msToDay, number, plural } from './format.js';
 
-const MAX_DAYS = 60;
 const MIN_DAYS = 7;
 const MAX_SERIES = 5;
 const HEIGHT = 260;
 const HALF_LABEL_WIDTH = 24;
 const MARGIN = { top: 14, right: 4, bottom: 26, left: 46 };
+
+/** The periods of a bar, shortest first: the longest span of days that is shown in it, and its first day. */
+const PERIODS = [
+  { name: 'day', maxDays: 62, start: ms => ms, next: ms => ms + DAY_MS },
+  { name: 'week', maxDays: 62 * 7, start: ms => ms - ((new Date(ms).getUTCDay() + 6) % 7) * DAY_MS, next: ms => ms + 7 * DAY_MS },
+  { name: 'month', maxDays: 3_800, start: ms => monthStart(ms, 0), next: ms => monthStart(ms, 1) },
+  { name: 'year', maxDays: Infinity, start: ms => yearStart(ms, 0), next: ms => yearStart(ms, 1) },
+];
+
+const monthStart = (ms, more) => Date.UTC(new Date(ms).getUTCFullYear(), new Date(ms).getUTCMonth() + more, 1);
+const yearStart = (ms, more) => Date.UTC(new Date(ms).getUTCFullYear() + more, 0, 1);
 
 let current = null;
 let currentWidth = 0;
@@ -20,17 +31,46 @@ export function start() {
   })).observe(place);
 }
 
+/** Whether bars are days: a longer range is drawn by weeks, months or years. */
+export const drawsDays = days => periodOf(days.map(day => day.date).sort()).name === 'day';
+
 /** Draws `days`, a non-empty list as `GET /metrics` returns it. */
 export function showChart(days) {
   const sorted = [...days].sort((a, b) => (a.date < b.date ? -1 : 1));
-  const last = dayToMs(sorted.at(-1).date);
-  const earliest = Math.max(dayToMs(sorted[0].date), last - (MAX_DAYS - 1) * DAY_MS);
-  const first = Math.min(earliest, last - (MIN_DAYS - 1) * DAY_MS);
-  const within = sorted.filter(day => dayToMs(day.date) >= first);
-  const types = series(within);
-  current = { first, last, days: within, types, hidden: sorted.length - within.length };
-  legend(types, within.some(day => day.stale));
+  const dates = sorted.map(day => day.date);
+  const period = periodOf(dates);
+  const types = series(sorted);
+  const last = period.start(dayToMs(dates.at(-1)));
+  let first = period.start(dayToMs(dates[0]));
+  if (period.name === 'day') first = Math.min(first, last - (MIN_DAYS - 1) * DAY_MS);
+  current = { period, starts: startsBetween(first, last, period), bars: barsOf(sorted, period), types, dates };
+  legend(types, sorted.some(day => day.stale));
   draw(current);
+}
+
+function periodOf(dates) {
+  const span = (dayToMs(dates.at(-1)) - dayToMs(dates[0])) / DAY_MS + 1;
+  return PERIODS.find(({ maxDays }) => span <= maxDays);
+}
+
+function startsBetween(first, last, period) {
+  const starts = [];
+  for (let at = first; at <= last; at = period.next(at)) starts.push(at);
+  return starts;
+}
+
+/** Adds up the days of each period. Distinct users can't be added up, so only a day has them. */
+function barsOf(days, period) {
+  const bars = new Map();
+  for (const day of days) {
+    const at = period.start(dayToMs(day.date));
+    const bar = bars.get(at) ?? { at, total: 0, stale: false, counts: new Map(), users: period.name === 'day' ? day.unique_users : null };
+    bar.total += day.total;
+    bar.stale ||= day.stale;
+    for (const { event_type: type, count } of day.metrics) bar.counts.set(type, (bar.counts.get(type) ?? 0) + count);
+    bars.set(at, bar);
+  }
+  return [...bars.values()];
 }
 
 /** Returns the most frequent event types, which get a series each; the others share one. */
@@ -52,91 +92,121 @@ function legend(types, stale) {
     stale ? entry('stale', 'being recomputed') : null);
 }
 
-/** Returns the segments of the bar of a day, from the bottom up. */
-function segments(day, types) {
-  const counts = new Map(day.metrics.map(({ event_type: type, count }) => [type, count]));
-  const list = types.named.map((type, i) => ({ label: type, count: counts.get(type) ?? 0, name: `series-${i}` }));
+/** Returns the segments of a bar, from the bottom up. */
+function segments(bar, types) {
+  const list = types.named.map((type, i) => ({ label: type, count: bar.counts.get(type) ?? 0, name: `series-${i}` }));
   if (types.others) {
     const named = list.reduce((sum, { count }) => sum + count, 0);
-    list.push({ label: othersLabel(types), count: day.total - named, name: `series-${MAX_SERIES}` });
+    list.push({ label: othersLabel(types), count: bar.total - named, name: `series-${MAX_SERIES}` });
   }
   return list.filter(({ count }) => count > 0);
 }
 
-function draw({ first, last, days, types, hidden }) {
+function draw(chart) {
+  const { period, starts, bars, types } = chart;
   const place = byId('chart');
   currentWidth = place.clientWidth;
   const width = Math.max(currentWidth, 240);
   const inner = { width: width - MARGIN.left - MARGIN.right, height: HEIGHT - MARGIN.top - MARGIN.bottom };
-  const count = Math.round((last - first) / DAY_MS) + 1;
-  const step = inner.width / count;
-  const scale = niceScale(Math.max(1, ...days.map(day => day.total)));
-  const x = ms => MARGIN.left + ((ms - first) / DAY_MS) * step;
+  const step = inner.width / starts.length;
+  const scale = niceScale(Math.max(1, ...bars.map(bar => bar.total)));
+  const x = at => MARGIN.left + starts.indexOf(at) * step;
   const y = value => MARGIN.top + inner.height * (1 - value / scale.top);
 
   const picture = svg('svg', {
-    viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: 'img', 'aria-labelledby': 'chart-title chart-desc',
+    viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: 'img', tabindex: 0, 'aria-labelledby': 'chart-title chart-desc',
+    'data-period': period.name,
   },
-  svg('title', { id: 'chart-title' }, 'Events per day'),
-  svg('desc', { id: 'chart-desc' }, description(days)),
+  svg('title', { id: 'chart-title' }, `Events per ${period.name}`),
+  svg('desc', { id: 'chart-desc' }, description(chart)),
   scale.ticks.map(tick => svg('g', { class: 'tick' },
     svg('line', { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }),
     svg('text', { x: MARGIN.left - 8, y: y(tick) + 4, 'text-anchor': 'end' }, compact(tick)))),
-  dayTicks(first, count, step).map(ms => svg('text', {
-    class: 'day-tick', y: HEIGHT - 8, ...anchored(x(ms) + step / 2, width),
-  }, dayLabel(msToDay(ms)))),
-  days.map(day => bar(day, types, { x: x(dayToMs(day.date)), y, step, inner })));
+  labelled(starts, step).map(at => svg('text', {
+    class: 'day-tick', y: HEIGHT - 8, ...anchored(x(at) + step / 2, width),
+  }, tickLabel(at, period))),
+  bars.map(bar => column(bar, types, { x: x(bar.at), y, step, inner })));
 
-  const defaultNote = note(days, hidden);
-  const noteNode = byId('chart-note');
-  setText(noteNode, defaultNote);
-  picture.addEventListener('pointermove', event => highlightDay(picture, event, noteNode, defaultNote, types, days));
-  picture.addEventListener('pointerdown', event => highlightDay(picture, event, noteNode, defaultNote, types, days));
-  picture.addEventListener('pointerleave', () => highlightDay(picture, null, noteNode, defaultNote, types, days));
+  readOut(picture, chart);
   fill(place, picture);
 }
 
-function bar(day, types, { x, y, step, inner }) {
+function column(bar, types, { x, y, step, inner }) {
   const width = Math.max(1, Math.min(step * 0.76, 34));
   const left = x + (step - width) / 2;
   let below = 0;
-  const blocks = segments(day, types).map(({ count, name }) => {
+  const blocks = segments(bar, types).map(({ count, name }) => {
     const bottom = y(below);
     below += count;
     const height = Math.max(bottom - y(below) - (below === count ? 0 : 1), 0.75);
     return svg('rect', { class: name, x: left, y: y(below), width, height });
   });
-  const height = Math.max(y(0) - y(day.total), 1);
-  return svg('g', { class: `day${day.stale ? ' is-stale' : ''}`, 'data-date': day.date, 'data-total': day.total },
+  const height = Math.max(y(0) - y(bar.total), 1);
+  return svg('g', { class: `day${bar.stale ? ' is-stale' : ''}`, 'data-date': msToDay(bar.at), 'data-total': bar.total },
     svg('rect', { class: 'band', x, y: MARGIN.top, width: step, height: inner.height }),
     blocks,
-    day.stale ? svg('rect', { class: 'stale-mark', x: left - 1.5, y: y(0) - height - 1.5, width: width + 3, height: height + 1.5 }) : null);
+    bar.stale ? svg('rect', { class: 'stale-mark', x: left - 1.5, y: y(0) - height - 1.5, width: width + 3, height: height + 1.5 }) : null);
 }
 
-/** Shows the values of the day under the pointer below the chart. */
-function highlightDay(picture, event, noteNode, defaultNote, types, days) {
-  const group = event?.target.closest('.day') ?? null;
-  for (const other of picture.querySelectorAll('.day.is-pointed')) if (other !== group) other.classList.remove('is-pointed');
-  if (!group) {
-    setText(noteNode, defaultNote);
-    return;
-  }
-  group.classList.add('is-pointed');
-  const day = days.find(({ date }) => date === group.dataset.date);
-  const detail = segments(day, types).map(({ label, count }) => `${label} ${number(count)}`).join(', ');
-  setText(noteNode, `${longDay(day.date)}: ${plural(day.total, 'event')} (${detail}), ${plural(day.unique_users, 'user')}${day.stale ? '; being recomputed' : ''}`);
+/** Shows the values of a bar below the chart: of the one under the pointer, or chosen by the arrow keys. */
+function readOut(picture, chart) {
+  const note = byId('chart-note');
+  const rest = rangeNote(chart);
+  setText(note, rest);
+  let at = null;
+  const point = index => {
+    at = index;
+    const groups = [...picture.querySelectorAll('.day')];
+    groups.forEach((group, i) => group.classList.toggle('is-pointed', i === index));
+    setText(note, index === null ? rest : values(chart.bars[index], chart));
+  };
+  const pointer = event => {
+    const group = event.target.closest('.day');
+    point(group ? [...picture.querySelectorAll('.day')].indexOf(group) : null);
+  };
+  picture.addEventListener('pointermove', pointer);
+  picture.addEventListener('pointerdown', pointer);
+  picture.addEventListener('pointerleave', () => point(null));
+  picture.addEventListener('blur', () => point(null));
+  picture.addEventListener('keydown', event => {
+    const last = chart.bars.length - 1;
+    const to = { ArrowLeft: (at ?? last + 1) - 1, ArrowRight: (at ?? -1) + 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    point(Math.max(0, Math.min(last, to)));
+  });
+}
+
+function values(bar, { period, types }) {
+  const detail = segments(bar, types).map(({ label, count }) => `${label} ${number(count)}`).join(', ');
+  const users = bar.users === null ? '' : `, ${plural(bar.users, 'user')}`;
+  return `${barLabel(bar.at, period)}: ${plural(bar.total, 'event')} (${detail})${users}${bar.stale ? '; being recomputed' : ''}`;
 }
 
 const longDay = day => dayLabel(day, { day: 'numeric', month: 'short', year: 'numeric' });
 
-function note(days, hidden) {
-  const range = days.length === 1 ? longDay(days[0].date) : `${longDay(days[0].date)} to ${longDay(days.at(-1).date)}`;
-  return hidden ? `${range}. The table also has ${plural(hidden, 'earlier day')}.` : range;
+function barLabel(at, { name }) {
+  const day = msToDay(at);
+  if (name === 'week') return `Week of ${longDay(day)}`;
+  if (name === 'month') return dayLabel(day, { month: 'long', year: 'numeric' });
+  return name === 'year' ? day.slice(0, 4) : longDay(day);
 }
 
-function description(days) {
-  const busiest = days.reduce((max, day) => (day.total > max.total ? day : max));
-  return `Stacked bars for ${note(days, 0)}. The busiest day is ${longDay(busiest.date)} with ${plural(busiest.total, 'event')}. The table has all values.`;
+function tickLabel(at, { name }) {
+  const day = msToDay(at);
+  if (name === 'month') return dayLabel(day, { month: 'short', year: '2-digit' });
+  return name === 'year' ? day.slice(0, 4) : dayLabel(day);
+}
+
+function rangeNote({ period, dates }) {
+  const range = dates.length === 1 ? longDay(dates[0]) : `${longDay(dates[0])} to ${longDay(dates.at(-1))}`;
+  const unit = { day: '', week: ' A bar is a week, from Monday.', month: ' A bar is a month.', year: ' A bar is a year.' }[period.name];
+  return `${range}.${unit}`;
+}
+
+function description(chart) {
+  const busiest = chart.bars.reduce((max, bar) => (bar.total > max.total ? bar : max));
+  return `Stacked bars, ${rangeNote(chart)} The highest is ${barLabel(busiest.at, chart.period)} with ${plural(busiest.total, 'event')}. Arrow keys read single bars. The table has all days.`;
 }
 
 /** Returns round ticks up to at least `max`. */
@@ -149,15 +219,14 @@ function niceScale(max) {
   return { top, ticks: Array.from({ length: top / interval + 1 }, (_, i) => i * interval) };
 }
 
-/** Returns the days with a label: as many as fit, at equal distances, including the last day. */
-function dayTicks(first, count, step) {
-  const every = [1, 2, 7, 14, 28].find(days => days * step >= 2 * HALF_LABEL_WIDTH + 14) ?? 56;
-  const ticks = [];
-  for (let i = count - 1; i >= 0; i -= every) ticks.unshift(first + i * DAY_MS);
-  return ticks;
+/** Returns the bars with a label: as many as fit, at equal distances, including the last. */
+function labelled(starts, step) {
+  const needed = Math.ceil((2 * HALF_LABEL_WIDTH + 14) / step);
+  const every = [1, 2, 3, 4, 6, 7, 12, 14, 24, 28].find(count => count >= needed) ?? needed;
+  return starts.filter((_, i) => (starts.length - 1 - i) % every === 0);
 }
 
-/** Centres a label under its day, unless the edge would clip it. */
+/** Centres a label under its bar, unless the edge would clip it. */
 const anchored = (middle, width) => (middle + HALF_LABEL_WIDTH > width
   ? { x: width - 1, 'text-anchor': 'end' }
   : { x: middle, 'text-anchor': 'middle' });

@@ -163,7 +163,7 @@ function historyDetails(history) {
   return el('details', { class: 'cells' },
     el('summary', {}, plural(history.length, 'step')),
     el('ol', { class: 'plain' }, history.map(({ at, to, attempt, worker, reason: why }) => el('li', {},
-      instant(at, { dateStyle: 'short', timeStyle: 'medium' }), ` ${to}`,
+      instant(at, { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit', second: '2-digit' }), ` ${to}`,
       attempt ? `, attempt ${attempt}` : '', worker ? ` by ${worker}` : '', why ? `: ${reason(why)}` : ''))));
 }
 

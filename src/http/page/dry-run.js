@@ -31,7 +31,7 @@ export function showDryRun(name, reply, upload) {
     el('p', { class: 'actions' }, button('Upload this file', upload, { id: 'dry-run-upload', class: 'primary' })),
     el('h3', {}, 'The first rows as they would be stored'),
     el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'First rows' }, sample(reply.sample)),
-    reply.errors?.length ? errorsTable(reply, 'Rows that would be rejected').node : null,
+    reply.errors?.length ? errorsTable(reply.errors, 'Rows that would be rejected') : null,
     fileFacts(reply));
   card.hidden = false;
   document.body.classList.add('has-dry-run');

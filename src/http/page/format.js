@@ -27,14 +27,26 @@ export function duration(seconds) {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
-/** Formats an instant as a `<time>` in the time zone of the browser, with the exact UTC instant as its title. */
-export function instant(value, style = { dateStyle: 'medium', timeStyle: 'short' }) {
+/** The zone of days and instants: that of the service, so that both agree wherever the reader is. */
+let zone = 'UTC';
+
+export const timeZone = () => zone;
+
+export function setTimeZone(name) {
+  zone = name;
+}
+
+const DATE = { year: 'numeric', month: 'short', day: 'numeric' };
+const TIME = { hour: 'numeric', minute: '2-digit' };
+
+/** Formats an instant as a `<time>` in the zone of the service, with that zone; its title has the exact instant in UTC. */
+export function instant(value, style = { ...DATE, ...TIME }) {
   const date = new Date(value ?? NaN);
   if (Number.isNaN(date.getTime())) return document.createTextNode('–');
   const node = document.createElement('time');
   node.dateTime = date.toISOString();
   node.title = typeof value === 'string' ? value : date.toISOString();
-  node.textContent = date.toLocaleString(undefined, style);
+  node.textContent = date.toLocaleString(undefined, { ...style, timeZone: zone, timeZoneName: 'short' });
   return node;
 }
 

@@ -1,9 +1,9 @@
 // Daily metrics: the filter, totals, chart and table.
 
 import { get } from './api.js';
-import { showChart } from './chart.js';
+import { drawsDays, showChart } from './chart.js';
 import { byId, el, fill, row, setText } from './dom.js';
-import { instant, number, plural } from './format.js';
+import { instant, number, plural, timeZone } from './format.js';
 import { poll } from './poll.js';
 import { clearProblem, showProblem } from './problem.js';
 
@@ -22,8 +22,11 @@ const seenTypes = new Set();
 let stopPolling = () => {};
 let remainingDays = [];
 let lastShown = '';
+/** The days of the last reply. */
+let lastDays = [];
 
 export function start() {
+  setText(byId('metrics-zone'), `Days and times are those of ${timeZone()}.`);
   let timer = 0;
   const reloadSoon = () => {
     clearTimeout(timer);
@@ -72,9 +75,24 @@ export function reload() {
   });
 }
 
+/** Shows the days of a batch that was counted: a filter that excludes them, or bars longer than a day, give way. */
+export function showDaysOf({ days = [] }) {
+  const sorted = [...days].sort();
+  const [first, last] = [sorted[0], sorted.at(-1)];
+  const [from, to, type] = ['metrics-from', 'metrics-to', 'metrics-type'].map(byId);
+  const isExcluded = (from.value && first < from.value) || (to.value && last > to.value) || type.value;
+  if (first && (isExcluded || (lastDays.length && !drawsDays([...lastDays, { date: first }, { date: last }])))) {
+    from.value = first;
+    to.value = last;
+    type.value = '';
+  }
+  reload();
+}
+
 function show(metrics, query) {
   const filtered = Boolean(query.from || query.to || query.event_type);
   const { data } = metrics;
+  lastDays = data;
   byId('metrics-body').hidden = data.length === 0;
   const empty = byId('metrics-empty');
   empty.hidden = data.length > 0;

@@ -55,7 +55,7 @@ export function showProblem(place, error, { advised = advice(error), actions = [
     form,
     actions.length || batch ? el('p', { class: 'actions' }, actions, batch) : null,
     footnote(error)),
-  problem.errors?.length ? errorsTable(problem, 'First rejected rows').node : null);
+  problem.errors?.length ? errorsTable(problem.errors, 'First rejected rows') : null);
 }
 
 export const clearProblem = place => fill(place);

@@ -10,7 +10,24 @@ const status = byId('profile-status');
 /** `options()` returns the options of the form. Those of a single file are not saved. */
 export function start(options) {
   byId('options').addEventListener('toggle', load, { once: true });
+  select.addEventListener('change', showOptions);
   byId('profile-save').addEventListener('click', event => withBusy(event.currentTarget, () => save(options())));
+}
+
+/** Shows the options of the selected profile, which the empty fields take from it. */
+async function showOptions() {
+  const place = byId('profile-options');
+  const { value: selected } = select;
+  setText(place, '');
+  if (!selected) return;
+  try {
+    const profile = await get(`profiles/${encodeURIComponent(selected)}`);
+    if (select.value !== selected) return;
+    const options = Object.entries(profile.options).map(([option, value]) => `${option}=${value}`);
+    setText(place, `It sets ${options.join(', ')}.`);
+  } catch (error) {
+    setText(place, error.message);
+  }
 }
 
 async function load() {
@@ -39,6 +56,7 @@ async function save({ profile, parent, ...options }) {
     const saved = await request('PUT', `profiles/${encodeURIComponent(name.value.trim())}`, { body: set });
     await load();
     select.value = saved.name;
+    showOptions();
     setText(status, `Saved as ${saved.name}.`);
     name.value = '';
   } catch (error) {

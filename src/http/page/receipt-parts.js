@@ -46,20 +46,25 @@ export function overlaps({ overlaps: list = [] }) {
     el('h3', {}, 'Rows that are not counted'),
     el('ul', { class: 'plain' }, list.map(overlap => el('li', {},
       overlapText(overlap), ' ',
-      el('a', { href: `#batch/${encodeURIComponent(overlap.batch_id)}` }, 'Open that batch'),
-      overlap.samples?.length ? samples(overlap.samples) : null))));
+      overlap.same_batch ? null : el('a', { href: `#batch/${encodeURIComponent(overlap.batch_id)}` }, 'Open that batch'),
+      overlap.samples?.length ? samples(overlap) : null))));
 }
 
-function overlapText({ duplicates, conflicts, status }) {
+function overlapText({ duplicates, conflicts, status, same_batch: isSame }) {
   const parts = [];
+  if (isSame) {
+    if (duplicates) parts.push(`${plural(duplicates, 'row')} ${duplicates === 1 ? 'repeats' : 'repeat'} an earlier row of this file`);
+    if (conflicts) parts.push(`${plural(conflicts, 'row')} ${conflicts === 1 ? 'has' : 'have'} the id of an earlier row of this file and other content`);
+    return `${parts.join(', ')}.`;
+  }
   if (duplicates) parts.push(`${plural(duplicates, 'row')} already counted`);
   if (conflicts) parts.push(`${plural(conflicts, 'row')} with the same id and other content`);
   return `${parts.join(', ')} from another batch${status && status !== 'completed' ? ` (${status})` : ''}.`;
 }
 
-function samples(rows) {
+function samples({ samples: rows, same_batch: isSame }) {
   return el('details', {},
     el('summary', {}, 'Examples'),
     el('ul', {}, rows.map(({ row: ours, original_row: theirs, kind }) => el('li', {},
-      `Row ${number(ours)} is row ${number(theirs)} there${kind ? ` (${words(kind).toLowerCase()})` : ''}`))));
+      `Row ${number(ours)} is row ${number(theirs)}${isSame ? '' : ' there'}${kind ? ` (${words(kind).toLowerCase()})` : ''}`))));
 }

@@ -2,7 +2,7 @@
 
 import { batchPath, downloadRejectedRows, get, request, urlOf } from './api.js';
 import { button, byId, el, fill, focusOn, setText, withBusy, withCode } from './dom.js';
-import { errorsTable } from './errors.js';
+import { rejectionList } from './errors.js';
 import { emit } from './event-bus.js';
 import { fileName, instant, number, plural } from './format.js';
 import { poll } from './poll.js';
@@ -165,29 +165,34 @@ function process(control, force) {
   });
 }
 
-/** Lists the batches with the corrected rows of `parent`. */
-async function showCorrections(parent, place) {
+/** Lists the batches with the corrected rows of `parent`, and how many rows are still open. */
+async function showCorrections({ batch_id: parent, failed_count: failed }, place) {
   try {
-    const { data } = await get('batches', { parent, limit: 20 });
-    if (data.length === 0) return;
-    fill(place, 'Corrected in ', data.flatMap((child, i) => [
+    const { data } = await get('batches', { parent, limit: 100 });
+    const live = data.filter(child => !['deleting', 'deleted'].includes(child.status));
+    if (live.length === 0) return;
+    const open = Math.max(0, failed - live.reduce((sum, child) => sum + child.inserted_count, 0));
+    place.dataset.open = open;
+    fill(place, 'Corrected in ', live.flatMap((child, i) => [
       i ? ', ' : null,
       el('a', { href: `#batch/${encodeURIComponent(child.batch_id)}` }, fileName(child)), ` (${plural(child.inserted_count, 'row')})`,
-    ]), '.');
+    ]), `. ${open ? `${plural(open, 'row')} of ${number(failed)} still open` : 'No row is open'}.`);
   } catch (error) {
     showProblem(problem, error);
   }
 }
 
-/** Uploads the rejected rows again with other options. */
-async function retryRejected(parent, options) {
+/** Uploads the rejected rows with a fault in `column` again, with other options. */
+async function retryRejected(parent, column, options) {
   clearProblem(problem);
   try {
-    emit('correct-rows', { parent, file: await downloadRejectedRows(parent), options });
+    emit('correct-rows', { parent, file: await downloadRejectedRows(parent, { column }), options });
   } catch (error) {
     showProblem(problem, error);
   }
 }
+
+const timestampColumn = ({ columns = [] }) => columns.find(column => column.role === 'timestamp')?.name;
 
 function counts(batch) {
   const { published } = batch;
@@ -221,42 +226,15 @@ function duplicateNotice(batch) {
 }
 
 function rejections(batch) {
-  const { failed_count: failed, errors = [] } = batch;
+  const { failed_count: failed } = batch;
   if (!failed) return null;
-  const list = errorsTable(batch, `Rejected rows of ${fileName(batch)}`);
-  const note = el('p', { class: 'muted small' });
-  const more = button('Show more', () => withBusy(more, loadMore));
-  let cursor = null;
-  let count = errors.length;
-  const updateNote = () => {
-    more.hidden = count >= failed || cursor === 'end';
-    setText(note, count < failed
-      ? `The first ${number(count)} of ${plural(failed, 'rejected row')} are shown.${cursor === 'end' ? ' The others were counted but not stored.' : ''}`
-      : 'The valid rows are stored. Download the rejected rows, correct them, and upload the corrected file; the columns that were added may stay.');
-  };
-  async function loadMore() {
-    clearProblem(problem);
-    try {
-      let before;
-      // The first page repeats the rows of the receipt.
-      do {
-        before = count;
-        const page = await get(batchPath(batch.batch_id, '/errors'), { limit: 100, cursor });
-        cursor = page.next_cursor ?? 'end';
-        count = list.add(page.data);
-      } while (count === before && cursor !== 'end');
-    } catch (error) {
-      showProblem(problem, error);
-    }
-    updateNote();
-  }
-  updateNote();
+  const list = rejectionList(batch, `Rejected rows of ${fileName(batch)}`, error => showProblem(problem, error));
   const retries = (batch.proposals ?? []).map(({ option, value, rows }) => button(
     `Upload these rows again with timestamp format ${value} (${plural(rows, 'row')})`,
-    event => withBusy(event.currentTarget, () => retryRejected(batch.batch_id, { [option]: value })),
+    event => withBusy(event.currentTarget, () => retryRejected(batch.batch_id, timestampColumn(batch), { [option]: value })),
     { class: 'retry-rejected' }));
   const corrections = el('p', { class: 'small' });
-  showCorrections(batch.batch_id, corrections);
+  showCorrections(batch, corrections);
   const corrected = button('Upload corrected rows…', () => emit('correct-rows', { parent: batch.batch_id }), { id: 'correct-button' });
   return el('section', { 'aria-label': 'Rejected rows' },
     el('div', { class: 'part-head' },
@@ -264,5 +242,5 @@ function rejections(batch) {
       el('p', { class: 'links' },
         el('a', { id: 'errors-csv', href: urlOf(batchPath(batch.batch_id, '/errors.csv')), download: '' }, 'Download as CSV'), ' ',
         el('a', { id: 'errors-link', href: urlOf(batchPath(batch.batch_id, '/errors')) }, 'as JSON'))),
-    list.node, corrections, el('div', { class: 'actions' }, note, more, retries, corrected));
+    list.node, corrections, el('div', { class: 'actions' }, list.note, list.more, retries, corrected));
 }

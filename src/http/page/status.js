@@ -47,7 +47,7 @@ const SENTENCES = {
   queued: ({ job }) => {
     if (!job?.last_error || !job.attempt) return 'Waiting for a worker…';
     return [`Attempt ${job.attempt} of ${job.max_attempts} failed: ${reason(job.last_error)}. Next attempt at `,
-      instant(job.run_at, { timeStyle: 'medium' }), '.'];
+      instant(job.run_at, { hour: 'numeric', minute: '2-digit', second: '2-digit' }), '.'];
   },
   processing: ({ job }) => {
     const again = job?.attempt > 1 ? ` (attempt ${job.attempt} of ${job.max_attempts})` : '';

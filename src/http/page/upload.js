@@ -16,6 +16,8 @@ const problem = byId('upload-problem');
 const meter = byId('progress');
 
 let running = null;
+/** The values of option fields before a proposal was accepted for the file that is selected. */
+const before = new Map();
 
 export function start() {
   byId('upload-form').addEventListener('submit', event => {
@@ -35,7 +37,10 @@ export function start() {
   });
   dryRun.start();
   profiles.start(options);
-  input.addEventListener('change', showSelection);
+  input.addEventListener('change', () => {
+    giveBack();
+    showSelection();
+  });
   byId('cancel-button').addEventListener('click', () => running?.cancel());
   byId('use-example').addEventListener('click', useExample);
   byId('options').addEventListener('toggle', listZones, { once: true });
@@ -73,6 +78,7 @@ function acceptDrops() {
 function selectFile(files) {
   if (files.length === 0) return;
   const transfer = new DataTransfer();
+  giveBack();
   transfer.items.add(files[0]);
   input.files = transfer.files;
   showSelection();
@@ -132,6 +138,7 @@ async function send({ isDryRun = false } = {}) {
       return;
     }
     input.value = '';
+    giveBack();
     setParent('');
     showSelection();
     emit('uploaded', receipt);
@@ -147,6 +154,8 @@ async function send({ isDryRun = false } = {}) {
 }
 
 function setRunning(on) {
+  // A hidden button can't keep the focus.
+  if (!on && document.activeElement === byId('cancel-button')) byId('upload-button').focus();
   byId('upload-progress').hidden = !on;
   byId('cancel-button').hidden = !on;
   for (const id of ['upload-button', 'dry-run-button']) byId(id).setAttribute('aria-disabled', String(on));
@@ -189,11 +198,18 @@ function showRefusal(error) {
   showProblem(problem, error, { actions, form });
 }
 
+/** Takes back the options of accepted proposals: they are of one file, and would be wrong for the next. */
+function giveBack() {
+  for (const [field, value] of before) field.value = value;
+  before.clear();
+}
+
 /** Uploads the file again with additional options, which are set in the form for the user to see. */
 function retryWith(options) {
   byId('options').open = true;
   for (const [name, value] of Object.entries(options)) {
     const field = byId('upload-form').elements.namedItem(name);
+    if (!before.has(field)) before.set(field, field.value);
     // Mappings of other columns stay valid.
     field.value = name === 'columns' && field.value.trim() ? `${field.value.trim()},${value}` : value;
   }

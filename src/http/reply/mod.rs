@@ -13,6 +13,7 @@ mod metrics;
 mod profile;
 mod receipt;
 mod rejection;
+mod settings;
 mod transfer;
 
 use chrono::DateTime;
@@ -34,6 +35,7 @@ pub(super) use metrics::MetricsReply;
 pub(super) use profile::ProfileReply;
 pub(super) use receipt::ProposalReply;
 pub(super) use rejection::{RejectionPageReply, RejectionReply};
+pub(super) use settings::SettingsReply;
 pub(super) use transfer::TransferReply;
 
 /// Largest number of rejections in a receipt.

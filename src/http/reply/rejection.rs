@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::PageReply;
 use crate::{
     model::{Fault, Receipt, Rejection},
-    query::Page,
+    query::{Page, RejectionCounts},
 };
 
 /// The field of the cells beyond the last column.
@@ -69,14 +69,21 @@ pub(in crate::http) struct RejectionPageReply<'a> {
     page: PageReply<RejectionReply<'a>>,
     #[serde(flatten)]
     totals: Option<RejectionTotals>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<RejectionCounts>,
 }
 
 impl<'a> RejectionPageReply<'a> {
-    pub(in crate::http) fn new(page: &'a Page<Rejection>, receipt: Option<&Receipt>) -> Self {
+    pub(in crate::http) fn new(
+        page: &'a Page<Rejection>,
+        receipt: Option<&Receipt>,
+        counts: Option<RejectionCounts>,
+    ) -> Self {
         let labels = receipt.map_or(&[][..], |receipt| &receipt.columns.labels);
         Self {
             page: PageReply::new(page, |rejection| RejectionReply::new(rejection, labels)),
             totals: receipt.map(RejectionTotals::from),
+            counts,
         }
     }
 }

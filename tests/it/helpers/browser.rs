@@ -133,6 +133,12 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", media).await;
     }
 
+    /// Moves the reader to a time zone.
+    pub(crate) async fn zone(&self, name: &str) {
+        let zone = json!({ "timezoneId": name });
+        self.devtools("Emulation.setTimezoneOverride", zone).await;
+    }
+
     /// What the console has said of warnings and errors; a breach of the content policy is one.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.ask("se/log", json!({ "type": "browser" })).await;
