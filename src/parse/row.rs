@@ -23,8 +23,12 @@ use crate::model::{
 /// Maximum number of events in a block.
 const BLOCK_EVENTS: usize = 8192;
 
-/// Text of events at which a block is complete, and likewise text of rejections.
-const BLOCK_TEXT: usize = 4 * 1024 * 1024;
+/// Bytes of events at which a block is complete, and likewise bytes of rejections. An upload has about ten blocks between
+/// its stages.
+const BLOCK_BYTES: usize = 512 * 1024;
+
+/// Bytes of a value besides its text.
+const VALUE_BYTES: usize = size_of::<i32>();
 
 /// Maximum number of rejections in a block.
 const BLOCK_REJECTIONS: usize = 1000;
@@ -63,9 +67,9 @@ pub(crate) struct RowValidator {
     from_errors_csv: bool,
     counts: RowCounts,
     block: ParsedRows,
-    /// Bytes of text in the block's events.
+    /// Bytes of the block's events.
     event_bytes: usize,
-    /// Bytes of text in the block's rejections.
+    /// Bytes of the block's rejections.
     rejection_bytes: usize,
     complete_blocks: VecDeque<ParsedRows>,
 }
@@ -142,8 +146,8 @@ impl RowValidator {
             column.push(value);
         }
         self.counts.inserted += 1;
-        self.event_bytes += record.text_bytes();
-        if self.block.events.len() >= BLOCK_EVENTS || self.event_bytes >= BLOCK_TEXT {
+        self.event_bytes += record.text_bytes() + self.columns * VALUE_BYTES;
+        if self.block.events.len() >= BLOCK_EVENTS || self.event_bytes >= BLOCK_BYTES {
             self.complete_block();
         }
         true
@@ -175,7 +179,7 @@ impl RowValidator {
         self.rejection_bytes += size_of_val(&*rejection.cells) + rejection.text_bytes();
         self.counts.failed += 1;
         self.block.rejections.push(rejection);
-        if self.block.rejections.len() >= BLOCK_REJECTIONS || self.rejection_bytes >= BLOCK_TEXT {
+        if self.block.rejections.len() >= BLOCK_REJECTIONS || self.rejection_bytes >= BLOCK_BYTES {
             self.complete_block();
         }
     }
@@ -275,10 +279,12 @@ impl RowValidator {
 
 /// Returns an empty block with room for as much as `last` contains.
 fn with_capacity_of(last: &EventBlock) -> EventBlock {
+    // Somewhat more: a column that outgrows its room doubles it.
+    let room = |last: usize| last + last / 8;
     let column = |last: &TextColumn| {
         let mut next = TextColumn {
-            offsets: Vec::with_capacity(last.offsets.len()),
-            bytes: Vec::with_capacity(last.bytes.len()),
+            offsets: Vec::with_capacity(room(last.offsets.len())),
+            bytes: Vec::with_capacity(room(last.bytes.len())),
         };
         next.offsets.push(0);
         next

@@ -1,0 +1,253 @@
+//! Writes the events of a batch. A row group is collected as it arrives and encoded column by column: an encoder with its
+//! dictionary and its compressor takes a few hundred kilobytes, which a file of hundreds of columns would need for each.
+
+use std::{io::Write, sync::Arc};
+
+use arrow_array::{ArrayRef, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
+use parquet::{
+    arrow::{
+        ArrowWriter,
+        arrow_writer::{
+            ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+        },
+    },
+    basic::{Compression, Encoding, ZstdLevel},
+    file::{
+        metadata::KeyValue,
+        properties::{EnabledStatistics, WriterProperties},
+        writer::SerializedFileWriter,
+    },
+    schema::types::ColumnPath,
+};
+
+use super::{ROW_BYTES, Result, damaged, failed};
+use crate::model::{Columns, EventBlock, TextColumn, columns::FIXED_COLUMNS};
+
+/// Most rows of a row group; a reader buffers one column of it.
+const GROUP_ROWS: usize = 131_072;
+/// Bytes of the first row groups, before they are encoded. A writer holds one group.
+const GROUP_BYTES: usize = 4 << 20;
+/// Row groups after which further ones are larger by [`GROUP_BYTES`]. The footer, held until the end of the file, has an
+/// entry for each column of each group.
+const GROWTH_GROUPS: usize = 32;
+/// Bytes of the last row groups of a long file, before they are encoded.
+const MAX_GROUP_BYTES: usize = 32 << 20;
+/// Bytes of a value besides its text: its offset.
+const OFFSET_BYTES: usize = size_of::<i32>();
+/// Bytes of the row number, the line and the timestamp of an event.
+const NUMBER_BYTES: usize = 2 * size_of::<u32>() + size_of::<i64>();
+
+/// Writes blocks to a file.
+pub(in crate::store) struct BlockWriter<W: Write + Send> {
+    out: SerializedFileWriter<W>,
+    columns: Vec<ColumnEncoder>,
+    group: RowGroup,
+    /// Row groups written so far.
+    groups: usize,
+    /// Text bytes per row, averaged over the block with the longest rows so far.
+    row_bytes: usize,
+}
+
+/// A row group that is being collected: the arrays of each column.
+struct RowGroup {
+    columns: Vec<Vec<ArrayRef>>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl RowGroup {
+    fn new(columns: usize) -> Self {
+        Self {
+            columns: vec![Vec::new(); columns],
+            rows: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl<W: Write + Send> BlockWriter<W> {
+    pub(in crate::store) fn new(out: W, columns: &Columns) -> Result<Self> {
+        let (schema, properties) = (schema(&columns.stored_attributes()), properties());
+        let columns = schema.fields().iter();
+        let columns = columns.map(|field| ColumnEncoder::new(field, &properties));
+        let columns: Vec<_> = columns.collect::<Result<_>>()?;
+        let out = ArrowWriter::try_new(out, Arc::new(schema), Some(properties)).map_err(failed)?;
+        let (out, _) = out.into_serialized_writer().map_err(failed)?;
+        Ok(Self {
+            group: RowGroup::new(columns.len()),
+            out,
+            columns,
+            groups: 0,
+            row_bytes: 0,
+        })
+    }
+
+    pub(in crate::store) fn write(&mut self, block: EventBlock) -> Result<()> {
+        let (rows, text_bytes) = (block.len(), block.text_bytes());
+        self.row_bytes = self.row_bytes.max(text_bytes.div_ceil(rows.max(1)));
+        if self.group.rows + rows > GROUP_ROWS {
+            self.write_group()?;
+        }
+        let columns = arrays(block)?;
+        if columns.len() != self.group.columns.len() {
+            return Err(damaged(&"a block has other columns than the file"));
+        }
+        for (column, array) in self.group.columns.iter_mut().zip(columns) {
+            column.push(array);
+        }
+        self.group.rows += rows;
+        self.group.bytes += text_bytes + rows * (NUMBER_BYTES + OFFSET_BYTES * self.columns.len());
+        let growth = 1 + self.groups / GROWTH_GROUPS;
+        if self.group.bytes >= (growth * GROUP_BYTES).min(MAX_GROUP_BYTES) {
+            self.write_group()?;
+        }
+        Ok(())
+    }
+
+    /// Encodes the collected row group. The arrays of a column are dropped once it is encoded.
+    fn write_group(&mut self) -> Result<()> {
+        let group = std::mem::replace(&mut self.group, RowGroup::new(self.columns.len()));
+        if group.rows == 0 {
+            return Ok(());
+        }
+        let mut out = self.out.next_row_group().map_err(failed)?;
+        for (column, arrays) in self.columns.iter().zip(group.columns) {
+            for chunk in column.encode(arrays, self.groups)? {
+                chunk.append_to_row_group(&mut out).map_err(failed)?;
+            }
+        }
+        out.close().map_err(failed)?;
+        self.groups += 1;
+        Ok(())
+    }
+
+    /// Returns the output, which may be drained: the writer never reads it back.
+    pub(in crate::store) fn out(&mut self) -> &mut W {
+        self.out.inner_mut()
+    }
+
+    /// Writes the last row group and the footer.
+    pub(in crate::store) fn finish(mut self) -> Result<W> {
+        self.write_group()?;
+        let row_bytes = KeyValue::new(ROW_BYTES.into(), self.row_bytes.to_string());
+        self.out.append_key_value_metadata(row_bytes);
+        self.out.into_inner().map_err(failed)
+    }
+}
+
+/// Encodes one column of each row group.
+struct ColumnEncoder {
+    field: FieldRef,
+    encoders: ArrowRowGroupWriterFactory,
+}
+
+impl ColumnEncoder {
+    /// Creates an encoder of its own for a column. That of a complete schema has the compressors of all columns at once.
+    fn new(field: &FieldRef, properties: &WriterProperties) -> Result<Self> {
+        let schema = Arc::new(Schema::new([Arc::clone(field)]));
+        let column = ArrowWriter::try_new(std::io::sink(), schema, Some(properties.clone()));
+        let (_, encoders) = column
+            .and_then(ArrowWriter::into_serialized_writer)
+            .map_err(failed)?;
+        Ok(Self {
+            field: Arc::clone(field),
+            encoders,
+        })
+    }
+
+    /// Encodes the arrays of a row group. Each is dropped once it is encoded.
+    fn encode(&self, arrays: Vec<ArrayRef>, group: usize) -> Result<Vec<ArrowColumnChunk>> {
+        let encoders = self.encoders.create_column_writers(group);
+        let mut encoders = encoders.map_err(failed)?;
+        for array in arrays {
+            let leaves = compute_leaves(&self.field, &array).map_err(failed)?;
+            for (encoder, leaf) in encoders.iter_mut().zip(leaves) {
+                encoder.write(&leaf).map_err(failed)?;
+            }
+        }
+        let chunks = encoders.into_iter().map(ArrowColumnWriter::close);
+        chunks.map(|chunk| chunk.map_err(failed)).collect()
+    }
+}
+
+/// Returns the columns of a block in the order of the schema.
+fn arrays(block: EventBlock) -> Result<Vec<ArrayRef>> {
+    let EventBlock {
+        rows,
+        lines,
+        event_id,
+        user_id,
+        event_type,
+        timestamp,
+        attributes,
+    } = block;
+    let has_id = NullBuffer::new(BooleanBuffer::collect_bool(event_id.len(), |at| {
+        !event_id.get(at).is_empty()
+    }));
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt32Array::from(rows)),
+        Arc::new(UInt32Array::from(lines)),
+        text_array(event_id, Some(has_id))?,
+        text_array(user_id, None)?,
+        text_array(event_type, None)?,
+        Arc::new(TimestampMicrosecondArray::from(timestamp).with_timezone("UTC")),
+    ];
+    for attribute in attributes {
+        columns.push(text_array(attribute, None)?);
+    }
+    Ok(columns)
+}
+
+fn text_array(column: TextColumn, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+    let TextColumn { offsets, mut bytes } = column;
+    if bytes.is_empty() {
+        // The statistics compare every two texts. Without an allocation they would be at an address that is not mapped,
+        // where the vector instructions of memcmp trap into microcode, even for zero bytes.
+        bytes.reserve_exact(1);
+    }
+    let array = StringArray::try_new(
+        OffsetBuffer::new(ScalarBuffer::from(offsets)),
+        Buffer::from_vec(bytes),
+        nulls,
+    );
+    Ok(Arc::new(array.map_err(|why| damaged(&why))?))
+}
+
+fn schema(attributes: &[String]) -> Schema {
+    let fixed = FIXED_COLUMNS.iter().map(|name| {
+        let kind = match *name {
+            "row" | "line" => DataType::UInt32,
+            "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            _ => DataType::Utf8,
+        };
+        Field::new(*name, kind, *name == "event_id")
+    });
+    let rest = attributes
+        .iter()
+        .map(|name| Field::new(name, DataType::Utf8, false));
+    Schema::new(fixed.chain(rest).collect::<Vec<_>>())
+}
+
+fn properties() -> WriterProperties {
+    let zstd = ZstdLevel::try_new(1).expect("level 1 is within 1 to 22");
+    let column = |name: &str| ColumnPath::from(name);
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(zstd))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_key_value_metadata(Some(vec![KeyValue::new(
+            "tallymill.schema".into(),
+            "1".to_owned(),
+        )]));
+    for numbers in ["row", "line", "timestamp"] {
+        builder = builder
+            .set_column_dictionary_enabled(column(numbers), false)
+            .set_column_encoding(column(numbers), Encoding::DELTA_BINARY_PACKED);
+    }
+    // Ids are unique: a dictionary would be built and discarded.
+    builder
+        .set_column_dictionary_enabled(column("event_id"), false)
+        .set_column_encoding(column("event_id"), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+        .build()
+}
