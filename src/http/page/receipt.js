@@ -251,7 +251,8 @@ function rejections(batch) {
     updateNote();
   }
   updateNote();
-  const retries = (batch.proposals ?? []).map(({ option, value, rows }) => button(
+  const formats = (batch.proposals ?? []).filter(({ option }) => option === 'timestamp_format');
+  const retries = formats.map(({ option, value, rows }) => button(
     `Upload these rows again with timestamp format ${value} (${plural(rows, 'row')})`,
     event => withBusy(event.currentTarget, () => retryRejected(batch.batch_id, { [option]: value })),
     { class: 'retry-rejected' }));
