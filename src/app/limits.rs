@@ -51,6 +51,7 @@ pub(super) fn of_uploads(config: &Config) -> ingest::Limits {
             event_id_bytes: limits.event_id_bytes,
             record_lines: limits.record_lines,
         },
+        time_zone: config.time_zone,
         rejections: limits.rejections,
         event_types: limits.event_types,
         days: limits.days,

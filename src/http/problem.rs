@@ -66,14 +66,14 @@ impl Problem {
             failed,
             first,
             columns,
-            proposal,
+            proposals,
         } = rows;
         let errors = RejectionReply::list(first, &columns.labels);
         let truncated = *failed > errors.len() as u64;
         self.with("failed_count", *failed)
             .with("errors", errors)
             .with("errors_truncated", truncated)
-            .with("proposals", ProposalReply::list(proposal.as_ref()))
+            .with("proposals", ProposalReply::list(proposals, None))
     }
 
     /// Makes the problem retryable after a number of seconds.

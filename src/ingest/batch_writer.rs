@@ -11,7 +11,8 @@ use crate::{
     model::{
         Batch, BatchChange, BatchId, Columns, EventBlock, EventDigest, IdentityBy, Instant, Origin,
         ProfileName, Receipt, Rejection,
-        receipt::{FormatProposal, RowCounts},
+        Proposal,
+        receipt::{RowCounts, ValueCounts},
     },
     store::{Changed, EventWriter, Sealed, Store, StoreError},
 };
@@ -27,8 +28,10 @@ pub struct BatchSummary {
     pub identity: IdentityBy,
     /// The statistics of all events.
     pub statistics: EventStatistics,
-    /// The format that unreadable timestamps prove, if any.
-    pub proposal: Option<FormatProposal>,
+    /// Options that would let rejected rows be read.
+    pub proposals: Vec<Proposal>,
+    /// How the values were read, if the source is a file.
+    pub values: Option<ValueCounts>,
     /// The profile that supplied options, if any.
     pub profile: Option<ProfileName>,
     /// The batch whose rejected rows were corrected, if any.
@@ -63,7 +66,8 @@ impl BatchSummary {
             event_time,
             event_types,
             days,
-            proposal: self.proposal,
+            proposals: self.proposals,
+            values: self.values,
             warnings,
             identity: self.identity,
             parent: self.parent,

@@ -1,5 +1,6 @@
 //! The digests that identify uploads: of the content of a batch, and of a request.
 
+use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
 
 use super::{ErrorTolerance, UploadOptions};
@@ -11,8 +12,8 @@ use crate::{
 impl UploadOptions {
     /// Returns the digest of a request: its content key, error tolerance and parent. Requests with the same digest may
     /// share an idempotency key.
-    pub(super) fn request_digest(&self, sha256: &[u8; 32]) -> [u8; 32] {
-        let content = self.content_key(sha256);
+    pub(super) fn request_digest(&self, sha256: &[u8; 32], zone: Tz) -> [u8; 32] {
+        let content = self.content_key(sha256, zone);
         if self.tolerance == ErrorTolerance::default() && self.parent.is_none() {
             return content;
         }
@@ -24,9 +25,9 @@ impl UploadOptions {
     }
 
     /// Returns the digest of a file with every option that changes its stored events. A file with the content key of a live
-    /// batch is a duplicate.
+    /// batch is a duplicate. `zone` is that of the service.
     #[must_use]
-    pub fn content_key(&self, sha256: &[u8; 32]) -> [u8; 32] {
+    pub fn content_key(&self, sha256: &[u8; 32], zone: Tz) -> [u8; 32] {
         let Self {
             source,
             key,
@@ -53,6 +54,8 @@ impl UploadOptions {
             time_zone,
             dialect,
             from_errors_csv: _,
+            // It never changes while a store has batches.
+            service_zone: _,
         } = parse;
         let mut hash = Sha256::new();
         // Digests are stored, so their form never changes. Another form needs another number.
@@ -65,7 +68,7 @@ impl UploadOptions {
         add(source);
         add(dedupe.as_str());
         add(timestamp_format.as_deref().unwrap_or_default());
-        add(time_zone.name());
+        add(time_zone.unwrap_or(zone).name());
         let mut columns: Vec<String> = columns
             .iter()
             .map(|(field, label)| format!("{}:{label}", field.name()))
@@ -112,7 +115,7 @@ mod tests {
         let key = |pairs: &[(&str, &str)]| {
             UploadOptions::from_pairs(pairs.iter().copied())
                 .expect("known")
-                .content_key(&[1; 32])
+                .content_key(&[1; 32], Tz::UTC)
         };
         assert_eq!(key(&[]), key(&[("name", "a.csv")]));
         assert_eq!(
@@ -133,7 +136,7 @@ mod tests {
             let options = UploadOptions::from_pairs(pairs.iter().copied()).expect("known");
             u64::from_be_bytes(
                 *options
-                    .content_key(&[1; 32])
+                    .content_key(&[1; 32], Tz::UTC)
                     .first_chunk()
                     .expect("32 bytes"),
             )

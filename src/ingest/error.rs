@@ -2,7 +2,7 @@
 
 use super::{ErrorTolerance, OptionFault};
 use crate::{
-    model::{BatchId, Columns, Rejection, receipt::FormatProposal},
+    model::{BatchId, Columns, Proposal, Rejection, proposal},
     parse::ParseError,
     receive::ReceiveError,
     store::StoreError,
@@ -20,8 +20,8 @@ pub struct BadRows {
     pub first: Vec<Rejection>,
     /// The columns of the file.
     pub columns: Columns,
-    /// The format that unreadable timestamps prove, if any.
-    pub proposal: Option<FormatProposal>,
+    /// Options that would let the rows be read.
+    pub proposals: Vec<Proposal>,
 }
 
 impl BadRows {
@@ -31,9 +31,9 @@ impl BadRows {
             || "all lines are blank".to_owned(),
             |r| format!("line {}: {}", r.line, r.reason()),
         );
-        match &self.proposal {
-            Some(proposal) => format!("{first}; {proposal}"),
-            None => first,
+        match self.proposals.as_slice() {
+            [] => first,
+            proposals => format!("{first}; {}", proposal::in_words(proposals)),
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Limits {
     pub receive: receive::Limits,
     /// Limits of records and cells.
     pub parse: parse::Limits,
+    /// The zone of the service: of days, and of times without an offset unless an upload states another.
+    pub time_zone: chrono_tz::Tz,
     /// Maximum rejections stored per batch. Further ones are only counted.
     pub rejections: u64,
     /// Maximum different event types in a file.

@@ -165,9 +165,7 @@ impl UploadOptions {
                 self.parse.timestamp_format = stated.timestamp_format()?;
             }
             OptionName::TimeZone => {
-                if let Some(zone) = stated.time_zone()? {
-                    self.parse.time_zone = zone;
-                }
+                self.parse.time_zone = stated.time_zone()?;
             }
             OptionName::Columns => self.parse.columns = stated.columns()?,
             OptionName::OnError => self.tolerance.abort = stated.on_error()?,

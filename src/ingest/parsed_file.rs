@@ -10,7 +10,8 @@ use super::{
 use crate::{
     model::{
         Columns, FileOrigin, IdentityBy, Origin,
-        receipt::{FormatProposal, RowCounts},
+        Proposal,
+        receipt::RowCounts,
     },
     parse::{LineEnding, ParsedRows},
 };
@@ -44,7 +45,7 @@ impl ParsedFile {
                     sink.reject(rejections).await?;
                     let failed = sink.rejections().failed;
                     if tolerance.absolute_max().is_some_and(|max| failed > max) {
-                        return Err(too_many_errors(sink, tolerance, columns, None));
+                        return Err(too_many_errors(sink, tolerance, columns, Vec::new()));
                     }
                 }
                 ParserMessage::End(end) => {
@@ -93,6 +94,8 @@ impl ParsedFile {
         let ParserEnd {
             summary, survey, ..
         } = *self.end;
+        let mut statistics = survey.statistics(&self.columns);
+        statistics.warnings.splice(..0, summary.warnings);
         BatchSummary {
             rows: RowCounts {
                 received: summary.received,
@@ -100,10 +103,11 @@ impl ParsedFile {
                 failed: summary.failed,
                 blank: summary.blank,
             },
-            statistics: survey.statistics(&self.columns),
+            statistics,
             columns: self.columns,
             identity: self.identity,
-            proposal: summary.proposal,
+            proposals: summary.proposals,
+            values: Some(summary.values),
             profile: options.profile.clone(),
             parent: options.parent,
             options: options.meaning.clone(),
@@ -119,13 +123,13 @@ fn check_rows(
     sink: &mut impl EventSink,
 ) -> Result<(), IngestError> {
     let summary = &end.summary;
-    let (columns, proposal) = (columns.clone(), summary.proposal.clone());
+    let (columns, proposals) = (columns.clone(), summary.proposals.clone());
     if summary.inserted == 0 {
-        let rows = bad_rows(sink, columns, proposal);
+        let rows = bad_rows(sink, columns, proposals);
         return Err(IngestError::NoValidRows(rows));
     }
     if tolerance.is_exceeded(summary.failed, summary.inserted) {
-        return Err(too_many_errors(sink, tolerance, columns, proposal));
+        return Err(too_many_errors(sink, tolerance, columns, proposals));
     }
     Ok(())
 }
@@ -134,23 +138,23 @@ fn too_many_errors(
     sink: &mut impl EventSink,
     allowed: ErrorTolerance,
     columns: Columns,
-    proposal: Option<FormatProposal>,
+    proposals: Vec<Proposal>,
 ) -> IngestError {
-    let rows = bad_rows(sink, columns, proposal);
+    let rows = bad_rows(sink, columns, proposals);
     IngestError::TooManyErrors { allowed, rows }
 }
 
 fn bad_rows(
     sink: &mut impl EventSink,
     columns: Columns,
-    proposal: Option<FormatProposal>,
+    proposals: Vec<Proposal>,
 ) -> Box<BadRows> {
     let rejections = sink.rejections();
     Box::new(BadRows {
         failed: rejections.failed,
         first: std::mem::take(&mut rejections.first),
         columns,
-        proposal,
+        proposals,
     })
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{ColumnRole, Columns, Identity, IdentityBy},
-    parse::{EventField, Header, ParseSummary, ParsedRows, Parser},
+    parse::{self, EventField, Header, ParseSummary, ParsedRows, Parser},
     receive::{self, BodyAborted, ReceiveError, ReceivedFile, TextReader},
 };
 
@@ -61,12 +61,16 @@ impl ParserThread {
         survey: Survey,
         limits: &Limits,
     ) -> Result<Self, IngestError> {
+        let parse = parse::Options {
+            service_zone: limits.time_zone,
+            ..options.parse.clone()
+        };
         Ok(Self {
             receive: options.receive,
             source: options.source.clone(),
             key: options.key.clone(),
             dedupe: options.dedupe,
-            parser: Parser::new(options.parse.clone(), limits.parse).map_err(OptionFault::from)?,
+            parser: Parser::new(parse, limits.parse).map_err(OptionFault::from)?,
             survey,
             limits: limits.clone(),
             is_header_sent: false,

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use crate::model::{
-    ColumnRole, Columns, EventBlock, Fault, Identity, TextColumn, receipt::Warning,
+    ColumnRole, Columns, EventBlock, Identity, TextColumn,
+    receipt::{Sightings, Warning},
 };
 
 /// Microseconds in a day.
@@ -52,15 +53,7 @@ pub struct Survey {
     identity: Option<Identity>,
     has_identities: bool,
     /// User ids and event ids in scientific notation.
-    scientific_ids: [Option<ScientificIds>; 2],
-}
-
-/// The ids of one column that are in scientific notation, as a spreadsheet writes long numbers after rounding them.
-#[derive(Debug)]
-struct ScientificIds {
-    rows: u64,
-    first_line: u32,
-    first_value: String,
+    scientific_ids: [Sightings; 2],
 }
 
 impl Survey {
@@ -75,7 +68,7 @@ impl Survey {
             last_instant: i64::MIN,
             identity: None,
             has_identities: false,
-            scientific_ids: [None, None],
+            scientific_ids: Default::default(),
         }
     }
 
@@ -94,7 +87,7 @@ impl Survey {
         }
         let columns = [&block.user_id, &block.event_id];
         for (ids, column) in self.scientific_ids.iter_mut().zip(columns) {
-            count_scientific_ids(ids, column, &block.lines);
+            count_scientific_ids(ids, column, block);
         }
         for (at, &instant) in block.timestamp.iter().enumerate() {
             let line = block.lines[at];
@@ -140,43 +133,29 @@ impl Survey {
         let by_role = self.scientific_ids.iter().zip(roles);
         by_role
             .filter_map(|(ids, role)| {
-                let ScientificIds {
-                    rows,
-                    first_line,
-                    first_value: value,
-                } = ids.as_ref()?;
                 let at = columns.roles.iter().position(|other| *other == role)?;
                 let column = &columns.labels[at];
-                Some(Warning {
-                    code: "id-in-scientific-notation".into(),
-                    column: column.clone(),
-                    rows: *rows,
-                    line: *first_line,
-                    value: value.clone(),
-                    message: format!(
-                        "`{column}` has ids such as `{value}`, as a spreadsheet writes long numbers when it has rounded them: \
-                         different ids may have become one; format the column as text and export it again"
-                    ),
+                ids.warning("id-in-scientific-notation", column, |first| {
+                    format!(
+                        "`{column}` has ids such as `{}`, as a spreadsheet writes long numbers when it has rounded them: \
+                         different ids may have become one; format the column as text and export it again",
+                        first.value
+                    )
                 })
             })
             .collect()
     }
 }
 
-fn count_scientific_ids(ids: &mut Option<ScientificIds>, column: &TextColumn, lines: &[u32]) {
+fn count_scientific_ids(ids: &mut Sightings, column: &TextColumn, block: &EventBlock) {
     // Most blocks have no such id, and one search of all their text proves it.
     if memchr::memmem::find(&column.bytes, b"E+").is_none() {
         return;
     }
-    for (at, line) in lines.iter().enumerate() {
+    for at in 0..block.len() {
         let value = column.get(at);
         if is_scientific(value) {
-            let first = || ScientificIds {
-                rows: 0,
-                first_line: *line,
-                first_value: Fault::clip(value),
-            };
-            ids.get_or_insert_with(first).rows += 1;
+            ids.add(block.rows[at], block.lines[at], value);
         }
     }
 }

@@ -147,8 +147,8 @@ impl Ingest {
             file = self.read_file(options, body, writer) => file?,
             lost = lease.renew_until_lost() => return Err(lost),
         };
-        let content_key = options.content_key(file.sha256());
-        let digest = options.request_digest(file.sha256());
+        let content_key = options.content_key(file.sha256(), self.limits.time_zone);
+        let digest = options.request_digest(file.sha256(), self.limits.time_zone);
         if let Some(key) = key {
             // Before the seal: a sealed batch is the outcome of its key, even if this process dies right after it.
             self.record_digest(key, writer.batch(), digest).await?;

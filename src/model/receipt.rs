@@ -2,47 +2,21 @@
 
 mod stored;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BatchId, Columns, FaultCode, IdentityBy, Instant, ProfileName};
+use super::{
+    BatchId, Columns, Evidence, Fault, FaultCode, IdentityBy, Instant, ProfileName, Proposal,
+};
 use stored::StoredReceipt;
 
-/// The `timestamp_format` that the unreadable timestamps of a file prove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FormatProposal {
-    /// The format.
-    pub format: String,
-    /// The physical line of a value that no other format can read.
-    pub line: u32,
-    /// This value, clipped.
-    pub value: String,
-    /// Rows whose timestamp this format can read.
-    pub rows: u64,
-}
-
-impl fmt::Display for FormatProposal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            format,
-            line,
-            value,
-            rows: _,
-        } = self;
-        write!(
-            f,
-            "line {line} has `{value}`: send `timestamp_format={format}`"
-        )
-    }
-}
-
-/// A warning about values that are stored as received, and are probably damaged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A warning about values that are stored as received and are probably not meant so, or about how they were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// The kind of damage. The names are part of the interface and never change.
+    /// The kind. The names are part of the interface and never change.
     pub code: String,
-    /// The label of the column.
+    /// The label of the column; empty if the warning is not of one column.
     pub column: String,
     /// Rows with such a value.
     pub rows: u64,
@@ -50,8 +24,71 @@ pub struct Warning {
     pub line: u32,
     /// The first value, clipped.
     pub value: String,
-    /// The damage in words, with its remedy.
+    /// What is wrong in words, with its remedy.
     pub message: String,
+    /// The first such values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Evidence>,
+    /// Options that would settle it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposals: Vec<Proposal>,
+}
+
+/// How many values of one kind a file has, and the first of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sightings {
+    /// Rows with such a value.
+    pub rows: u64,
+    /// The first of them.
+    pub first: Vec<Evidence>,
+}
+
+impl Sightings {
+    /// Maximum values kept.
+    const FIRST: usize = 5;
+
+    /// Adds a value.
+    pub fn add(&mut self, row: u32, line: u32, value: &[u8]) {
+        self.rows += 1;
+        if self.first.len() < Self::FIRST {
+            let value = Fault::clip(value);
+            self.first.push(Evidence { row, line, value });
+        }
+    }
+
+    /// Returns the warning about the values; none if there are none.
+    #[must_use]
+    pub fn warning(&self, code: &str, column: &str, message: impl FnOnce(&Evidence) -> String) -> Option<Warning> {
+        let first = self.first.first()?;
+        Some(Warning {
+            code: code.to_owned(),
+            column: column.to_owned(),
+            rows: self.rows,
+            line: first.line,
+            value: first.value.clone(),
+            message: message(first),
+            examples: self.first.clone(),
+            proposals: Vec::new(),
+        })
+    }
+}
+
+/// How the values of a file were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ValueCounts {
+    /// The zone of times without an offset.
+    pub time_zone: String,
+    /// Events whose time has no offset, and was read in that zone.
+    pub local_times: u64,
+    /// Events with a day and no time, which count on that day.
+    pub days: u64,
+    /// Values that stand for no value, such as `null` and `N/A`, in the known columns of the events.
+    pub null_values: u64,
+    /// Byte-order marks and zero-width marks that were removed from the known columns.
+    pub marks_removed: u64,
+    /// Events without a user, which `anonymous=keep` keeps.
+    pub anonymous: u64,
 }
 
 /// The digest of the stored form of a batch's events, in hexadecimal: of its event file in the embedded store.
@@ -152,8 +189,10 @@ pub struct Receipt {
     pub event_types: u32,
     /// Different days (UTC).
     pub days: u32,
-    /// The format that unreadable timestamps prove, if any.
-    pub proposal: Option<FormatProposal>,
+    /// Options that would let rejected rows be read.
+    pub proposals: Vec<Proposal>,
+    /// How the values were read; `None` for a batch of an older version, or of a stream.
+    pub values: Option<ValueCounts>,
     /// Warnings about stored values.
     pub warnings: Vec<Warning>,
     /// The columns that identify an event.

@@ -181,6 +181,21 @@ pub enum ParseOptionError {
         /// The format as stated.
         format: String,
     },
+    /// The format ends in the name of a zone as plain text, which has no meaning there.
+    #[error(
+        "`timestamp_format` `{}` ends in plain text that names UTC, and its times would be read in another zone; \
+         write %z in its place, which reads `Z`, `UTC`, `GMT` and offsets", clip(.format)
+    )]
+    TimestampFormatLiteralZone {
+        /// The format as stated.
+        format: String,
+    },
+    /// Too many formats are stated.
+    #[error("`timestamp_format` has more than {limit} formats; state those that the file has")]
+    TooManyFormats {
+        /// Maximum formats.
+        limit: usize,
+    },
     /// A field is mapped twice.
     #[error("`columns` maps {column} twice; name one label for it")]
     ColumnMappedTwice {

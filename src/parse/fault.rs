@@ -4,7 +4,6 @@ use super::{
     record::Record,
     value::{
         field::{FieldFault, trim},
-        numeric_date::{DayMonthOrder, NumericDate},
         timestamp::{TimestampFault, TimestampParser},
     },
 };
@@ -158,7 +157,9 @@ pub(crate) fn timestamp(
 ) -> Fault {
     let code = match found {
         TimestampFault::OutOfRange => FaultCode::TimestampOutOfRange,
-        TimestampFault::Ambiguous => FaultCode::AmbiguousTimestamp,
+        TimestampFault::Ambiguous
+        | TimestampFault::DateOrEpoch
+        | TimestampFault::ZoneAbbreviation => FaultCode::AmbiguousTimestamp,
         TimestampFault::UnknownForm
         | TimestampFault::NoSuchDate
         | TimestampFault::NoSuchTime
@@ -166,42 +167,68 @@ pub(crate) fn timestamp(
         | TimestampFault::LeapSecond
         | TimestampFault::BadOffset
         | TimestampFault::SkippedByClocks
+        | TimestampFault::Contradiction
         | TimestampFault::FormatMismatch
+        | TimestampFault::Hashes
         | TimestampFault::UnknownZone => FaultCode::InvalidTimestamp,
     };
-    let zone = timestamps.zone.name();
+    let zone = timestamps.zones.file.name();
     let says = match found {
-        TimestampFault::UnknownForm => "is in no accepted form".to_owned(),
-        TimestampFault::NoSuchDate => "is a date that does not exist".to_owned(),
-        TimestampFault::NoSuchTime => "is a time of day that does not exist".to_owned(),
-        TimestampFault::HourTwentyFour => "has the hour 24".to_owned(),
-        TimestampFault::LeapSecond => "has the second 60".to_owned(),
-        TimestampFault::BadOffset => "has an offset from UTC that does not exist".to_owned(),
-        TimestampFault::SkippedByClocks => format!("is a time that the clocks of {zone} skipped"),
-        TimestampFault::OutOfRange => "is not between the years 1970 and 2199".to_owned(),
-        TimestampFault::Ambiguous => "does not say which number is the day".to_owned(),
-        TimestampFault::FormatMismatch => {
-            let format = timestamps
-                .format
-                .as_ref()
-                .map_or("", |format| format.text());
-            format!("does not match timestamp_format `{format}`")
+        TimestampFault::UnknownForm => "is in no accepted form",
+        TimestampFault::NoSuchDate => "is a date that does not exist",
+        TimestampFault::NoSuchTime => "is a time of day that does not exist",
+        TimestampFault::HourTwentyFour => "has the hour 24",
+        TimestampFault::LeapSecond => "has the second 60",
+        TimestampFault::BadOffset => "has an offset from UTC that does not exist",
+        TimestampFault::SkippedByClocks => {
+            let says = format!("is a time that the clocks of {zone} skipped");
+            return cell_fault(code, label, value, &says, timestamp_hint(value, found));
         }
-        TimestampFault::UnknownZone => "names a time zone that is not known".to_owned(),
+        TimestampFault::OutOfRange => "is not between the years 1970 and 2199",
+        TimestampFault::Ambiguous => "does not say which number is the day, the month or the year",
+        TimestampFault::DateOrEpoch => {
+            "can be read as a date and as seconds since 1970 (epoch)"
+        }
+        TimestampFault::ZoneAbbreviation => {
+            "ends in an abbreviation, which is no certain time zone"
+        }
+        TimestampFault::Contradiction => {
+            "contradicts itself: its date and its day of the week, or its offset and its zone"
+        }
+        TimestampFault::FormatMismatch => "does not match `timestamp_format`",
+        TimestampFault::UnknownZone => "names a time zone that is not known",
+        TimestampFault::Hashes => {
+            "is not there: a spreadsheet wrote `#` since the column was too narrow for it"
+        }
     };
-    cell_fault(code, label, value, &says, timestamp_hint(value, found))
+    cell_fault(code, label, value, says, timestamp_hint(value, found))
+}
+
+/// Names the formats that read the value of a fault in its hint.
+pub(crate) fn hint_at_formats(fault: &mut Fault, formats: &[&str]) {
+    let all: Vec<_> = formats.iter().map(|format| format!("`timestamp_format={format}`")).collect();
+    match all.as_slice() {
+        [] => {}
+        [one] => fault.hint = Some(format!("send {one}")),
+        [several @ .., last] => {
+            fault.hint = Some(format!("say which is meant: {} or {last}", several.join(", ")));
+        }
+    }
 }
 
 fn timestamp_hint(value: &[u8], found: TimestampFault) -> String {
     let is_numeric = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
     match found {
         TimestampFault::UnknownForm if value.iter().all(|byte| byte.is_ascii_digit()) => {
-            "a number must have exactly 10 digits (seconds since 1970), 13 (milliseconds) or 16 (microseconds); the days of a spreadsheet need `timestamp_format=excel`"
+            "a number must have 10 digits (seconds since 1970), 13 (milliseconds), 16 (microseconds) or 19 (nanoseconds); \
+             the days of a spreadsheet need `timestamp_format=excel`"
         }
         TimestampFault::UnknownForm if value.iter().all(is_numeric) => {
-            "if it comes from a spreadsheet, send `timestamp_format=excel`, or give the column the format yyyy-mm-dd hh:mm:ss and export again"
+            "if it comes from a spreadsheet, send `timestamp_format=excel`, or give the column the format \
+             yyyy-mm-dd hh:mm:ss and export again"
         }
-        TimestampFault::UnknownForm => EXAMPLE,
+        TimestampFault::UnknownForm | TimestampFault::Ambiguous => EXAMPLE,
+        TimestampFault::DateOrEpoch => "say which with timestamp_format: %Y%m%d%H for a date and hour, %s for seconds",
         TimestampFault::NoSuchDate => "correct the date, or remove the row",
         TimestampFault::NoSuchTime => "hours go from 00 to 23, minutes and seconds from 00 to 59",
         TimestampFault::HourTwentyFour => "write midnight as 00:00 of the next day",
@@ -209,29 +236,22 @@ fn timestamp_hint(value: &[u8], found: TimestampFault) -> String {
         TimestampFault::BadOffset => "write the offset as Z, +HH, +HHMM or +HH:MM",
         TimestampFault::SkippedByClocks => "correct the time, or write its offset from UTC",
         TimestampFault::OutOfRange => "correct the year; if it is a number, check its unit",
-        TimestampFault::Ambiguous => return ambiguous_hint(value),
+        TimestampFault::Contradiction => "correct one of the two, or leave it out",
         TimestampFault::FormatMismatch => "correct the value, or the format",
         TimestampFault::UnknownZone => {
             "write an IANA name such as Europe/Berlin, or an offset, and read it with %z"
         }
+        TimestampFault::Hashes => "make the column wider in the spreadsheet, and export the file again",
+        TimestampFault::ZoneAbbreviation => return abbreviation_hint(value),
     }
     .to_owned()
 }
 
-fn ambiguous_hint(value: &[u8]) -> String {
-    let Some(date) = NumericDate::recognize(value) else {
-        return EXAMPLE.to_owned();
-    };
-    let (day_first, month_first) = (date.format(true), date.format(false));
-    match date.order() {
-        DayMonthOrder::DayFirst => {
-            format!("say that the day comes first: timestamp_format={day_first}")
-        }
-        DayMonthOrder::MonthFirst => {
-            format!("say that the month comes first: timestamp_format={month_first}")
-        }
-        DayMonthOrder::Either | DayMonthOrder::Neither => format!(
-            "say which comes first: timestamp_format={day_first} for the day, timestamp_format={month_first} for the month"
-        ),
-    }
+fn abbreviation_hint(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value);
+    let name = text.rsplit(' ').next().unwrap_or_default();
+    format!(
+        "several zones may be called {name}: state one with `time_zone`, and write `{name}` itself into \
+         `timestamp_format`; or write the offset from UTC in its place"
+    )
 }

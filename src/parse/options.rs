@@ -11,10 +11,12 @@ use super::{
 pub struct Options {
     /// Labels of the file that the upload maps to event fields. They win over the known names.
     pub columns: Vec<(EventField, String)>,
-    /// The format of all timestamps (strftime, or `excel`), unless they have one of the known forms.
+    /// The formats of the timestamps, tried in order (strftime, `excel`, `auto`); the native forms if none is stated.
     pub timestamp_format: Option<String>,
-    /// The time zone of timestamps without an offset.
-    pub time_zone: Tz,
+    /// The time zone of times without an offset; that of the service if none is stated.
+    pub time_zone: Option<Tz>,
+    /// The time zone of the service, in which days start.
+    pub service_zone: Tz,
     /// The stated parts of the dialect.
     pub dialect: DialectOptions,
     /// Whether the upload says that the file is an `errors.csv`.
@@ -26,7 +28,8 @@ impl Default for Options {
         Self {
             columns: Vec::new(),
             timestamp_format: None,
-            time_zone: Tz::UTC,
+            time_zone: None,
+            service_zone: Tz::UTC,
             dialect: DialectOptions::default(),
             from_errors_csv: false,
         }

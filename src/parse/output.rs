@@ -1,7 +1,10 @@
 //! The results of parsing: blocks of rows, and the summary of a file.
 
 use super::csv::Dialect;
-use crate::model::{event::EventBlock, receipt::FormatProposal, rejection::Rejection};
+use crate::model::{
+    EventBlock, Proposal, Rejection,
+    receipt::{ValueCounts, Warning},
+};
 
 /// A block of consecutive rows: at most 8,192 events and 1,000 rejections, of about 512 KiB each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +47,10 @@ pub struct ParseSummary {
     pub line_ending: LineEnding,
     /// The dialect, stated or detected.
     pub dialect: Dialect,
-    /// The format that the timestamps which could not be read prove.
-    pub proposal: Option<FormatProposal>,
+    /// Options that would let rejected rows be read.
+    pub proposals: Vec<Proposal>,
+    /// How the values were read.
+    pub values: ValueCounts,
+    /// Warnings about how values were read.
+    pub warnings: Vec<Warning>,
 }

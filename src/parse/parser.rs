@@ -32,6 +32,7 @@ impl Parser {
             columns,
             timestamp_format,
             time_zone,
+            service_zone,
             dialect,
             from_errors_csv,
         } = options;
@@ -39,16 +40,18 @@ impl Parser {
             return Err(ParseOptionError::Dialect);
         }
         check_columns(&columns)?;
-        let format = timestamp_format
-            .as_deref()
-            .map(TimestampFormat::new)
-            .transpose()?;
+        let formats = match timestamp_format.as_deref() {
+            Some(formats) => TimestampFormat::list(formats)?,
+            None => Vec::new(),
+        };
+        let zone = time_zone.unwrap_or(service_zone);
         let options = CsvReaderOptions {
             columns,
             from_errors_csv,
             limits,
             dialect,
-            timestamps: TimestampParser::new(time_zone, format),
+            timestamps: TimestampParser::new(zone, service_zone, formats),
+            timestamp_format,
         };
         Ok(Self {
             state: State::Head(Vec::new(), Box::new(options)),

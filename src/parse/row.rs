@@ -9,14 +9,16 @@ use super::{
     record::{Record, RecordCell, RecordPosition},
     rejected_cells::clip_cells,
     value::{
+        Basis, Reading,
         field::{EventField, FieldFault, null_is_empty, required_value, trim},
         format_proposal::UnparsedTimestamps,
-        timestamp::TimestampParser,
+        timestamp::{TimestampFault, TimestampParser},
     },
 };
 use crate::model::{
     event::{EventBlock, TextColumn},
-    receipt::FormatProposal,
+    proposal::Proposal,
+    receipt::{Sightings, ValueCounts, Warning},
     rejection::{Fault, Rejection},
 };
 
@@ -51,14 +53,26 @@ struct EventValues<'a> {
     event_type: &'a [u8],
     user_id: &'a [u8],
     event_id: &'a [u8],
-    timestamp: i64,
+    timestamp: Reading,
+}
+
+/// How the timestamps of the events were read.
+#[derive(Debug, Default)]
+struct TimestampTally {
+    local: u64,
+    days: u64,
+    /// Wall times that were there twice.
+    twice: Sightings,
 }
 
 /// Validates the rows of one file.
 pub(crate) struct RowValidator {
     limits: Limits,
     timestamps: TimestampParser,
+    /// The stated formats, as stated.
+    timestamp_format: Option<String>,
     unparsed_timestamps: UnparsedTimestamps,
+    tally: TimestampTally,
     /// The labels of the event fields, in the order of [`EventField::ALL`].
     field_labels: [String; EventField::ALL.len()],
     /// Number of columns.
@@ -76,11 +90,18 @@ pub(crate) struct RowValidator {
 
 impl RowValidator {
     /// Creates a validator for rows whose columns mean what `header` says.
-    pub(crate) fn new(header: &Header, limits: Limits, timestamps: TimestampParser) -> Self {
+    pub(crate) fn new(
+        header: &Header,
+        limits: Limits,
+        timestamps: TimestampParser,
+        timestamp_format: Option<String>,
+    ) -> Self {
         Self {
             limits,
             timestamps,
+            timestamp_format,
             unparsed_timestamps: UnparsedTimestamps::default(),
+            tally: TimestampTally::default(),
             field_labels: EventField::ALL.map(|field| header.label(field).to_owned()),
             columns: header.labels.len(),
             from_errors_csv: header.from_errors_csv,
@@ -108,9 +129,34 @@ impl RowValidator {
         u32::try_from(rows + 1).unwrap_or(u32::MAX)
     }
 
-    /// Returns the format that the timestamps which could not be read prove.
-    pub(crate) fn format_proposal(&self) -> Option<FormatProposal> {
-        self.unparsed_timestamps.proposal()
+    /// Returns the options that would let rejected rows be read.
+    pub(crate) fn proposals(&self) -> Vec<Proposal> {
+        let stated = self.timestamp_format.as_deref();
+        self.unparsed_timestamps.proposals(stated, self.counts.inserted)
+    }
+
+    /// Returns how the values of the events were read.
+    pub(crate) fn value_counts(&self) -> ValueCounts {
+        ValueCounts {
+            time_zone: self.timestamps.zones.file.name().to_owned(),
+            local_times: self.tally.local + self.tally.twice.rows,
+            days: self.tally.days,
+            ..ValueCounts::default()
+        }
+    }
+
+    /// Returns warnings about how values were read.
+    pub(crate) fn warnings(&self, header: &Header) -> Vec<Warning> {
+        let column = header.label(EventField::Timestamp);
+        let zone = self.timestamps.zones.file.name();
+        let twice = self.tally.twice.warning("local-time-twice", column, |first| {
+            format!(
+                "the clocks of {zone} were set back, so that `{}` was there twice: the earlier of the two instants is \
+                 taken; write the offset from UTC if the later one is meant",
+                first.value
+            )
+        });
+        twice.into_iter().collect()
     }
 
     /// Returns the next complete block.
@@ -141,7 +187,16 @@ impl RowValidator {
         events.event_id.push(values.event_id);
         events.user_id.push(values.user_id);
         events.event_type.push(values.event_type);
-        events.timestamp.push(values.timestamp);
+        events.timestamp.push(values.timestamp.instant);
+        match values.timestamp.basis {
+            Basis::Stated => {}
+            Basis::Local => self.tally.local += 1,
+            Basis::Day => self.tally.days += 1,
+            Basis::LocalTwice => {
+                let (line, value) = (record.position().line, record.value(EventField::Timestamp));
+                self.tally.twice.add(row, line, value);
+            }
+        }
         for (column, value) in events.attributes.iter_mut().zip(record.attributes()) {
             column.push(value);
         }
@@ -158,10 +213,10 @@ impl RowValidator {
     pub(crate) fn reject(&mut self, record: &impl Record) {
         let RecordPosition { line, byte } = record.position();
         let mut faults = self.faults(record);
+        self.note_unparsed_timestamp(record, &mut faults);
         if fault::is_totals_row(record) {
             fault::hint_at_totals_row(&mut faults);
         }
-        self.note_unparsed_timestamp(record);
         let (cells, clipped) = clip_cells(record.cells().map(|cell| cell.value), self.columns);
         self.push_rejection(Rejection {
             row: self.next_row(),
@@ -214,17 +269,23 @@ impl RowValidator {
         })
     }
 
-    /// Records what a timestamp that could not be read proves about its format.
-    fn note_unparsed_timestamp(&mut self, record: &impl Record) {
-        if self.timestamps.format.is_some() || !record.has_one_cell_per_column() {
+    /// Records which formats read a timestamp that could not be read, and names them in its fault.
+    fn note_unparsed_timestamp(&mut self, record: &impl Record, faults: &mut [Fault]) {
+        if !record.has_one_cell_per_column() {
             return;
         }
         let cell = record.value(EventField::Timestamp);
         if let Ok(value) = required_value(cell, self.limits.cell_bytes)
             && let Err(found) = self.timestamps.read(value)
         {
-            let line = record.position().line;
-            self.unparsed_timestamps.add(line, value, found);
+            let at = (self.next_row(), record.position().line);
+            let formats = self.unparsed_timestamps.add(at, value, found, &self.timestamps);
+            let label = &self.field_labels[EventField::Timestamp as usize];
+            let mut faults = faults.iter_mut();
+            let fault = faults.find(|fault| fault.column.as_ref() == Some(label));
+            if let (Some(fault), false) = (fault, found == TimestampFault::ZoneAbbreviation) {
+                fault::hint_at_formats(fault, &formats);
+            }
         }
     }
 

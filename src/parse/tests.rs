@@ -153,7 +153,9 @@ fn line_numbers_count_blank_lines_and_quoted_line_breaks() {
         preamble_lines: _,
         line_ending,
         dialect: _,
-        proposal: _,
+        proposals: _,
+        values: _,
+        warnings: _,
     } = parsed.summary;
     assert_eq!((received, inserted, failed, blank), (11, 3, 1, 7));
     assert_eq!(line_ending, LineEnding::Mixed);

@@ -229,7 +229,8 @@ function rejections(batch) {
   const { failed_count: failed } = batch;
   if (!failed) return null;
   const list = rejectionList(batch, `Rejected rows of ${fileName(batch)}`, error => showProblem(problem, error));
-  const retries = (batch.proposals ?? []).map(({ option, value, rows }) => button(
+  const formats = (batch.proposals ?? []).filter(({ option }) => option === 'timestamp_format');
+  const retries = formats.map(({ option, value, rows }) => button(
     `Upload these rows again with timestamp format ${value} (${plural(rows, 'row')})`,
     event => withBusy(event.currentTarget, () => retryRejected(batch.batch_id, timestampColumn(batch), { [option]: value })),
     { class: 'retry-rejected' }));

@@ -28,7 +28,7 @@ impl<'a> From<&'a DryRun> for DryRunReply<'a> {
         let names = receipt.columns.stored_attributes();
         let rows = 0..sample.len();
         Self {
-            receipt: ReceiptReply::new(receipt, source, *dedupe, BatchStatus::Receiving),
+            receipt: ReceiptReply::new(None, receipt, source, *dedupe, BatchStatus::Receiving),
             dry_run: true,
             sample: rows
                 .map(|at| SampleReply::new(sample, at, &names))

@@ -8,7 +8,8 @@ use super::instant;
 use crate::model::{
     BatchId, BatchStatus, ColumnRole, Columns, FaultCode, FileOrigin, IdentityBy, Instant,
     ProfileName, Receipt,
-    receipt::{FormatProposal, RowCounts, Warning},
+    Evidence, Proposal, ProposalScope,
+    receipt::{RowCounts, ValueCounts, Warning},
 };
 
 /// The part of a batch that describes its file.
@@ -28,15 +29,18 @@ pub(super) struct ReceiptReply<'a> {
     options: &'a BTreeMap<String, String>,
     columns: Vec<ColumnReply<'a>>,
     proposals: Vec<ProposalReply<'a>>,
-    warnings: &'a [Warning],
+    warnings: Vec<WarningReply<'a>>,
+    /// How the values were read; none for a batch of an older version, or of a stream.
+    values: Option<&'a ValueCounts>,
     identity: IdentityReply<'a>,
     event_time: EventTimeReply,
     expires_at: Option<Instant>,
 }
 
 impl<'a> ReceiptReply<'a> {
-    /// Builds the reply from a receipt and the fields of its batch.
+    /// Builds the reply from a receipt and the fields of its batch; `stored` is none for a dry run.
     pub(super) fn new(
+        stored: Option<BatchId>,
         receipt: &'a Receipt,
         source: &'a str,
         dedupe: bool,
@@ -53,8 +57,9 @@ impl<'a> ReceiptReply<'a> {
             errors_by_code,
             rejections_kept,
             origin,
-            proposal,
+            proposals,
             warnings,
+            values,
             profile,
             parent,
             options,
@@ -81,8 +86,9 @@ impl<'a> ReceiptReply<'a> {
             parent: *parent,
             options,
             columns: ColumnReply::list(columns),
-            proposals: ProposalReply::list(proposal.as_ref()),
-            warnings,
+            proposals: ProposalReply::list(proposals, stored),
+            warnings: WarningReply::list(warnings, stored),
+            values: values.as_ref(),
             identity: IdentityReply::new(identity, dedupe && *claims, source, columns),
             event_time: EventTimeReply {
                 min: instant(*first),
@@ -175,39 +181,93 @@ impl<'a> ColumnReply<'a> {
     }
 }
 
-/// An option that would make rejected rows readable, with its evidence.
+/// An option that would let rows be read, or settle a question, with its evidence.
 #[derive(Debug, Serialize)]
 pub(in crate::http) struct ProposalReply<'a> {
-    option: &'static str,
+    option: &'a str,
     value: &'a str,
+    scope: ProposalScope,
+    /// Whether the values of the file prove it; otherwise it is one answer to a question.
+    proven: bool,
     rows: u64,
-    line: u32,
-    evidence: &'a str,
+    evidence: Option<&'a Evidence>,
     detail: String,
 }
 
 impl<'a> ProposalReply<'a> {
-    pub(in crate::http) fn list(format: Option<&'a FormatProposal>) -> Vec<Self> {
-        format.map(Self::from).into_iter().collect()
+    /// `stored` is the batch that holds the other rows of the file.
+    pub(in crate::http) fn list(proposals: &'a [Proposal], stored: Option<BatchId>) -> Vec<Self> {
+        let reply = |proposal: &'a Proposal| {
+            let Proposal {
+                option,
+                value,
+                scope,
+                proven,
+                rows,
+                evidence,
+                reason,
+            } = proposal;
+            Self {
+                option,
+                value,
+                scope: *scope,
+                proven: *proven,
+                rows: *rows,
+                evidence: evidence.as_ref(),
+                detail: match (stored, scope) {
+                    (None, _) => format!("{reason}: send the file with `{option}={value}`"),
+                    (Some(id), ProposalScope::RejectedRows) => format!(
+                        "{reason}: send the rejected rows again, which are in /batches/{id}/errors.csv, with \
+                         `parent={id}` and `{option}={value}`"
+                    ),
+                    (Some(id), ProposalScope::File) => format!(
+                        "{reason}: delete batch {id} and send the file again with `{option}={value}`"
+                    ),
+                },
+            }
+        };
+        proposals.iter().map(reply).collect()
     }
 }
 
-impl<'a> From<&'a FormatProposal> for ProposalReply<'a> {
-    fn from(proposal: &'a FormatProposal) -> Self {
-        let FormatProposal {
-            format,
-            line,
-            value,
-            rows,
-        } = proposal;
-        Self {
-            option: "timestamp_format",
-            value: format,
-            rows: *rows,
-            line: *line,
-            evidence: value,
-            detail: proposal.to_string(),
-        }
+/// A warning, with the options that would settle it.
+#[derive(Debug, Serialize)]
+struct WarningReply<'a> {
+    code: &'a str,
+    column: Option<&'a str>,
+    rows: u64,
+    line: u32,
+    value: &'a str,
+    message: &'a str,
+    examples: &'a [Evidence],
+    proposals: Vec<ProposalReply<'a>>,
+}
+
+impl<'a> WarningReply<'a> {
+    fn list(warnings: &'a [Warning], stored: Option<BatchId>) -> Vec<Self> {
+        let reply = |warning: &'a Warning| {
+            let Warning {
+                code,
+                column,
+                rows,
+                line,
+                value,
+                message,
+                examples,
+                proposals,
+            } = warning;
+            Self {
+                code,
+                column: Some(column.as_str()).filter(|column| !column.is_empty()),
+                rows: *rows,
+                line: *line,
+                value,
+                message,
+                examples,
+                proposals: ProposalReply::list(proposals, stored),
+            }
+        };
+        warnings.iter().map(reply).collect()
     }
 }
 

@@ -166,6 +166,7 @@ fn table() -> impl Strategy<Value = (Writing, Vec<Vec<String>>)> {
 
 fn limits() -> Limits {
     Limits {
+        time_zone: chrono_tz::Tz::UTC,
         receive: receive::Limits::default(),
         parse: crate::parse::Limits::default(),
         rejections: 100,

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EventDigest, FileOrigin, FormatProposal, Origin, Receipt, RowCounts, StreamOrigin, Warning,
+    EventDigest, FileOrigin, Origin, Receipt, RowCounts, StreamOrigin, ValueCounts, Warning,
 };
-use crate::model::{BatchId, Columns, FaultCode, IdentityBy, Instant, ProfileName};
+use crate::model::{
+    BatchId, Columns, Evidence, FaultCode, IdentityBy, Instant, ProfileName, Proposal, ProposalScope,
+};
 
 /// A stored receipt. The order of its fields is that of the stored documents.
 #[derive(Serialize, Deserialize)]
@@ -54,6 +56,10 @@ pub(super) struct StoredReceipt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proposal: Option<FormatProposal>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    proposals: Vec<Proposal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    values: Option<ValueCounts>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Warning>,
     #[serde(default)]
     identity: IdentityBy,
@@ -65,6 +71,39 @@ pub(super) struct StoredReceipt {
     event_digest: Option<EventDigest>,
     claims: bool,
     expires_at: Option<Instant>,
+}
+
+/// The only kind of proposal of earlier versions: a format that unreadable timestamps prove.
+#[derive(Serialize, Deserialize)]
+struct FormatProposal {
+    format: String,
+    line: u32,
+    value: String,
+    rows: u64,
+}
+
+impl From<FormatProposal> for Proposal {
+    fn from(stored: FormatProposal) -> Self {
+        let FormatProposal {
+            format,
+            line,
+            value,
+            rows,
+        } = stored;
+        Self {
+            option: "timestamp_format".to_owned(),
+            value: format,
+            scope: ProposalScope::RejectedRows,
+            proven: true,
+            rows,
+            reason: format!("line {line} has `{value}`"),
+            evidence: Some(Evidence {
+                row: 0,
+                line,
+                value,
+            }),
+        }
+    }
 }
 
 /// The document has neither a stream nor a field that every file has.
@@ -145,7 +184,11 @@ impl TryFrom<StoredReceipt> for Receipt {
             event_time: stored.event_time,
             event_types: stored.event_types,
             days: stored.days,
-            proposal: stored.proposal,
+            proposals: match stored.proposal.take() {
+                Some(proposal) => vec![proposal.into()],
+                None => stored.proposals,
+            },
+            values: stored.values,
             warnings: stored.warnings,
             identity: stored.identity,
             parent: stored.parent,
@@ -182,7 +225,9 @@ impl From<Receipt> for StoredReceipt {
             event_time: receipt.event_time,
             event_types: receipt.event_types,
             days: receipt.days,
-            proposal: receipt.proposal,
+            proposal: None,
+            proposals: receipt.proposals,
+            values: receipt.values,
             warnings: receipt.warnings,
             identity: receipt.identity,
             parent: receipt.parent,

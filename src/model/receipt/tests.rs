@@ -1,13 +1,16 @@
 //! The stored form of receipts never changes.
 
 use super::*;
-use crate::model::ColumnRole;
+use crate::model::{ColumnRole, ProposalScope};
 
 /// Every field of a file, as the service stores it in SQLite since these fields exist.
-const FILE: &str = r#"{"rows":{"received":9,"inserted":6,"failed":2,"blank":1},"errors_by_code":{"missing-value":2},"rejections_kept":2,"file_name":"june.csv","profile":"crm","bytes":321,"sha256":"00ff","bom":true,"encoding":"utf-16le","encoding_known":"set","packing":"gzip","line_ending":"crlf","delimiter":";","quote":"'","escape":"backslash","preamble_lines":3,"repeated_headers":1,"columns":{"labels":["ts"],"roles":["timestamp"],"hint":null},"event_time":[1,2],"event_types":1,"days":1,"proposal":{"format":"%d","line":4,"value":"x","rows":2},"warnings":[{"code":"c","column":"ts","rows":1,"line":2,"value":"v","message":"m"}],"identity":"row","parent":"07070707-0707-7707-0707-070707070707","options":{"source":"crm"},"claims":true,"expires_at":"2025-11-10T00:00:00Z"}"#;
+const FILE: &str = r#"{"rows":{"received":9,"inserted":6,"failed":2,"blank":1},"errors_by_code":{"missing-value":2},"rejections_kept":2,"file_name":"june.csv","profile":"crm","bytes":321,"sha256":"00ff","bom":true,"encoding":"utf-16le","encoding_known":"set","packing":"gzip","line_ending":"crlf","delimiter":";","quote":"'","escape":"backslash","preamble_lines":3,"repeated_headers":1,"columns":{"labels":["ts"],"roles":["timestamp"],"hint":null},"event_time":[1,2],"event_types":1,"days":1,"proposals":[{"option":"timestamp_format","value":"%d","scope":"rejected_rows","proven":true,"rows":2,"evidence":{"row":3,"line":4,"value":"x"},"reason":"line 4 has `x`"}],"values":{"time_zone":"UTC","local_times":1,"days":0,"null_values":0,"marks_removed":0,"anonymous":0},"warnings":[{"code":"c","column":"ts","rows":1,"line":2,"value":"v","message":"m"}],"identity":"row","parent":"07070707-0707-7707-0707-070707070707","options":{"source":"crm"},"claims":true,"expires_at":"2025-11-10T00:00:00Z"}"#;
 
 /// The same file without a name, packing and all that is optional.
 const PLAIN_FILE: &str = r#"{"rows":{"received":9,"inserted":6,"failed":2,"blank":1},"errors_by_code":{},"rejections_kept":2,"file_name":null,"bytes":321,"sha256":"00ff","bom":true,"encoding":"utf-16le","encoding_known":"set","packing":null,"line_ending":"crlf","delimiter":";","quote":"'","escape":"backslash","preamble_lines":3,"repeated_headers":1,"columns":{"labels":["ts"],"roles":["timestamp"],"hint":null},"event_time":[1,2],"event_types":1,"days":1,"identity":"row","claims":true,"expires_at":null}"#;
+
+/// The proposal of the versions that had only one.
+const ONE_PROPOSAL: &str = r#""proposal":{"format":"%d","line":4,"value":"x","rows":2}"#;
 
 /// A receipt of the first version, which stored fewer fields.
 const FIRST_VERSION: &str = r#"{"rows":{"received":1,"inserted":1,"failed":0,"blank":0},"errors_by_code":{},"rejections_kept":0,"file_name":"a.csv","bytes":5,"sha256":"00","bom":false,"line_ending":"lf","columns":{"labels":["ts"],"roles":["timestamp"],"hint":null},"event_time":[1,2],"event_types":1,"days":1,"claims":true,"expires_at":null}"#;
@@ -46,11 +49,23 @@ fn receipt() -> Receipt {
         event_time: (1, 2),
         event_types: 1,
         days: 1,
-        proposal: Some(FormatProposal {
-            format: "%d".into(),
-            line: 4,
-            value: "x".into(),
+        proposals: vec![Proposal {
+            option: "timestamp_format".into(),
+            value: "%d".into(),
+            scope: ProposalScope::RejectedRows,
+            proven: true,
             rows: 2,
+            evidence: Some(Evidence {
+                row: 3,
+                line: 4,
+                value: "x".into(),
+            }),
+            reason: "line 4 has `x`".into(),
+        }],
+        values: Some(ValueCounts {
+            time_zone: "UTC".into(),
+            local_times: 1,
+            ..ValueCounts::default()
         }),
         warnings: vec![Warning {
             code: "c".into(),
@@ -59,6 +74,7 @@ fn receipt() -> Receipt {
             line: 2,
             value: "v".into(),
             message: "m".into(),
+            ..Warning::default()
         }],
         identity: IdentityBy::Row,
         parent: Some(BatchId::from_bytes([7; 16])),
@@ -73,7 +89,8 @@ fn plain() -> Receipt {
     let mut plain = Receipt {
         errors_by_code: BTreeMap::new(),
         profile: None,
-        proposal: None,
+        proposals: Vec::new(),
+        values: None,
         warnings: Vec::new(),
         parent: None,
         options: BTreeMap::new(),
@@ -116,6 +133,14 @@ fn receipts_of_the_first_version_are_read_with_its_only_dialect() {
         ("doubled", None)
     );
     assert_eq!(receipt.identity, IdentityBy::EventId);
+}
+
+#[test]
+fn the_proposal_of_an_older_receipt_is_read() {
+    let stored = PLAIN_FILE.replace(r#""identity""#, &format!(r#"{ONE_PROPOSAL},"identity""#));
+    let mut expected = receipt().proposals;
+    expected[0].evidence.as_mut().expect("evidence").row = 0;
+    assert_eq!(read(&stored).proposals, expected);
 }
 
 #[test]

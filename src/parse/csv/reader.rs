@@ -30,6 +30,8 @@ pub(crate) struct CsvReaderOptions {
     pub(crate) limits: Limits,
     pub(crate) dialect: DialectOptions,
     pub(crate) timestamps: TimestampParser,
+    /// The stated formats, as stated.
+    pub(crate) timestamp_format: Option<String>,
 }
 
 /// Reads one file whose dialect is known.
@@ -61,6 +63,7 @@ struct HeaderStage {
     limits: Limits,
     dialect: Dialect,
     timestamps: Option<TimestampParser>,
+    timestamp_format: Option<String>,
     /// Whether the delimiter was detected among several.
     delimiter_was_guessed: bool,
 }
@@ -87,6 +90,7 @@ impl CsvReader {
             limits,
             dialect,
             timestamps,
+            timestamp_format,
         } = options;
         // Detection reads a fixed number of bytes, so its result does not depend on how the file arrives.
         let sample_bytes = head.len().min(detect::HEAD_BYTES);
@@ -123,6 +127,7 @@ impl CsvReader {
                 limits,
                 dialect: detection.dialect,
                 timestamps: Some(timestamps),
+                timestamp_format,
                 delimiter_was_guessed: dialect.delimiter.is_none(),
             })),
             dialect: detection.dialect,
@@ -194,7 +199,9 @@ impl CsvReader {
             preamble_lines: self.preamble_lines,
             line_ending: line_ending(lines, self.old_mac_lines.is_some()),
             dialect: self.dialect,
-            proposal: rows.validator.format_proposal(),
+            proposals: rows.validator.proposals(),
+            values: rows.validator.value_counts(),
+            warnings: rows.validator.warnings(&rows.header),
         })
     }
 
@@ -274,7 +281,7 @@ impl HeaderStage {
         let timestamps = self.timestamps.take();
         let timestamps = timestamps.ok_or(ParseError::FramingMismatch { line })?;
         Ok(Some(RowStage {
-            validator: RowValidator::new(&header, self.limits, timestamps),
+            validator: RowValidator::new(&header, self.limits, timestamps, self.timestamp_format.take()),
             header,
             limits: self.limits,
             dialect: self.dialect,

@@ -1,138 +1,157 @@
-//! Reads timestamps in a declared format (strftime, or the days of a spreadsheet). Checks the format before any row.
+//! Declared formats of timestamps: strftime, the days of a spreadsheet, or the native forms. Checks a format before any row.
 
 use std::fmt::Write;
 
 use chrono::{
-    DateTime, NaiveDateTime, NaiveTime, Timelike, Utc,
-    format::{Fixed, Item, Parsed, StrftimeItems, parse, parse_and_remainder},
+    DateTime, NaiveTime, Timelike, Utc,
+    format::{Item, Parsed, StrftimeItems, parse},
 };
-use chrono_tz::Tz;
 
 use super::{
-    timestamp::{SECOND, TimestampFault},
-    zone::CachedZone,
+    moment::{Moment, Place},
+    pattern::{Pattern, PatternFault},
+    timestamp::{DAY_SECONDS, SECOND, TimestampFault},
 };
 use crate::parse::error::ParseOptionError;
 
 /// Maximum bytes of a format. No date needs more.
 const FORMAT_BYTES: usize = 128;
+/// Maximum formats of a file.
+const FORMATS: usize = 16;
 
 /// A format that determines an instant, or a date and time of day.
 #[derive(Debug)]
-pub(crate) struct TimestampFormat {
-    text: String,
-    kind: FormatKind,
-}
-
-#[derive(Debug)]
-enum FormatKind {
+pub(crate) enum TimestampFormat {
+    /// The forms that are read without a declared format.
+    Native,
     /// The serial days of a spreadsheet.
     Excel,
-    Strftime {
-        /// The complete format, or the part before `%Z`.
-        head: Vec<Item<'static>>,
-        /// The part after `%Z`, if the format has one. chrono would skip the name of the zone without reading it.
-        tail: Option<Vec<Item<'static>>>,
-    },
+    /// A pattern.
+    Pattern(Pattern),
+    /// A format with directives that patterns lack, such as `%j` and `%V`.
+    Chrono(Vec<Item<'static>>),
 }
 
 impl TimestampFormat {
     /// The name of the format of spreadsheets, which store dates as numbers of days.
     pub(crate) const EXCEL: &'static str = "excel";
+    /// The name of the native forms, to try them beside declared formats.
+    pub(crate) const NATIVE: &'static str = "auto";
+    /// Separates formats that are tried in order.
+    pub(crate) const SEPARATOR: char = '|';
 
-    /// Creates a format. Checks it by writing an instant and reading it back.
+    /// Creates the formats of an option: one, several with `|` between them, or a list in JSON.
+    pub(crate) fn list(option: &str) -> Result<Vec<Self>, ParseOptionError> {
+        let texts: Vec<String> = match serde_json::from_str(option) {
+            Ok(list) => list,
+            Err(_) => option.split(Self::SEPARATOR).map(str::to_owned).collect(),
+        };
+        if texts.len() > FORMATS {
+            return Err(ParseOptionError::TooManyFormats { limit: FORMATS });
+        }
+        texts.iter().map(|text| Self::new(text)).collect()
+    }
+
+    /// Creates a format.
     pub(crate) fn new(text: &str) -> Result<Self, ParseOptionError> {
+        let name = text.trim();
+        if name.eq_ignore_ascii_case(Self::EXCEL) {
+            return Ok(Self::Excel);
+        }
+        if name.eq_ignore_ascii_case(Self::NATIVE) {
+            return Ok(Self::Native);
+        }
         let format = || text.to_owned();
-        if text.trim().eq_ignore_ascii_case(Self::EXCEL) {
-            return Ok(Self {
-                text: format(),
-                kind: FormatKind::Excel,
-            });
-        }
-        let invalid = || ParseOptionError::TimestampFormat { format: format() };
         if text.len() > FORMAT_BYTES {
-            return Err(invalid());
+            return Err(ParseOptionError::TimestampFormat { format: format() });
         }
+        match Pattern::new(text) {
+            Ok(pattern) => Ok(Self::Pattern(pattern)),
+            Err(PatternFault::Directive) => Self::of_chrono(text),
+            Err(PatternFault::Incomplete) => {
+                Err(ParseOptionError::TimestampFormatIncomplete { format: format() })
+            }
+            Err(PatternFault::LiteralZone) => {
+                Err(ParseOptionError::TimestampFormatLiteralZone { format: format() })
+            }
+        }
+    }
+
+    /// Creates a format that chrono reads. Checks it by writing an instant and reading it back.
+    fn of_chrono(text: &str) -> Result<Self, ParseOptionError> {
+        let format = || text.to_owned();
+        let invalid = || ParseOptionError::TimestampFormat { format: format() };
         let items = StrftimeItems::new(text)
             .parse_to_owned()
             .map_err(|_| invalid())?;
         let mut sample = String::new();
         let instant = DateTime::<Utc>::from_timestamp(1_764_076_455, 0).expect("2025 is in range");
         write!(sample, "{}", instant.format_with_items(items.iter())).map_err(|_| invalid())?;
-        let zone_name = |item: &Item| *item == Item::Fixed(Fixed::TimezoneName);
-        let mut parts = items.splitn(2, zone_name).map(<[_]>::to_vec);
-        let created = Self {
-            text: format(),
-            kind: FormatKind::Strftime {
-                head: parts.next().unwrap_or_default(),
-                tail: parts.next(),
-            },
-        };
-        match created.read(sample.as_bytes(), &CachedZone::new(Tz::UTC)) {
+        let created = Self::Chrono(items);
+        match created.read(sample.as_bytes()) {
             Ok(_) => Ok(created),
             Err(_) => Err(ParseOptionError::TimestampFormatIncomplete { format: format() }),
         }
     }
 
-    /// Returns the format as it was declared.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Returns the instant of a value. A value without an offset is a wall time in `zone`.
-    pub(crate) fn read(&self, value: &[u8], zone: &CachedZone) -> Result<i64, TimestampFault> {
+    /// Reads a value. The native forms are read by their own reader.
+    pub(super) fn read(&self, value: &[u8]) -> Result<Moment, TimestampFault> {
         let text = std::str::from_utf8(value).map_err(|_| TimestampFault::FormatMismatch)?;
-        let FormatKind::Strftime { head, tail } = &self.kind else {
-            return serial_days(text, zone);
-        };
-        let mut parsed = Parsed::new();
-        let Some(tail) = tail else {
-            parse(&mut parsed, text, head.iter()).map_err(|_| TimestampFault::FormatMismatch)?;
-            return instant(parsed, zone);
-        };
-        let rest = parse_and_remainder(&mut parsed, text, head.iter())
-            .map_err(|_| TimestampFault::FormatMismatch)?;
-        let is_zone_name =
-            |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
-        let (name, rest) = rest.split_at(rest.find(|c| !is_zone_name(c)).unwrap_or(rest.len()));
-        parse(&mut parsed, rest, tail.iter()).map_err(|_| TimestampFault::FormatMismatch)?;
-        let named: Tz = match name {
-            "Z" | "z" => Tz::UTC,
-            name => name.parse().map_err(|_| TimestampFault::UnknownZone)?,
-        };
-        instant(parsed, &CachedZone::new(named))
+        match self {
+            Self::Native => Err(TimestampFault::FormatMismatch),
+            Self::Excel => serial_days(text),
+            Self::Pattern(pattern) => pattern.read(text),
+            Self::Chrono(items) => {
+                let mut parsed = Parsed::new();
+                parse(&mut parsed, text, items.iter())
+                    .map_err(|_| TimestampFault::FormatMismatch)?;
+                moment(parsed)
+            }
+        }
     }
 }
 
-/// Returns the instant of the serial number of a spreadsheet, rounded to the millisecond, to which serial numbers are
-/// exact. They count the days since 1899-12-30 (the 1900 date system of ECMA-376 Part 1, 18.17.4.1, from March 1900).
-fn serial_days(text: &str, zone: &CachedZone) -> Result<i64, TimestampFault> {
-    const DAYS_TO_1970: f64 = 25_569.0;
+/// Reads the serial number of a spreadsheet, rounded to the millisecond, to which serial numbers are exact. They count the
+/// days since 1899-12-30 (the 1900 date system of ECMA-376 Part 1, 18.17.4.1, from March 1900).
+fn serial_days(text: &str) -> Result<Moment, TimestampFault> {
+    const DAYS_TO_1970: i64 = 25_569;
     const DAY_MILLIS: f64 = 86_400_000.0;
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let (days, fraction) = text.split_once(['.', ',']).unwrap_or((text, "0"));
+    let has_time = days.len() < text.len();
     if !is_number(days) || !is_number(fraction) || days.len() > 6 || fraction.len() > 18 {
         return Err(TimestampFault::FormatMismatch);
     }
-    let days: f64 = format!("{days}.{fraction}")
-        .parse()
-        .map_err(|_| TimestampFault::FormatMismatch)?;
-    let millis = ((days - DAYS_TO_1970) * DAY_MILLIS).round();
-    if millis < 0.0 {
+    let mismatch = |_| TimestampFault::FormatMismatch;
+    let days: i64 = days.parse().map_err(mismatch)?;
+    let part: f64 = format!("0.{fraction}").parse().map_err(|_| TimestampFault::FormatMismatch)?;
+    let millis = (part * DAY_MILLIS).round() as i64;
+    let time = has_time.then_some(millis * (SECOND / 1_000));
+    if days < DAYS_TO_1970 {
         return Err(TimestampFault::OutOfRange);
     }
-    // At most 999,999 days: the milliseconds are far below 2⁵³, so f64 represents them exactly.
-    zone.instant(millis as i64 * (SECOND / 1_000))
+    Ok(Moment {
+        days: days - DAYS_TO_1970,
+        time,
+        place: Place::Unsaid,
+    })
 }
 
-/// Returns the instant of the parsed parts. A missing time of day is midnight.
-fn instant(mut parsed: Parsed, zone: &CachedZone) -> Result<i64, TimestampFault> {
+/// Returns the moment of the parts that chrono read.
+fn moment(mut parsed: Parsed) -> Result<Moment, TimestampFault> {
     let fault = |_| TimestampFault::FormatMismatch;
+    let day = DAY_SECONDS * SECOND;
     if parsed.timestamp().is_some() {
-        return Ok(parsed.to_datetime().map_err(fault)?.timestamp_micros());
+        let instant = parsed.to_datetime().map_err(fault)?.timestamp_micros();
+        return Ok(Moment {
+            days: instant.div_euclid(day),
+            time: Some(instant.rem_euclid(day)),
+            place: Place::Offset(0),
+        });
     }
     let date = parsed.to_naive_date().map_err(fault)?;
-    if parsed.hour_div_12().is_none() && parsed.hour_mod_12().is_none() {
+    let has_time = parsed.hour_div_12().is_some() || parsed.hour_mod_12().is_some();
+    if !has_time {
         parsed.set_hour(0).map_err(fault)?;
     }
     if parsed.minute().is_none() {
@@ -143,9 +162,10 @@ fn instant(mut parsed: Parsed, zone: &CachedZone) -> Result<i64, TimestampFault>
     if u64::from(time.nanosecond()) >= 1_000_000_000 {
         return Err(TimestampFault::LeapSecond);
     }
-    let local = NaiveDateTime::new(date, time).and_utc().timestamp_micros();
-    match parsed.offset() {
-        Some(offset) => Ok(local - i64::from(offset) * SECOND),
-        None => zone.instant(local),
-    }
+    let local = date.and_time(time).and_utc().timestamp_micros();
+    Ok(Moment {
+        days: local.div_euclid(day),
+        time: has_time.then_some(local.rem_euclid(day)),
+        place: parsed.offset().map_or(Place::Unsaid, |seconds| Place::Offset(seconds.into())),
+    })
 }

@@ -1,254 +1,314 @@
-//! Finds the `timestamp_format` that timestamps which could not be read prove by their values.
-//! Stores a bounded sample of them.
+//! Finds the values of `timestamp_format` that read the timestamps which could not be read. Every format is tried on all
+//! of them. Stores no more than the formats and their first values.
 
 use super::{
     format::TimestampFormat,
-    numeric_date::{DayMonthOrder, NumericDate},
-    timestamp::TimestampFault,
-    zone::CachedZone,
+    timestamp::{TimestampFault, TimestampParser},
+    vendor_forms::{formats_of, zones_of},
 };
-use crate::model::{Fault, receipt::FormatProposal};
+use crate::model::{Evidence, Fault, Proposal, ProposalScope};
 
-/// Maximum distinct forms of numeric dates. A file has one or two.
-const FORMS: usize = 8;
-/// Maximum other values stored. A proposed format must read all of them.
-const SAMPLE: usize = 64;
-/// Maximum bytes of a stored value.
-const VALUE_BYTES: usize = 64;
+/// Maximum formats that are tried. A file has one form of timestamps or two.
+const CANDIDATES: usize = 24;
+/// Maximum sets of formats that read the same values.
+const GROUPS: usize = 64;
+/// Maximum values from which formats are put together.
+const SEARCHES: usize = 64;
+/// Maximum bytes of a value that is tried.
+const VALUE_BYTES: usize = 96;
+/// Maximum values proposed for one option.
+const CHOICES: usize = 6;
 
-/// Formats of dates in which day and month cannot be confused, so that any value proves them.
-const DATES: [&str; 9] = [
-    "%Y/%m/%d",
-    "%Y.%m.%d",
-    "%Y%m%d",
-    "%d %b %Y",
-    "%d-%b-%Y",
-    "%b %d, %Y",
-    "%d %B %Y",
-    "%B %d, %Y",
-    "%Y-%m-%d",
-];
-/// Formats of the time of day after such a date.
-const TIMES: [&str; 10] = [
-    "",
-    " %H:%M",
-    " %H:%M:%S",
-    " %H:%M:%S%.f",
-    " %H:%M:%S,%3f",
-    "T%H:%M:%S",
-    "T%H%M%SZ",
-    " %I:%M %p",
-    " %I:%M:%S %p",
-    " %H:%M:%S %z",
-];
-/// Formats that are not a date followed by a time of day.
-const COMPLETE_FORMATS: [&str; 3] = [
-    "%a, %d %b %Y %H:%M:%S %z",
-    "%a %b %d %H:%M:%S %Y",
-    TimestampFormat::EXCEL,
-];
-
-/// What the values of one form of numeric date prove.
+/// A format that reads some of the values.
 #[derive(Debug)]
-struct NumericForm {
-    /// The first date of the form.
-    date: NumericDate,
+struct Candidate {
+    text: String,
+    format: TimestampFormat,
+    /// The format without the order of its numbers: of its family, at most one format is meant.
+    family: String,
+}
+
+/// The values that the same candidates read, one bit each.
+#[derive(Debug)]
+struct Group {
+    readers: u32,
     rows: u64,
-    /// Line and value of the first date that can only have the day first.
-    day_first: Option<(u32, String)>,
-    /// Line and value of the first date that can only have the month first.
-    month_first: Option<(u32, String)>,
+    first: Evidence,
 }
 
 /// The timestamps of a file that could not be read.
 #[derive(Debug, Default)]
 pub(crate) struct UnparsedTimestamps {
-    numeric_forms: Vec<NumericForm>,
-    /// Number of values that are not numeric dates.
-    others: u64,
-    /// Line and value of the first of the others.
-    sample: Vec<(u32, String)>,
+    candidates: Vec<Candidate>,
+    groups: Vec<Group>,
+    searches: usize,
 }
 
 impl UnparsedTimestamps {
-    /// Adds a timestamp that could not be read without a format.
-    pub(crate) fn add(&mut self, line: u32, value: &[u8], found: TimestampFault) {
+    /// Adds a timestamp that could not be read. Returns the formats that read it.
+    pub(crate) fn add(
+        &mut self,
+        (row, line): (u32, u32),
+        value: &[u8],
+        found: TimestampFault,
+        parser: &TimestampParser,
+    ) -> Vec<&str> {
+        let is_of_form = !matches!(
+            found,
+            TimestampFault::OutOfRange | TimestampFault::SkippedByClocks | TimestampFault::Hashes
+        );
         let text = match std::str::from_utf8(value) {
-            Ok(text) if text.len() <= VALUE_BYTES => text,
-            _ => return,
+            Ok(text) if text.len() <= VALUE_BYTES && is_of_form => text,
+            _ => return Vec::new(),
         };
-        match (found, NumericDate::recognize(value)) {
-            (TimestampFault::Ambiguous, Some(date)) => self.add_numeric(line, text, date),
-            (TimestampFault::UnknownForm | TimestampFault::BadOffset, _) => {
-                self.others += 1;
-                if self.sample.len() < SAMPLE {
-                    self.sample.push((line, text.to_owned()));
-                }
+        let mut readers = self.readers(text, parser);
+        if readers == 0 && self.searches < SEARCHES {
+            self.searches += 1;
+            self.search(text, parser);
+            readers = self.readers(text, parser);
+        }
+        if readers != 0 {
+            let known = self.groups.iter().position(|group| group.readers == readers);
+            match known {
+                Some(at) => self.groups[at].rows += 1,
+                None if self.groups.len() < GROUPS => self.groups.push(Group {
+                    readers,
+                    rows: 1,
+                    first: Evidence {
+                        row,
+                        line,
+                        value: Fault::clip(value),
+                    },
+                }),
+                None => {}
             }
-            _ => {}
+        }
+        let reads = |at: &usize| readers >> at & 1 == 1;
+        let formats = (0..self.candidates.len()).filter(reads);
+        formats.map(|at| self.candidates[at].text.as_str()).collect()
+    }
+
+    fn readers(&self, text: &str, parser: &TimestampParser) -> u32 {
+        let reads = |candidate: &Candidate| parser.read_as(&candidate.format, text.as_bytes()).is_ok();
+        let all = self.candidates.iter().enumerate();
+        all.fold(0, |readers, (at, candidate)| readers | u32::from(reads(candidate)) << at)
+    }
+
+    /// Adds the formats that read a value. Beside declared formats, the native forms are one more.
+    fn search(&mut self, text: &str, parser: &TimestampParser) {
+        let mut found = formats_of(text);
+        if !parser.formats.is_empty() {
+            found.insert(0, TimestampFormat::NATIVE.to_owned());
+        }
+        for text in found {
+            let Ok(format) = TimestampFormat::new(&text) else {
+                continue;
+            };
+            if self.candidates.len() < CANDIDATES && self.candidates.iter().all(|c| c.text != text) {
+                let family = family(&text);
+                self.candidates.push(Candidate {
+                    text,
+                    format,
+                    family,
+                });
+            }
         }
     }
 
-    fn add_numeric(&mut self, line: u32, text: &str, date: NumericDate) {
-        let order = date.order();
-        let mut forms = self.numeric_forms.iter();
-        let known = forms.position(|form| form.date.has_form_of(&date));
-        let at = known.unwrap_or(self.numeric_forms.len());
-        if at == FORMS {
-            return;
+    /// Returns the proposals: the formats that read all values of their form, and the zone of an abbreviation. `stated` are
+    /// the formats that are stated already, `read` is the number of timestamps that were read without one of these.
+    pub(crate) fn proposals(&self, stated: Option<&str>, read: u64) -> Vec<Proposal> {
+        let mut families: Vec<Family> = Vec::new();
+        for candidate in &self.candidates {
+            if families.iter().all(|family| family.name != candidate.family) {
+                families.extend(self.family(&candidate.family));
+            }
         }
-        if known.is_none() {
-            self.numeric_forms.push(NumericForm {
-                date,
-                rows: 0,
-                day_first: None,
-                month_first: None,
-            });
-        }
-        let form = &mut self.numeric_forms[at];
-        form.rows += 1;
-        let proof = || (line, text.to_owned());
-        match order {
-            DayMonthOrder::DayFirst => drop(form.day_first.get_or_insert_with(proof)),
-            DayMonthOrder::MonthFirst => drop(form.month_first.get_or_insert_with(proof)),
-            DayMonthOrder::Either | DayMonthOrder::Neither => {}
-        }
-    }
-
-    /// Returns the format that most of the timestamps prove. None if their values allow two formats or contradict each
-    /// other.
-    pub(crate) fn proposal(&self) -> Option<FormatProposal> {
-        let most = self.numeric_forms.iter().max_by_key(|form| form.rows);
-        match most {
-            Some(form) if form.rows >= self.others => form.proposal(),
-            _ => self.proposal_from_sample(),
-        }
-    }
-
-    fn proposal_from_sample(&self) -> Option<FormatProposal> {
-        let (line, value) = self.sample.first()?;
-        let dates_and_times = DATES
-            .iter()
-            .flat_map(|date| TIMES.map(|time| format!("{date}{time}")));
-        let mut formats = dates_and_times.chain(COMPLETE_FORMATS.map(str::to_owned));
-        let format = formats.find(|format| {
-            let format = TimestampFormat::new(format);
-            let reads = |text: &str| format.as_ref().is_ok_and(|format| reads(format, text));
-            self.sample.iter().all(|(_, text)| reads(text))
-        })?;
-        Some(proposal(format, *line, value, self.others))
-    }
-}
-
-impl NumericForm {
-    fn proposal(&self) -> Option<FormatProposal> {
-        let (day_first, (line, value)) = match (&self.day_first, &self.month_first) {
-            (Some(proof), None) => (true, proof),
-            (None, Some(proof)) => (false, proof),
-            _ => return None,
+        families.sort_by_key(|family| std::cmp::Reverse(family.rows));
+        let mut covered = 0;
+        families.retain(|family| {
+            let new = self.groups.iter().filter(|group| group.readers & covered == 0);
+            let adds = new.into_iter().any(|group| group.readers & family.best != 0);
+            covered |= family.best;
+            adds
+        });
+        let Some(first) = families.first() else {
+            return Vec::new();
         };
-        let text = self.date.format(day_first);
-        let is_valid = TimestampFormat::new(&text).is_ok_and(|format| reads(&format, value));
-        is_valid.then(|| proposal(text, *line, value, self.rows))
+        let zones = families.iter().map(|family| zones_of(&self.candidates[family.first()].text));
+        let zones: Vec<_> = zones.filter(|zones| !zones.is_empty()).collect();
+        if zones.windows(2).any(|pair| pair[0] != pair[1]) {
+            // Two abbreviations need two zones: only the file can say their offsets.
+            return Vec::new();
+        }
+        let before = match stated {
+            Some(stated) => format!("{stated}{}", TimestampFormat::SEPARATOR),
+            None if read > 0 => format!("{}{}", TimestampFormat::NATIVE, TimestampFormat::SEPARATOR),
+            None => String::new(),
+        };
+        let rows = families.iter().map(|family| family.rows).sum();
+        let proven = families.iter().all(|family| family.best.count_ones() == 1) && zones.is_empty();
+        let proposal = |option: &str, value: String| Proposal {
+            option: option.to_owned(),
+            reason: format!("line {} has `{}`", first.evidence.line, first.evidence.value),
+            value,
+            scope: ProposalScope::RejectedRows,
+            proven,
+            rows,
+            evidence: Some(first.evidence.clone()),
+        };
+        let formats = self.choices(&families).into_iter().take(CHOICES);
+        let formats = formats.map(|value| proposal("timestamp_format", format!("{before}{value}")));
+        let zones = zones.first().map_or(&[][..], |zones| zones);
+        let zones = zones.iter().map(|zone| proposal("time_zone", (*zone).to_owned()));
+        formats.chain(zones).collect()
+    }
+
+    /// Returns the formats of all families, joined, in each combination.
+    fn choices(&self, families: &[Family]) -> Vec<String> {
+        let mut all = vec![String::new()];
+        for family in families {
+            let members = (0..self.candidates.len()).filter(|at| family.best >> at & 1 == 1);
+            let members: Vec<_> = members.map(|at| &self.candidates[at].text).collect();
+            let extend = |joined: &String| {
+                let separator = if joined.is_empty() { "" } else { "|" };
+                let with = |member: &&String| format!("{joined}{separator}{member}");
+                members.iter().map(with).collect::<Vec<_>>()
+            };
+            all = all.iter().flat_map(extend).take(CHOICES).collect();
+        }
+        all
+    }
+
+    /// Returns the best formats of a family; none if its values contradict each other.
+    fn family(&self, name: &str) -> Option<Family> {
+        let members = (0..self.candidates.len()).filter(|at| self.candidates[*at].family == name);
+        let members: Vec<usize> = members.collect();
+        let rows_of = |mask: u32| {
+            let groups = self.groups.iter().filter(|group| group.readers & mask != 0);
+            groups.map(|group| group.rows).sum::<u64>()
+        };
+        let most = members.iter().map(|at| rows_of(1 << at)).max()?;
+        let all = members.iter().fold(0, |mask, at| mask | 1 << at);
+        if most == 0 || rows_of(all) > most {
+            return None;
+        }
+        let best = members.iter().filter(|at| rows_of(1 << **at) == most);
+        let best = best.fold(0, |mask, at| mask | 1_u32 << at);
+        let proof = self.groups.iter().find(|group| group.readers & all == best);
+        let any = || self.groups.iter().find(|group| group.readers & best != 0);
+        Some(Family {
+            name: name.to_owned(),
+            best,
+            rows: most,
+            evidence: proof.or_else(any)?.first.clone(),
+        })
     }
 }
 
-fn proposal(format: String, line: u32, value: &str, rows: u64) -> FormatProposal {
-    FormatProposal {
-        format,
-        line,
-        value: Fault::clip(value.as_bytes()),
-        rows,
+/// The best formats of one family.
+struct Family {
+    name: String,
+    best: u32,
+    rows: u64,
+    evidence: Evidence,
+}
+
+impl Family {
+    fn first(&self) -> usize {
+        self.best.trailing_zeros() as usize
     }
 }
 
-fn reads(format: &TimestampFormat, text: &str) -> bool {
-    let utc = CachedZone::new(chrono_tz::Tz::UTC);
-    format.read(text.as_bytes(), &utc).is_ok()
+/// Returns a format without the order of its numbers.
+fn family(format: &str) -> String {
+    let digits_only = format.split('%').all(|part| part.len() <= 1);
+    if digits_only && format.starts_with('%') {
+        return "digits".to_owned();
+    }
+    let parts = ["%d", "%m", "%Y", "%y", "%b"];
+    parts.iter().fold(format.to_owned(), |text, part| text.replace(part, "#"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::parse::value::timestamp::TimestampParser;
+    use chrono_tz::Tz;
 
-    fn proposed(values: &[&str]) -> Option<(String, u32, u64)> {
-        let parser = TimestampParser::new(chrono_tz::Tz::UTC, None);
+    use super::*;
+
+    fn proposed(values: &[&str]) -> Vec<(String, bool, u32)> {
+        let parser = TimestampParser::new(Tz::UTC, Tz::UTC, Vec::new());
         let mut unparsed = UnparsedTimestamps::default();
         for (line, value) in (2..).zip(values) {
-            let found = parser
-                .read(value.as_bytes())
-                .expect_err("has no accepted form");
-            unparsed.add(line, value.as_bytes(), found);
+            if let Err(found) = parser.read(value.as_bytes()) {
+                unparsed.add((line - 1, line), value.as_bytes(), found, &parser);
+            }
         }
-        let FormatProposal {
-            format, line, rows, ..
-        } = unparsed.proposal()?;
-        Some((format, line, rows))
+        let proposals = unparsed.proposals(None, 0);
+        let line = |p: &Proposal| p.evidence.as_ref().map_or(0, |evidence| evidence.line);
+        let shown = proposals.iter().map(|p| (p.value.clone(), p.proven, line(p)));
+        shown.collect()
     }
 
     #[test]
-    fn a_value_with_one_possible_order_proves_the_format() {
+    fn day_and_month_order_is_proven_by_one_value() {
         let proves = |values: &[&str], format: &str, line| {
-            let all = u64::try_from(values.len()).expect("few");
-            assert_eq!(
-                proposed(values),
-                Some((format.into(), line, all)),
-                "{values:?}"
-            );
+            assert_eq!(proposed(values), [(format.to_owned(), true, line)], "{values:?}");
         };
         proves(&["10/11/2025", "25/11/2025"], "%d/%m/%Y", 3);
         proves(&["11/10/2025", "11/25/2025"], "%m/%d/%Y", 3);
         proves(&["25.11.2025 14:30", "1.2.2025 1:05"], "%d.%m.%Y %H:%M", 2);
-        proves(&["25-11-25 14:30:15"], "%d-%m-%y %H:%M:%S", 2);
         proves(&["11/25/2025 2:30 PM"], "%m/%d/%Y %I:%M %p", 2);
         proves(&["25/11/2025T14:30:15.5"], "%d/%m/%YT%H:%M:%S%.f", 2);
+        proves(&["45971", "45971.5"], "excel", 2);
+        proves(&["20251110"], "%Y%m%d", 2);
     }
 
     #[test]
-    fn ambiguous_or_contradictory_values_prove_no_format() {
-        assert_eq!(proposed(&["03/04/2025", "04/03/2025"]), None);
-        assert_eq!(proposed(&["25/11/2025", "11/25/2025"]), None);
-        assert_eq!(proposed(&["yesterday"]), None);
-        assert_eq!(proposed(&["10 Nov 2025", "2025/11/10"]), None);
-        assert_eq!(proposed(&[]), None);
-    }
-
-    #[test]
-    fn unambiguous_formats_are_recognized() {
-        for (values, format) in [
-            (&["2025/11/10", "2025/11/09"][..], "%Y/%m/%d"),
-            (&["2025/11/10 14:30"], "%Y/%m/%d %H:%M"),
-            (&["20251110"], "%Y%m%d"),
-            (&["20251110T143015Z"], "%Y%m%dT%H%M%SZ"),
-            (&["10-NOV-2025 14:30:15"], "%d-%b-%Y %H:%M:%S"),
-            (&["Nov 10, 2025"], "%b %d, %Y"),
-            (&["November 10, 2025"], "%B %d, %Y"),
-            (&["2025-11-10 14:30:15 +0100"], "%Y-%m-%d %H:%M:%S %z"),
-            (&["2025-11-10 14:30:15,123"], "%Y-%m-%d %H:%M:%S,%3f"),
-            (&["2025-11-10 02:30:15 PM"], "%Y-%m-%d %I:%M:%S %p"),
-            (
-                &["Mon, 10 Nov 2025 14:30:15 +0000"],
-                "%a, %d %b %Y %H:%M:%S %z",
-            ),
-            (&["45971", "45971.5"], "excel"),
+    fn what_may_be_read_in_two_ways_is_a_question() {
+        for (values, formats) in [
+            (&["03/04/2025", "04/03/2025"][..], &["%d/%m/%Y", "%m/%d/%Y"][..]),
+            (&["25-11-25 14:30:15"], &["%d-%m-%y %H:%M:%S%.f", "%y-%m-%d %H:%M:%S%.f"]),
+            (&["10-NOV-25", "25-DEC-25"], &["%d-%b-%y", "%y-%b-%d"]),
+            (&["2025111010", "2025111011"], &["%Y%m%d%H", "%s"]),
         ] {
-            let found = proposed(values).map(|(format, ..)| format);
-            assert_eq!(found.as_deref(), Some(format), "{values:?}");
+            let found = proposed(values);
+            assert!(found.iter().all(|(_, proven, _)| !proven), "{values:?}");
+            let found: Vec<_> = found.iter().map(|(format, ..)| format.as_str()).collect();
+            assert_eq!(found, formats, "{values:?}");
         }
+    }
+
+    #[test]
+    fn contradictory_or_unknown_values_prove_no_format() {
+        assert_eq!(proposed(&["25/11/2025", "11/25/2025"]), []);
+        assert_eq!(proposed(&["yesterday"]), []);
+        assert_eq!(proposed(&[]), []);
+    }
+
+    #[test]
+    fn several_forms_need_several_formats() {
+        let found = proposed(&["25/11/2025", "26/11/2025", "25.11.2025 15.04"]);
+        assert_eq!(found, [("%d/%m/%Y|%d.%m.%Y %H.%M".to_owned(), true, 2)]);
+    }
+
+    #[test]
+    fn an_abbreviation_needs_a_zone() {
+        let found = proposed(&["September 27, 2025 05:48:41 PM CST"]);
+        let values: Vec<_> = found.iter().map(|(value, ..)| value.as_str()).collect();
+        let zones = ["Etc/GMT+6", "Asia/Shanghai", "Etc/GMT+5"];
+        assert_eq!(values, [&["%b %d, %Y %I:%M:%S%.f %p CST"], &zones[..]].concat());
     }
 
     #[test]
     fn stored_values_are_bounded() {
+        let parser = TimestampParser::new(Tz::UTC, Tz::UTC, Vec::new());
         let mut unparsed = UnparsedTimestamps::default();
-        for line in 0..10_000 {
-            unparsed.add(line, b"2025/11/10", TimestampFault::UnknownForm);
-            let odd = format!("1/1/{}", 2000 + line % 100);
-            unparsed.add(line, odd.as_bytes(), TimestampFault::Ambiguous);
+        for line in 0..10_000_u32 {
+            for value in [format!("{line}th of May"), format!("{}/1/{}", line % 28 + 1, 2000 + line % 100)] {
+                unparsed.add((line, line), value.as_bytes(), TimestampFault::UnknownForm, &parser);
+            }
         }
-        assert_eq!(
-            (unparsed.sample.len(), unparsed.numeric_forms.len()),
-            (SAMPLE, 1)
-        );
+        assert!(unparsed.candidates.len() <= CANDIDATES && unparsed.groups.len() <= GROUPS);
     }
 }

@@ -1,8 +1,16 @@
 //! Reads the values of single cells: event fields, and timestamps with their formats and time zones.
 
+mod civil;
 pub(crate) mod field;
 pub(crate) mod format;
 pub(crate) mod format_proposal;
-pub(crate) mod numeric_date;
+mod moment;
+mod native;
+mod numeric_date;
+mod pattern;
+mod vendor_forms;
 pub(crate) mod timestamp;
+mod words;
 mod zone;
+
+pub(crate) use moment::{Basis, Reading};

@@ -5,10 +5,8 @@
 pub(crate) struct NumericDate {
     first: u32,
     second: u32,
-    separator: char,
-    has_short_year: bool,
-    /// The format of the text after the date.
-    time_format: String,
+    /// A year of two digits, which may also stand first.
+    year: Option<u32>,
 }
 
 /// Which of the first two numbers is the day.
@@ -28,7 +26,7 @@ impl NumericDate {
     /// Recognizes the form of the value, whether or not the date exists.
     pub(crate) fn recognize(value: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?;
-        let (date, time) = text.split_at(text.find([' ', 'T']).unwrap_or(text.len()));
+        let (date, _) = text.split_at(text.find([' ', 'T', ',', '\u{a0}']).unwrap_or(text.len()));
         let separator = date.chars().find(|c| !c.is_ascii_digit())?;
         let parts: Vec<_> = date.split(separator).collect();
         let [first, second, year] = parts.as_slice() else {
@@ -40,20 +38,12 @@ impl NumericDate {
         };
         let is_short = |part: &str| part.len() <= 2;
         let is_date = matches!(separator, '/' | '.' | '-') && is_short(first) && is_short(second);
-        number(year).filter(|_| is_date && matches!(year.len(), 2 | 4))?;
+        let last = number(year).filter(|_| is_date && matches!(year.len(), 2 | 4))?;
         Some(Self {
             first: number(first)?,
             second: number(second)?,
-            separator,
-            has_short_year: is_short(year),
-            time_format: time_format(time),
+            year: is_short(year).then_some(last),
         })
-    }
-
-    /// Whether both dates are written in the same form.
-    pub(crate) fn has_form_of(&self, other: &Self) -> bool {
-        let form = |of: &Self| (of.separator, of.has_short_year);
-        form(self) == form(other) && self.time_format == other.time_format
     }
 
     /// Returns the order that the numbers themselves prove.
@@ -66,47 +56,11 @@ impl NumericDate {
             (true, true) => DayMonthOrder::Either,
             (true, false) => DayMonthOrder::DayFirst,
             (false, true) => DayMonthOrder::MonthFirst,
+            // `99-12-31` has its year first.
+            (false, false) if is_month(self.second) && self.year.is_some_and(is_day) => {
+                DayMonthOrder::Either
+            }
             (false, false) => DayMonthOrder::Neither,
         }
     }
-
-    /// Returns the `timestamp_format` that reads the value in the given order.
-    pub(crate) fn format(&self, day_first: bool) -> String {
-        let Self {
-            separator,
-            time_format,
-            ..
-        } = self;
-        let (first, second) = if day_first {
-            ("%d", "%m")
-        } else {
-            ("%m", "%d")
-        };
-        let year = if self.has_short_year { "%y" } else { "%Y" };
-        format!("{first}{separator}{second}{separator}{year}{time_format}")
-    }
-}
-
-/// Returns the format of a time of day after a date, its separator included.
-fn time_format(time: &str) -> String {
-    let Some(separator) = time.chars().next() else {
-        return String::new();
-    };
-    let is_twelve_hour = time.len() > 2 && {
-        let end = time.as_bytes()[time.len() - 2..].to_ascii_lowercase();
-        matches!(&end[..], b"am" | b"pm")
-    };
-    let hour = if is_twelve_hour { "%I" } else { "%H" };
-    let seconds = match (time.matches(':').count(), time.contains('.')) {
-        (0 | 1, _) => "",
-        (_, false) => ":%S",
-        (_, true) => ":%S%.f",
-    };
-    let before_marker = time.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let marker = match (is_twelve_hour, before_marker.ends_with(' ')) {
-        (false, _) => "",
-        (true, true) => " %p",
-        (true, false) => "%p",
-    };
-    format!("{separator}{hour}:%M{seconds}{marker}")
 }

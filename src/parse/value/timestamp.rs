@@ -1,17 +1,21 @@
-//! Reads timestamps as microseconds since 1970, UTC: ISO 8601 forms, digits since the epoch, or a declared format.
-//! Never guesses a value that can be read in two ways. Reads the common forms without chrono, which is slower.
+//! Reads timestamps as microseconds since 1970, UTC: the native forms, or declared formats.
+//! Never guesses a value that can be read in two ways. Reads the plain ISO forms first, since most files have them.
 
 use chrono_tz::Tz;
 
 use super::{
+    civil::{self, fraction, offset, two_digits},
     format::TimestampFormat,
+    moment::{Moment, Place, Reading},
+    native,
     numeric_date::{DayMonthOrder, NumericDate},
-    zone::CachedZone,
+    zone::Zones,
 };
 
 /// Microseconds of a second.
 pub(crate) const SECOND: i64 = 1_000_000;
-const DAY_SECONDS: i64 = 86_400;
+/// Seconds of a day.
+pub(super) const DAY_SECONDS: i64 = 86_400;
 
 /// 2200-01-01T00:00:00Z, the first instant that is out of range.
 const END: i64 = 7_258_118_400 * SECOND;
@@ -31,86 +35,139 @@ pub(crate) enum TimestampFault {
     LeapSecond,
     /// An invalid offset from UTC.
     BadOffset,
-    /// A wall time that the clocks of the zone skipped.
+    /// A wall time that the clocks of the zone skipped, or a day.
     SkippedByClocks,
     /// Before 1970 or after 2199.
     OutOfRange,
-    /// Day and month in an undeclared order.
+    /// Day and month in an undeclared order, or a year of two digits.
     Ambiguous,
-    /// Does not match the declared format.
+    /// Digits that are both a date and seconds since 1970.
+    DateOrEpoch,
+    /// Ends in an abbreviation such as `CST`, which several zones have.
+    ZoneAbbreviation,
+    /// Two of its parts contradict each other: a day of the week and a date, an offset and a zone.
+    Contradiction,
+    /// Does not match the declared formats.
     FormatMismatch,
     /// Names an unknown time zone.
     UnknownZone,
+    /// Only `#`, as a spreadsheet shows a value in a column that is too narrow.
+    Hashes,
 }
 
 /// Reads the timestamps of one file.
 #[derive(Debug)]
 pub(crate) struct TimestampParser {
-    /// The zone of values without an offset.
-    pub(crate) zone: CachedZone,
-    /// The declared format, if there is one.
-    pub(crate) format: Option<TimestampFormat>,
+    /// The zones of values without an offset.
+    pub(crate) zones: Zones,
+    /// The declared formats, tried in order; empty for the native forms.
+    pub(crate) formats: Vec<TimestampFormat>,
 }
 
 impl TimestampParser {
-    /// Creates a parser. Values without an offset are wall times in `zone`; all values must match `format`, if given.
-    pub(crate) fn new(zone: Tz, format: Option<TimestampFormat>) -> Self {
+    /// Creates a parser. Times without an offset are wall times in `zone`; days without a time start in `day_zone`. All
+    /// values must match one of `formats`, if there are any.
+    pub(crate) fn new(zone: Tz, day_zone: Tz, formats: Vec<TimestampFormat>) -> Self {
         Self {
-            zone: CachedZone::new(zone),
-            format,
+            zones: Zones::new(zone, day_zone),
+            formats,
         }
     }
 
-    /// Returns the instant of a value without surrounding white space. Where clocks were set back, a wall time has two
-    /// instants; returns the earlier one.
+    /// Reads a value without surrounding white space. Where clocks were set back, a wall time has two instants; returns
+    /// the earlier one.
     #[inline]
-    pub(crate) fn read(&self, value: &[u8]) -> Result<i64, TimestampFault> {
-        let instant = match &self.format {
-            None => match value {
-                [_, _, _, _, b'-', ..] => self.iso(value)?,
-                _ => epoch(value)?,
-            },
-            Some(format) => format.read(value, &self.zone)?,
+    pub(crate) fn read(&self, value: &[u8]) -> Result<Reading, TimestampFault> {
+        let reading = if self.formats.is_empty() {
+            self.read_native(value)?
+        } else {
+            self.read_declared(value)?
         };
-        if (0..END).contains(&instant) {
-            Ok(instant)
+        if (0..END).contains(&reading.instant) {
+            Ok(reading)
         } else {
             Err(TimestampFault::OutOfRange)
         }
     }
 
-    #[inline]
-    fn iso(&self, value: &[u8]) -> Result<i64, TimestampFault> {
-        let (date, rest) = value
-            .split_at_checked(10)
-            .ok_or(TimestampFault::UnknownForm)?;
-        let days = date_days(date)?;
-        let (time, rest) = match rest {
-            [b'T' | b't' | b' ', time @ ..] => time_of_day(time)?,
-            rest => (0, rest),
+    /// Reads a value in a declared format.
+    pub(super) fn read_as(
+        &self,
+        format: &TimestampFormat,
+        value: &[u8],
+    ) -> Result<Reading, TimestampFault> {
+        let reading = match format {
+            TimestampFormat::Native => self.read_native(value)?,
+            format => format.read(value)?.resolve(&self.zones)?,
         };
-        let local = days * DAY_SECONDS * SECOND + time;
-        match rest {
-            [b'Z' | b'z'] => Ok(local),
-            [] => self.zone.instant(local),
-            [sign @ (b'+' | b'-'), rest @ ..] => {
-                let seconds = offset(rest)?;
-                Ok(if *sign == b'+' {
-                    local - seconds * SECOND
-                } else {
-                    local + seconds * SECOND
-                })
-            }
-            _ => Err(TimestampFault::UnknownForm),
+        if (0..END).contains(&reading.instant) {
+            Ok(reading)
+        } else {
+            Err(TimestampFault::OutOfRange)
         }
+    }
+
+    fn read_declared(&self, value: &[u8]) -> Result<Reading, TimestampFault> {
+        let mut fault = TimestampFault::FormatMismatch;
+        for format in &self.formats {
+            match self.read_as(format, value) {
+                Ok(reading) => return Ok(reading),
+                // The fault of the format that fits best.
+                Err(TimestampFault::FormatMismatch) => {}
+                Err(TimestampFault::UnknownForm) if self.formats.len() > 1 => {}
+                Err(found) if fault == TimestampFault::FormatMismatch => fault = found,
+                Err(_) => {}
+            }
+        }
+        Err(fault)
+    }
+
+    #[inline]
+    fn read_native(&self, value: &[u8]) -> Result<Reading, TimestampFault> {
+        let moment = match value {
+            [_, _, _, _, b'-', ..] => match iso(value) {
+                Ok(moment) => moment,
+                Err(TimestampFault::UnknownForm | TimestampFault::BadOffset) => other_form(value)?,
+                Err(fault) => return Err(fault),
+            },
+            _ => match epoch(value)? {
+                Some(instant) => return Ok(Reading::stated(instant)),
+                None => other_form(value)?,
+            },
+        };
+        moment.resolve(&self.zones)
     }
 }
 
-/// Returns the number of two digits; none if one is not a digit.
+/// Reads `YYYY-MM-DD`, alone or with `HH:MM[:SS[.fraction]]` and an offset.
 #[inline]
-fn two_digits(high: u8, low: u8) -> Option<u32> {
-    let (high, low) = (high.wrapping_sub(b'0'), low.wrapping_sub(b'0'));
-    (high <= 9 && low <= 9).then_some(u32::from(high) * 10 + u32::from(low))
+fn iso(value: &[u8]) -> Result<Moment, TimestampFault> {
+    let (date, rest) = value
+        .split_at_checked(10)
+        .ok_or(TimestampFault::UnknownForm)?;
+    let days = date_days(date)?;
+    let (time, rest) = match rest {
+        [b'T' | b't' | b' ', time @ ..] => time_of_day(time)?,
+        [] => {
+            return Ok(Moment {
+                days,
+                ..Moment::default()
+            });
+        }
+        _ => return Err(TimestampFault::UnknownForm),
+    };
+    let place = match rest {
+        [b'Z' | b'z'] => Place::Offset(0),
+        [] => Place::Unsaid,
+        [b'+', rest @ ..] => Place::Offset(offset(rest)?),
+        [b'-', rest @ ..] => Place::Offset(-offset(rest)?),
+        _ => return Err(TimestampFault::UnknownForm),
+    };
+    Ok(Moment {
+        days,
+        time: Some(time),
+        place,
+    })
 }
 
 /// Returns the days since 1970 of `YYYY-MM-DD`.
@@ -127,31 +184,7 @@ fn date_days(date: &[u8]) -> Result<i64, TimestampFault> {
     ) else {
         return Err(TimestampFault::UnknownForm);
     };
-    let year = century * 100 + year;
-    if !(1..=12).contains(&month) || day < 1 || day > month_days(year, month) {
-        return Err(TimestampFault::NoSuchDate);
-    }
-    Ok(days_from_civil(year, month, day))
-}
-
-/// Returns the number of days of a month.
-#[inline]
-fn month_days(year: u32, month: u32) -> u32 {
-    const DAYS: [u32; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    DAYS[month as usize - 1] + u32::from(leap && month == 2)
-}
-
-/// Returns the days since 1970-01-01; `days_from_civil` of Howard Hinnant, "chrono-compatible low-level date algorithms",
-/// <https://howardhinnant.github.io/date_algorithms.html>.
-#[inline]
-fn days_from_civil(year: u32, month: u32, day: u32) -> i64 {
-    // The year starts in March, so that the leap day is its last day. 400 years are added to keep year 0 unsigned.
-    let year = year + 400 - u32::from(month <= 2);
-    let (era, year_of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    i64::from(era) * 146_097 + i64::from(day_of_era) - 719_468 - 146_097
+    civil::days(century * 100 + year, month, day)
 }
 
 /// Returns the microseconds of `HH:MM[:SS[.fraction]]`, and the text after it.
@@ -161,7 +194,7 @@ fn time_of_day(text: &[u8]) -> Result<(i64, &[u8]), TimestampFault> {
         return Err(TimestampFault::UnknownForm);
     };
     let (second, fraction, rest) = match rest {
-        [b':', s1, s2, b'.', rest @ ..] => {
+        [b':', s1, s2, b'.' | b',', rest @ ..] => {
             let (fraction, rest) = fraction(rest)?;
             (two_digits(*s1, *s2), fraction, rest)
         }
@@ -173,66 +206,81 @@ fn time_of_day(text: &[u8]) -> Result<(i64, &[u8]), TimestampFault> {
     else {
         return Err(TimestampFault::UnknownForm);
     };
-    if hour > 23 || minute > 59 || second > 59 {
-        return Err(match (hour, minute, second) {
-            (24, 0, 0) => TimestampFault::HourTwentyFour,
-            (0..=23, 0..=59, 60) => TimestampFault::LeapSecond,
-            _ => TimestampFault::NoSuchTime,
-        });
-    }
-    let seconds = i64::from(hour * 3600 + minute * 60 + second);
-    Ok((seconds * SECOND + fraction, rest))
+    Ok((civil::time_of_day(hour, minute, second)? + fraction, rest))
 }
 
-/// Returns the microseconds of a fraction, without its digits beyond the sixth, and the text after it.
+/// Returns the microseconds of 10, 13, 16 or 19 digits, the first two perhaps with a fraction; none for other values.
 #[inline]
-fn fraction(text: &[u8]) -> Result<(i64, &[u8]), TimestampFault> {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if digits == 0 {
-        return Err(TimestampFault::UnknownForm);
+fn epoch(value: &[u8]) -> Result<Option<i64>, TimestampFault> {
+    if !value.first().is_some_and(u8::is_ascii_digit) {
+        return Ok(None);
     }
-    let (mut micros, mut unit) = (0, SECOND / 10);
-    for byte in &text[..digits.min(6)] {
-        micros += i64::from(byte - b'0') * unit;
-        unit /= 10;
-    }
-    Ok((micros, &text[digits..]))
-}
-
-/// Returns the seconds of `HH`, `HHMM` or `HH:MM`.
-fn offset(text: &[u8]) -> Result<i64, TimestampFault> {
-    let (hour, minute) = match *text {
-        [h1, h2] => (two_digits(h1, h2), Some(0)),
-        [h1, h2, m1, m2] | [h1, h2, b':', m1, m2] => (two_digits(h1, h2), two_digits(m1, m2)),
-        _ => return Err(TimestampFault::BadOffset),
+    let digits = civil::digits(value);
+    let (whole, rest) = value.split_at(digits);
+    let micros = match (digits, rest) {
+        (10, []) => integer(whole) * SECOND,
+        (13, []) => integer(whole) * 1_000,
+        (16, []) => integer(whole),
+        (19, []) => return Ok(integer_checked(whole).map(|nanos| nanos / 1_000)),
+        (10, [b'.' | b',', rest @ ..]) => match civil::fraction(rest)? {
+            (fraction, []) => integer(whole) * SECOND + fraction,
+            _ => return Ok(None),
+        },
+        (13, [b'.' | b',', rest @ ..]) => match civil::fraction(rest)? {
+            (fraction, []) => integer(whole) * 1_000 + fraction / 1_000,
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
     };
-    match (hour, minute) {
-        (Some(hour @ 0..=23), Some(minute @ 0..=59)) => Ok(i64::from(hour * 3600 + minute * 60)),
-        _ => Err(TimestampFault::BadOffset),
+    // Seconds until 2032 have no such year in their first digits.
+    if whole[0] == b'2' || whole.starts_with(b"19") {
+        check_not_a_date(whole)?;
     }
+    Ok(Some(micros))
 }
 
-/// Returns the microseconds of exactly 10, 13 or 16 digits.
-fn epoch(value: &[u8]) -> Result<i64, TimestampFault> {
-    let unit = match value.len() {
-        10 => SECOND,
-        13 => 1_000,
-        16 => 1,
-        _ => return Err(unknown_form(value)),
+fn integer(digits: &[u8]) -> i64 {
+    let digit = |number, byte: &u8| number * 10 + i64::from(byte - b'0');
+    digits.iter().fold(0, digit)
+}
+
+fn integer_checked(digits: &[u8]) -> Option<i64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Refuses digits that are also `YYYYMMDDHH`, `YYMMDDHHMM`, or `YYYYMMDDHHMMSS` and hundredths.
+#[cold]
+fn check_not_a_date(digits: &[u8]) -> Result<(), TimestampFault> {
+    let part = |at: usize| two_digits(digits[at], digits[at + 1]).unwrap_or(99);
+    let is_date = |year, at| civil::days(year, part(at), part(at + 2)).is_ok();
+    let year = part(0) * 100 + part(2);
+    let in_range = (1970..2200).contains(&year) && is_date(year, 4) && part(8) < 24;
+    let found = match digits.len() {
+        10 => in_range || (is_date(2000 + part(0), 2) && part(6) < 24 && part(8) < 60),
+        16 => in_range && part(10) < 60 && part(12) < 60,
+        _ => false,
     };
-    let mut number = 0;
-    for byte in value {
-        if !byte.is_ascii_digit() {
-            return Err(unknown_form(value));
-        }
-        number = number * 10 + i64::from(byte - b'0');
+    if found {
+        Err(TimestampFault::DateOrEpoch)
+    } else {
+        Ok(())
     }
-    Ok(number * unit)
 }
 
-/// Returns the fault of a value that is neither ISO 8601 nor digits since the epoch.
+/// Reads a value that is neither plain ISO 8601 nor a number since 1970.
+fn other_form(value: &[u8]) -> Result<Moment, TimestampFault> {
+    native::read(value).map_err(|found| match found {
+        TimestampFault::UnknownForm => unknown_form(value),
+        found => found,
+    })
+}
+
+/// Returns the fault of a value in none of the native forms.
 #[cold]
 fn unknown_form(value: &[u8]) -> TimestampFault {
+    if !value.is_empty() && value.iter().all(|byte| *byte == b'#') {
+        return TimestampFault::Hashes;
+    }
     match NumericDate::recognize(value) {
         Some(date) if date.order() == DayMonthOrder::Neither => TimestampFault::NoSuchDate,
         Some(_) => TimestampFault::Ambiguous,

@@ -207,6 +207,7 @@ impl Harness {
         let limits = ingest::Limits {
             receive: receive::Limits::default(),
             parse: parse::Limits::default(),
+            time_zone: chrono_tz::Tz::UTC,
             rejections: 100,
             event_types: 1_000,
             days: 4_000,

@@ -126,6 +126,7 @@ pub(crate) fn ingest(store: Arc<dyn Store>) -> Ingest {
     let limits = Limits {
         receive: receive::Limits::default(),
         parse: parse::Limits::default(),
+        time_zone: chrono_tz::Tz::UTC,
         rejections: 10,
         event_types: 10,
         days: 10,

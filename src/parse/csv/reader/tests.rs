@@ -14,7 +14,8 @@ fn read_from(line: u32, rows: &str) -> Lines {
         from_errors_csv: false,
         limits: Limits::default(),
         dialect: DialectOptions::default(),
-        timestamps: TimestampParser::new(Tz::UTC, None),
+        timestamps: TimestampParser::new(Tz::UTC, Tz::UTC, Vec::new()),
+        timestamp_format: None,
     };
     let mut head = b"user_id,event_type,timestamp\n".to_vec();
     let (mut reader, _) = CsvReader::new(options, &mut head)?;
