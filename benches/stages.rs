@@ -86,6 +86,7 @@ async fn store(file: &Path, dir: &Path, dedupe: &str) -> (Arc<EmbeddedStore>, Ba
         days: 4_000,
         batch_ttl: None,
         lease: std::time::Duration::from_secs(30),
+        time_zone: Tz::UTC,
     };
     let ingest = Ingest::new(
         store.clone(),

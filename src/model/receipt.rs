@@ -58,7 +58,12 @@ impl Sightings {
 
     /// Returns the warning about the values; none if there are none.
     #[must_use]
-    pub fn warning(&self, code: &str, column: &str, message: impl FnOnce(&Evidence) -> String) -> Option<Warning> {
+    pub fn warning(
+        &self,
+        code: &str,
+        column: &str,
+        message: impl FnOnce(&Evidence) -> String,
+    ) -> Option<Warning> {
         let first = self.first.first()?;
         Some(Warning {
             code: code.to_owned(),

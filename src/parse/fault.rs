@@ -186,9 +186,7 @@ pub(crate) fn timestamp(
         }
         TimestampFault::OutOfRange => "is not between the years 1970 and 2199",
         TimestampFault::Ambiguous => "does not say which number is the day, the month or the year",
-        TimestampFault::DateOrEpoch => {
-            "can be read as a date and as seconds since 1970 (epoch)"
-        }
+        TimestampFault::DateOrEpoch => "can be read as a date and as seconds since 1970 (epoch)",
         TimestampFault::ZoneAbbreviation => {
             "ends in an abbreviation, which is no certain time zone"
         }
@@ -206,12 +204,18 @@ pub(crate) fn timestamp(
 
 /// Names the formats that read the value of a fault in its hint.
 pub(crate) fn hint_at_formats(fault: &mut Fault, formats: &[&str]) {
-    let all: Vec<_> = formats.iter().map(|format| format!("`timestamp_format={format}`")).collect();
+    let all: Vec<_> = formats
+        .iter()
+        .map(|format| format!("`timestamp_format={format}`"))
+        .collect();
     match all.as_slice() {
         [] => {}
         [one] => fault.hint = Some(format!("send {one}")),
         [several @ .., last] => {
-            fault.hint = Some(format!("say which is meant: {} or {last}", several.join(", ")));
+            fault.hint = Some(format!(
+                "say which is meant: {} or {last}",
+                several.join(", ")
+            ));
         }
     }
 }

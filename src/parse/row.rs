@@ -132,7 +132,8 @@ impl RowValidator {
     /// Returns the options that would let rejected rows be read.
     pub(crate) fn proposals(&self) -> Vec<Proposal> {
         let stated = self.timestamp_format.as_deref();
-        self.unparsed_timestamps.proposals(stated, self.counts.inserted)
+        self.unparsed_timestamps
+            .proposals(stated, self.counts.inserted)
     }
 
     /// Returns how the values of the events were read.
@@ -279,7 +280,9 @@ impl RowValidator {
             && let Err(found) = self.timestamps.read(value)
         {
             let at = (self.next_row(), record.position().line);
-            let formats = self.unparsed_timestamps.add(at, value, found, &self.timestamps);
+            let formats = self
+                .unparsed_timestamps
+                .add(at, value, found, &self.timestamps);
             let label = &self.field_labels[EventField::Timestamp as usize];
             let mut faults = faults.iter_mut();
             let fault = faults.find(|fault| fault.column.as_ref() == Some(label));

@@ -6,9 +6,8 @@ use serde::Serialize;
 
 use super::instant;
 use crate::model::{
-    BatchId, BatchStatus, ColumnRole, Columns, FaultCode, FileOrigin, IdentityBy, Instant,
-    ProfileName, Receipt,
-    Evidence, Proposal, ProposalScope,
+    BatchId, BatchStatus, ColumnRole, Columns, Evidence, FaultCode, FileOrigin, IdentityBy,
+    Instant, ProfileName, Proposal, ProposalScope, Receipt,
     receipt::{RowCounts, ValueCounts, Warning},
 };
 

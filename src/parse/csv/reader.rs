@@ -281,7 +281,12 @@ impl HeaderStage {
         let timestamps = self.timestamps.take();
         let timestamps = timestamps.ok_or(ParseError::FramingMismatch { line })?;
         Ok(Some(RowStage {
-            validator: RowValidator::new(&header, self.limits, timestamps, self.timestamp_format.take()),
+            validator: RowValidator::new(
+                &header,
+                self.limits,
+                timestamps,
+                self.timestamp_format.take(),
+            ),
             header,
             limits: self.limits,
             dialect: self.dialect,
