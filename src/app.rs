@@ -325,7 +325,8 @@ impl Api {
         owner: String,
     ) -> Result<Self, AppError> {
         let store = backend.clone().store();
-        let upload_rate_limit = shared::upload_limit(config, queue.redis, &clock)?;
+        let (upload_rate_limit, append_rate_limit) =
+            shared::upload_limits(config, queue.redis.as_ref(), &clock)?;
         let ingest = Ingest::new(
             store.clone(),
             clock.clone(),
@@ -346,9 +347,12 @@ impl Api {
             ingest,
             transfers,
             jobs,
-            upload_permits: http::upload_permits(),
-            event_permits: http::EventPermits::default(),
+            places: http::RequestPlaces::new(
+                config.uploads_at_once,
+                config.uploads_at_once_per_client,
+            ),
             upload_rate_limit,
+            append_rate_limit,
             trusted_proxies: config.trusted_proxies.clone(),
             admin_token: config
                 .admin_token

@@ -57,6 +57,18 @@ pub struct Config {
     pub upload_limit: u32,
     /// `UPLOAD_WINDOW_SECONDS`: the window of `upload_limit`.
     pub upload_window: Duration,
+    /// `UPLOAD_APPEND_LIMIT`: appends to resumable uploads per window and client; 0 is no limit.
+    pub upload_append_limit: u32,
+    /// `UPLOADS_AT_ONCE`: uploads received at once.
+    pub uploads_at_once: usize,
+    /// `UPLOADS_AT_ONCE_PER_CLIENT`: uploads of one client received at once.
+    pub uploads_at_once_per_client: usize,
+    /// `UPLOAD_SECONDS`: the longest time of one request that sends a file.
+    pub upload_time: Duration,
+    /// `STALL_SECONDS`: the longest time without progress of a body or a reply.
+    pub stall: Duration,
+    /// `CONNECTIONS_PER_CLIENT`: connections of one address at once.
+    pub connections_per_client: usize,
     /// `TRUSTED_PROXIES`: the networks whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// `WORKER_CONCURRENCY`: jobs that the process runs at once.
@@ -184,6 +196,12 @@ impl Config {
             time_zone: read.zone("TIME_ZONE"),
             upload_limit: read.number("UPLOAD_LIMIT", 0, 1_000_000),
             upload_window: read.seconds("UPLOAD_WINDOW_SECONDS", 1),
+            upload_append_limit: read.number("UPLOAD_APPEND_LIMIT", 0, 1_000_000),
+            uploads_at_once: read.number("UPLOADS_AT_ONCE", 1, 1_000),
+            uploads_at_once_per_client: read.number("UPLOADS_AT_ONCE_PER_CLIENT", 1, 1_000),
+            upload_time: read.seconds("UPLOAD_SECONDS", 1),
+            stall: read.seconds("STALL_SECONDS", 1),
+            connections_per_client: read.number("CONNECTIONS_PER_CLIENT", 1, 100_000),
             trusted_proxies: read.networks("TRUSTED_PROXIES"),
             worker_concurrency: read.number("WORKER_CONCURRENCY", 1, 256),
             job_max_attempts: read.number("JOB_MAX_ATTEMPTS", 1, 1_000),

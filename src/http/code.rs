@@ -60,6 +60,7 @@ codes! {
     UploadMissing       "upload-missing"         NOT_FOUND              "No such upload";
     MethodNotAllowed    "method-not-allowed"     METHOD_NOT_ALLOWED     "Method not allowed";
     BodyTimeout         "body-timeout"           REQUEST_TIMEOUT        "Body too slow";
+    UploadBusy          "upload-busy"            LOCKED                 "Upload is being appended to";
     JobNotDead          "job-not-dead"           CONFLICT               "Job is not dead";
     OffsetMismatch      "offset-mismatch"        CONFLICT               "Upload goes on elsewhere";
     UploadComplete      "upload-complete"        CONFLICT               "Upload is complete";

@@ -11,14 +11,17 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::{
     Context,
+    auth::Caller,
+    held,
     params::{PageQuery, live_batch},
+    places,
     problem::Problem,
     reply::RejectionPageReply,
 };
 use crate::{
     export::ErrorsCsv,
     model::{Batch, BatchId, Receipt},
-    query::{self, MAX_PAGE, QueryError},
+    query::{self, DEFAULT_PAGE, QueryError},
     store::{Store, StoreError},
 };
 
@@ -29,29 +32,32 @@ const DETECTABLE_DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 pub(super) async fn list(
     context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
     query: Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let batch = live_batch(context.store.as_ref(), &path).await?;
     if prefers_csv(&request) {
-        return csv_file(&context, &request, batch).await;
+        return csv_file(&context, &request, &caller, batch).await;
     }
+    let place = places::list(&context, &caller).await?;
     let (limit, cursor) = (query.limit()?, query.cursor.as_deref());
     let page = query::rejections(context.store.as_ref(), batch.id, limit, cursor).await?;
     // Deleted during the query, it would look like a batch without rejections.
     live_batch(context.store.as_ref(), &path).await?;
     let reply = RejectionPageReply::new(&page, batch.receipt.as_ref());
-    Ok(HttpResponse::Ok().json(reply))
+    Ok(held::json(place, context.limits.stall, &reply))
 }
 
 /// `GET /batches/{id}/errors.csv`: returns all rejections as CSV.
 pub(super) async fn download(
     context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let batch = live_batch(context.store.as_ref(), &path).await?;
-    csv_file(&context, &request, batch).await
+    csv_file(&context, &request, &caller, batch).await
 }
 
 /// Whether CSV stands before JSON in the `Accept` header.
@@ -69,8 +75,10 @@ fn prefers_csv(request: &HttpRequest) -> bool {
 async fn csv_file(
     context: &Context,
     request: &HttpRequest,
+    caller: &Caller,
     batch: Batch,
 ) -> Result<HttpResponse, Problem> {
+    let place = places::download(context, caller)?;
     let mut reply = HttpResponse::Ok();
     reply.content_type("text/csv; charset=utf-8");
     let name = format!("attachment; filename=\"errors-{}.csv\"", batch.id);
@@ -86,7 +94,7 @@ async fn csv_file(
         reply.no_chunking(chunks.try_fold(0, add).await?);
         return Ok(reply.streaming(stream::empty::<Result<Bytes, QueryError>>()));
     }
-    Ok(reply.streaming(chunks))
+    Ok(reply.streaming(held::stream(place, context.limits.stall, chunks)))
 }
 
 /// Returns the header of the file, then its rows, a page of rejections at a time. Ends with an error if the batch was
@@ -137,7 +145,12 @@ impl RejectionPages {
             let what = format!("{} rejections of batch {id}", self.remaining);
             return Err(StoreError::Missing { what }.into());
         }
-        let page = query::rejections(self.store.as_ref(), id, MAX_PAGE, self.cursor.as_deref());
+        let page = query::rejections(
+            self.store.as_ref(),
+            id,
+            DEFAULT_PAGE,
+            self.cursor.as_deref(),
+        );
         let page = page.await?;
         self.remaining = self.remaining.saturating_sub(page.data.len() as u64);
         self.cursor = page.next.map(|cursor| cursor.to_string());

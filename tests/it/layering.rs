@@ -66,7 +66,7 @@ const COMMON: [&str; 13] = [
 ];
 
 /// Every other crate and the places that may name it, by the beginning of their path.
-const CRATES: [(&str, &[&str]); 36] = [
+const CRATES: [(&str, &[&str]); 37] = [
     (
         "xxhash_rust",
         &[
@@ -80,6 +80,7 @@ const CRATES: [(&str, &[&str]); 36] = [
     // `app` holds the running server.
     ("actix_web", &["http/", "app.rs"]),
     ("actix_multipart", &["http/"]),
+    ("socket2", &["http/connections.rs"]),
     ("subtle", &["http/"]),
     ("sha1", &["transfer/"]),
     ("httpdate", &["http/"]),

@@ -14,6 +14,7 @@ mod engine;
 mod errors;
 mod events;
 mod fixtures;
+mod guard;
 mod helpers;
 mod histories;
 mod hostile;
