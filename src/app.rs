@@ -331,7 +331,7 @@ impl Api {
         owner: String,
     ) -> Result<Self, AppError> {
         let store = backend.clone().store();
-        let upload_rate_limit = shared::upload_limit(config, queue.redis, &clock)?;
+        let upload_limits = shared::upload_limits(config, queue.redis.as_ref(), &clock)?;
         let ingest = Ingest::new(
             store.clone(),
             clock.clone(),
@@ -352,14 +352,17 @@ impl Api {
             ingest,
             transfers,
             jobs,
-            upload_permits: http::upload_permits(),
-            event_permits: http::EventPermits::default(),
-            upload_rate_limit,
+            places: http::RequestPlaces::new(
+                config.uploads_at_once,
+                config.uploads_at_once_per_client,
+            ),
+            upload_rate_limit: upload_limits.uploads,
             sites: http::Sites {
                 bound: config.host,
                 allowed_hosts: config.allowed_hosts.clone(),
                 cors_origins: config.cors_origins.clone(),
             },
+            append_rate_limit: upload_limits.appends,
             trusted_proxies: config.trusted_proxies.clone(),
             admin_token: config
                 .admin_token

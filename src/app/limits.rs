@@ -1,6 +1,6 @@
 //! Converts the settings to the limits of each module.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use crate::{config::Config, http, ingest, job::JobLimits, parse, receive};
 
@@ -10,8 +10,6 @@ const SORT_MEMORY: usize = 32 << 20;
 const FOLD_GROUPS: usize = 8_192;
 /// Identities claimed in one transaction: under 100 ms on an ordinary disk.
 const CLAIMS_AT_ONCE: usize = 25_000;
-/// Longest wait for the next bytes of a body.
-const BODY_IDLE: Duration = Duration::from_secs(30);
 
 pub(super) fn scratch(config: &Config) -> PathBuf {
     config.data_dir.join("tmp")
@@ -63,7 +61,9 @@ pub(super) fn of_uploads(config: &Config) -> ingest::Limits {
 pub(super) fn of_requests(config: &Config) -> http::Limits {
     http::Limits {
         body: config.limits.body_bytes,
-        body_idle: BODY_IDLE,
+        stall: config.stall,
+        body_time: config.upload_time,
+        connections_per_client: config.connections_per_client,
         attempts: config.job_max_attempts,
         crashes: config.job_max_crashes,
         time_zone: config.time_zone,

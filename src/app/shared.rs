@@ -46,19 +46,30 @@ fn unusable(why: impl std::fmt::Display) -> AppError {
     AppError::Setting(format!("REDIS_URL can't be used: {why}"))
 }
 
-/// Returns the upload limit of each client.
-pub(super) fn upload_limit(
+/// The limits of the uploads of each client.
+pub(super) struct UploadLimits {
+    /// Of all uploads.
+    pub(super) uploads: Arc<dyn RateLimit>,
+    /// Of appends to resumable uploads.
+    pub(super) appends: Arc<dyn RateLimit>,
+}
+
+/// Returns the limit of uploads, and that of appends to resumable uploads. Appends are counted by each process: a Redis
+/// would be asked for every few megabytes.
+pub(super) fn upload_limits(
     config: &Config,
-    redis: Option<RedisAddress>,
+    redis: Option<&RedisAddress>,
     clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn RateLimit>, AppError> {
+) -> Result<UploadLimits, AppError> {
     let (limit, window) = (config.upload_limit, config.upload_window);
-    Ok(match redis {
-        Some(address) => limit::in_redis(limit, window, address, clock.clone())
+    let uploads = match redis {
+        Some(address) => limit::in_redis(limit, window, address.clone(), clock.clone())
             .map_err(unusable)?
             .into(),
         None => limit::in_process(limit, window).into(),
-    })
+    };
+    let appends = limit::in_process(config.upload_append_limit, window).into();
+    Ok(UploadLimits { uploads, appends })
 }
 
 /// Returns the prefix of the names of this start's workers; no other start of any process has the same.

@@ -63,6 +63,18 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// `INSECURE_OPEN`: whether an address beyond loopback may be bound without a token.
     pub insecure_open: bool,
+    /// `UPLOAD_APPEND_LIMIT`: appends to resumable uploads per window and client; 0 is no limit.
+    pub upload_append_limit: u32,
+    /// `UPLOADS_AT_ONCE`: uploads received at once.
+    pub uploads_at_once: usize,
+    /// `UPLOADS_AT_ONCE_PER_CLIENT`: uploads of one client received at once.
+    pub uploads_at_once_per_client: usize,
+    /// `UPLOAD_SECONDS`: the longest time of one request that sends a file.
+    pub upload_time: Duration,
+    /// `STALL_SECONDS`: the longest time without progress of a body or a reply.
+    pub stall: Duration,
+    /// `CONNECTIONS_PER_CLIENT`: connections of one address at once.
+    pub connections_per_client: usize,
     /// `TRUSTED_PROXIES`: the networks whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// `WORKER_CONCURRENCY`: jobs that the process runs at once.
@@ -193,6 +205,12 @@ impl Config {
             allowed_hosts: read.host_names("ALLOWED_HOSTS"),
             cors_origins: read.origins("CORS_ORIGINS"),
             insecure_open: read.flag("INSECURE_OPEN"),
+            upload_append_limit: read.number("UPLOAD_APPEND_LIMIT", 0, 1_000_000),
+            uploads_at_once: read.number("UPLOADS_AT_ONCE", 1, 1_000),
+            uploads_at_once_per_client: read.number("UPLOADS_AT_ONCE_PER_CLIENT", 1, 1_000),
+            upload_time: read.seconds("UPLOAD_SECONDS", 1),
+            stall: read.seconds("STALL_SECONDS", 1),
+            connections_per_client: read.number("CONNECTIONS_PER_CLIENT", 1, 100_000),
             trusted_proxies: read.networks("TRUSTED_PROXIES"),
             worker_concurrency: read.number("WORKER_CONCURRENCY", 1, 256),
             job_max_attempts: read.number("JOB_MAX_ATTEMPTS", 1, 1_000),

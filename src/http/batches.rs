@@ -10,8 +10,9 @@ use super::{
     Context,
     access_log::RequestLog,
     auth::Caller,
-    idempotency,
+    held, idempotency,
     params::{batch_missing, deleted, id, page_limit},
+    places,
     problem::{Code, Problem},
     reply::{BatchDetailReply, BatchReply, DeletionReply, PageReply, ProcessReply, RECEIPT_ERRORS},
 };
@@ -35,14 +36,17 @@ pub(super) struct ListQuery {
 /// `GET /batches`: returns a page of batches, newest first.
 pub(super) async fn list(
     context: Data<Context>,
+    caller: Caller,
     query: Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     let status = query.status.as_deref().map(parse_status).transpose()?;
     let parent = query.parent.as_deref().map(id).transpose()?;
     let limit = page_limit(query.limit)?;
     let cursor = query.cursor.as_deref();
+    let place = places::list(&context, &caller).await?;
     let page = query::batches(context.store.as_ref(), status, parent, limit, cursor).await?;
-    Ok(HttpResponse::Ok().json(PageReply::new(&page, BatchReply::from)))
+    let reply = PageReply::new(&page, BatchReply::from);
+    Ok(held::json(place, context.limits.stall, &reply))
 }
 
 /// Parses a status. Batches in `receiving` are not visible, so that name is refused.

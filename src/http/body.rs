@@ -7,7 +7,11 @@ use actix_web::{error::PayloadError, web::Bytes, web::Payload};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::problem::{Code, Problem};
+use super::{
+    Context,
+    pace::{MIN_BYTES_PER_SECOND, Pace},
+    problem::{Code, Problem},
+};
 use crate::ingest::BodyError;
 
 /// Largest number of parts of a form.
@@ -18,10 +22,24 @@ const MAX_OPTION_BYTES: usize = 8 * 1024;
 const MAX_DRAINED_BYTES: usize = 64 << 20;
 /// Time for discarding them.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Lowest average rate of a body after [`GRACE`], in bytes per second.
-const MIN_BYTES_PER_SECOND: u64 = 16 << 10;
-/// Time before the rate is checked.
-const GRACE: Duration = Duration::from_secs(60);
+
+/// How long a body may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyTimes {
+    /// Longest wait for the next bytes.
+    stall: Duration,
+    /// Longest time from the first byte to the last.
+    total: Duration,
+}
+
+impl BodyTimes {
+    pub(super) fn of(context: &Context) -> Self {
+        Self {
+            stall: context.limits.stall,
+            total: context.limits.body_time,
+        }
+    }
+}
 
 fn broken(why: &dyn std::fmt::Display) -> BodyError {
     let cause = why.to_string();
@@ -31,36 +49,48 @@ fn broken(why: &dyn std::fmt::Display) -> BodyError {
 /// Returns a body that is the file itself.
 pub(super) fn raw(
     payload: Payload,
-    idle: Duration,
+    times: BodyTimes,
 ) -> impl Stream<Item = Result<Bytes, BodyError>> {
-    with_timeouts(payload.map_err(|why: PayloadError| broken(&why)), idle)
+    with_timeouts(payload.map_err(|why: PayloadError| broken(&why)), times)
 }
 
-/// Ends a stream with an error if it is idle, or slower than [`MIN_BYTES_PER_SECOND`] on average.
-fn with_timeouts<S>(body: S, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyError>>
+/// Ends a stream with an error if it stalls, is slower than [`MIN_BYTES_PER_SECOND`], or takes too long in all. Only the
+/// time for which the client is waited for counts against its rate.
+fn with_timeouts<S>(body: S, times: BodyTimes) -> impl Stream<Item = Result<Bytes, BodyError>>
 where
     S: Stream<Item = Result<Bytes, BodyError>> + Unpin,
 {
-    let started = Instant::now();
-    stream::unfold(Some((body, 0)), move |state| async move {
-        let (mut body, seen) = state?;
-        let next = match tokio::time::timeout(idle, body.next()).await {
+    let until = Instant::now() + times.total;
+    let pace = Pace::new(times.stall);
+    stream::unfold(Some((body, pace)), move |state| async move {
+        let (mut body, mut pace) = state?;
+        let asked = Instant::now();
+        let patience = asked + pace.patience();
+        let next = match tokio::time::timeout_at(patience.min(until), body.next()).await {
             Ok(next) => next?,
-            Err(_) => Err(BodyError::Idle {
-                seconds: idle.as_secs(),
+            Err(_) if until <= patience => Err(too_long(times)),
+            Err(_) if pace.patience() == times.stall => Err(BodyError::Idle {
+                seconds: times.stall.as_secs(),
             }),
+            Err(_) => Err(TOO_SLOW),
         };
-        let seen = seen + next.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        let late = started.elapsed() > GRACE + Duration::from_secs(seen / MIN_BYTES_PER_SECOND);
-        let next = match next {
-            Ok(_) if late => Err(BodyError::TooSlow {
-                bytes_per_second: MIN_BYTES_PER_SECOND,
-            }),
-            next => next,
-        };
-        let state = next.is_ok().then_some((body, seen));
+        let next = next.and_then(|chunk| {
+            let moved = pace.moved(chunk.len(), asked.elapsed());
+            moved.map(|()| chunk).map_err(|_| TOO_SLOW)
+        });
+        let state = next.is_ok().then_some((body, pace));
         Some((next, state))
     })
+}
+
+const TOO_SLOW: BodyError = BodyError::TooSlow {
+    bytes_per_second: MIN_BYTES_PER_SECOND,
+};
+
+fn too_long(times: BodyTimes) -> BodyError {
+    BodyError::TooLong {
+        seconds: times.total.as_secs(),
+    }
 }
 
 /// A form read as far as its file.
@@ -76,13 +106,14 @@ fn bad_form(why: &MultipartError) -> Problem {
 }
 
 impl Form {
-    /// Reads the options that stand before the file, which has to begin within `idle`.
-    pub(super) async fn open(form: Multipart, idle: Duration) -> Result<Self, Problem> {
-        let opened = tokio::time::timeout(idle, Self::read_options(form)).await;
+    /// Reads the options that stand before the file, which has to begin as soon as any body.
+    pub(super) async fn open(form: Multipart, times: BodyTimes) -> Result<Self, Problem> {
+        let begin = Pace::new(times.stall).patience();
+        let opened = tokio::time::timeout(begin, Self::read_options(form)).await;
         opened.unwrap_or_else(|_| {
             let why = format!(
                 "the file did not begin within {} seconds; nothing was stored",
-                idle.as_secs()
+                begin.as_secs()
             );
             Err(Problem::new(Code::BodyTimeout, why))
         })
@@ -137,11 +168,15 @@ impl Form {
     }
 
     /// Returns the bytes of the file. Ends with an error if anything but the end of the form follows them.
-    pub(super) fn into_file(self, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyError>> {
+    pub(super) fn into_file(
+        self,
+        times: BodyTimes,
+    ) -> impl Stream<Item = Result<Bytes, BodyError>> {
         let Self { file, rest, .. } = self;
-        let bytes = with_timeouts(file.map_err(|why| broken(&why)), idle);
+        let bytes = with_timeouts(file.map_err(|why| broken(&why)), times);
         bytes.chain(
-            stream::once(error_after_file(rest, idle)).filter_map(|error| async { error.map(Err) }),
+            stream::once(error_after_file(rest, times.stall))
+                .filter_map(|error| async { error.map(Err) }),
         )
     }
 }

@@ -62,6 +62,7 @@ codes! {
     BodyTimeout         "body-timeout"           REQUEST_TIMEOUT        "Body too slow";
     HostNotAllowed      "host-not-allowed"       MISDIRECTED_REQUEST    "Not a name of this service";
     CrossSite           "cross-site"             FORBIDDEN              "Request of another site";
+    UploadBusy          "upload-busy"            LOCKED                 "Upload is being appended to";
     JobNotDead          "job-not-dead"           CONFLICT               "Job is not dead";
     OffsetMismatch      "offset-mismatch"        CONFLICT               "Upload goes on elsewhere";
     UploadComplete      "upload-complete"        CONFLICT               "Upload is complete";

@@ -12,14 +12,17 @@ use serde::Deserialize;
 
 use super::{
     Context,
+    auth::Caller,
+    held,
     params::{live_batch, page_limit},
+    places,
     problem::{Code, Problem},
     reply::RejectionPageReply,
 };
 use crate::{
     export::ErrorsCsv,
     model::{Batch, BatchId, FaultCode, Receipt},
-    query::{self, MAX_PAGE, QueryError, RejectionFilter},
+    query::{self, DEFAULT_PAGE, QueryError, RejectionFilter},
     store::{Store, StoreError},
 };
 
@@ -62,14 +65,16 @@ impl ErrorsQuery {
 pub(super) async fn list(
     context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
     query: Query<ErrorsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let batch = live_batch(context.store.as_ref(), &path).await?;
     let filter = query.filter()?;
     if prefers_csv(&request) {
-        return csv_file(&context, &request, batch, filter).await;
+        return csv_file(&context, &request, &caller, batch, filter).await;
     }
+    let place = places::list(&context, &caller).await?;
     let (limit, cursor) = (page_limit(query.limit)?, query.cursor.as_deref());
     let (store, id) = (context.store.as_ref(), batch.id);
     let page = query::rejections(store, id, &filter, limit, cursor).await?;
@@ -81,18 +86,19 @@ pub(super) async fn list(
     // Deleted during the query, it would look like a batch without rejections.
     live_batch(store, &path).await?;
     let reply = RejectionPageReply::new(&page, batch.receipt.as_ref(), counts);
-    Ok(HttpResponse::Ok().json(reply))
+    Ok(held::json(place, context.limits.stall, &reply))
 }
 
 /// `GET /batches/{id}/errors.csv`: returns all rejections as CSV, or those of a fault.
 pub(super) async fn download(
     context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
     query: Query<ErrorsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let batch = live_batch(context.store.as_ref(), &path).await?;
-    csv_file(&context, &request, batch, query.filter()?).await
+    csv_file(&context, &request, &caller, batch, query.filter()?).await
 }
 
 /// Whether CSV stands before JSON in the `Accept` header.
@@ -110,9 +116,11 @@ fn prefers_csv(request: &HttpRequest) -> bool {
 async fn csv_file(
     context: &Context,
     request: &HttpRequest,
+    caller: &Caller,
     batch: Batch,
     filter: RejectionFilter,
 ) -> Result<HttpResponse, Problem> {
+    let place = places::download(context, caller)?;
     let mut reply = HttpResponse::Ok();
     reply.content_type("text/csv; charset=utf-8");
     let name = format!("attachment; filename=\"errors-{}.csv\"", batch.id);
@@ -128,7 +136,7 @@ async fn csv_file(
         reply.no_chunking(chunks.try_fold(0, add).await?);
         return Ok(reply.streaming(stream::empty::<Result<Bytes, QueryError>>()));
     }
-    Ok(reply.streaming(chunks))
+    Ok(reply.streaming(held::stream(place, context.limits.stall, chunks)))
 }
 
 /// Returns the header of the file, then its rows, a page of rejections at a time. Ends with an error if the batch was
@@ -184,7 +192,7 @@ impl RejectionPages {
             return Err(StoreError::Missing { what }.into());
         }
         let (all, cursor) = (RejectionFilter::default(), self.cursor.as_deref());
-        let page = query::rejections(self.store.as_ref(), id, &all, MAX_PAGE, cursor).await?;
+        let page = query::rejections(self.store.as_ref(), id, &all, DEFAULT_PAGE, cursor).await?;
         self.remaining = self.remaining.saturating_sub(page.data.len() as u64);
         self.cursor = page.next.map(|cursor| cursor.to_string());
         self.is_last = self.cursor.is_none();

@@ -1,7 +1,5 @@
 //! Routes for stored events: pages of JSON over one batch or all, and the Parquet file of one batch.
 
-use std::sync::Arc;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, header},
@@ -9,11 +7,13 @@ use actix_web::{
 };
 use futures_util::{TryStreamExt, stream};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
 use super::{
     Context,
+    auth::Caller,
+    held,
     params::{id, live_batch, page_limit},
+    places,
     problem::{Code, Problem},
     reply::EventListReply,
 };
@@ -25,25 +25,6 @@ use crate::{
 
 /// Events in a page if the query has no `limit`.
 const DEFAULT_PAGE: usize = 100;
-/// Queries that run at once; further requests wait.
-const MAX_QUERIES: usize = 4;
-/// Files that are sent at once; further requests are refused.
-const MAX_FILES: usize = 16;
-
-/// Bounds the queries and downloads that run at once, since each may take megabytes of memory.
-pub struct EventPermits {
-    queries: Semaphore,
-    files: Arc<Semaphore>,
-}
-
-impl Default for EventPermits {
-    fn default() -> Self {
-        Self {
-            queries: Semaphore::new(MAX_QUERIES),
-            files: Arc::new(Semaphore::new(MAX_FILES)),
-        }
-    }
-}
 
 /// The query of [`list`] and [`list_of_batch`].
 #[derive(Debug, Deserialize)]
@@ -61,16 +42,18 @@ pub(super) struct EventsQuery {
 /// `GET /events`: returns a page of the events of all batches, newest first.
 pub(super) async fn list(
     context: Data<Context>,
+    caller: Caller,
     query: Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let batch = query.batch_id.as_deref().filter(|text| !text.is_empty());
     let batch = batch.map(id).transpose()?;
-    page_reply(&context, batch, query.into_inner()).await
+    page_reply(&context, &caller, batch, query.into_inner()).await
 }
 
 /// `GET /batches/{id}/events`: returns a page of the events of one batch, newest first.
 pub(super) async fn list_of_batch(
     context: Data<Context>,
+    caller: Caller,
     path: Path<String>,
     query: Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -79,7 +62,7 @@ pub(super) async fn list_of_batch(
         return Err(Problem::new(Code::BadQuery, why));
     }
     let batch = live_batch(context.store.as_ref(), &path).await?.id;
-    let reply = page_reply(&context, Some(batch), query.into_inner()).await?;
+    let reply = page_reply(&context, &caller, Some(batch), query.into_inner()).await?;
     // Deleted during the query, it would look like a batch without events.
     live_batch(context.store.as_ref(), &path).await?;
     Ok(reply)
@@ -87,6 +70,7 @@ pub(super) async fn list_of_batch(
 
 async fn page_reply(
     context: &Context,
+    caller: &Caller,
     batch: Option<BatchId>,
     query: EventsQuery,
 ) -> Result<HttpResponse, Problem> {
@@ -99,10 +83,11 @@ async fn page_reply(
         from: parse_bound("from", query.from)?,
         to: parse_bound("to", query.to)?,
     };
-    let _permit = context.event_permits.queries.acquire().await;
+    let place = places::query(context, caller).await?;
     let (store, zone) = (context.store.as_ref(), context.limits.time_zone);
     let list = query::events(store, zone, &filter, (limit, cursor)).await?;
-    Ok(HttpResponse::Ok().json(EventListReply::from(&list)))
+    let reply = EventListReply::from(&list);
+    Ok(held::json(place, context.limits.stall, &reply))
 }
 
 /// Trims a parameter, since stored values are trimmed. An empty one is no filter: the page's form sends empty fields.
@@ -126,15 +111,11 @@ fn parse_bound(
 pub(super) async fn download(
     context: Data<Context>,
     request: HttpRequest,
+    caller: Caller,
     path: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = live_batch(context.store.as_ref(), &path).await?.id;
-    let permit = Arc::clone(&context.event_permits.files).try_acquire_owned();
-    let permit = permit.map_err(|_| {
-        let why =
-            format!("{MAX_FILES} event files are being sent already: try again in a few seconds");
-        Problem::new(Code::Unavailable, why)
-    })?;
+    let place = places::download(&context, &caller)?;
     let EventFile { length, chunks } = match context.store.event_file(id).await {
         Err(why @ StoreError::Missing { .. }) => {
             // The batch may have been deleted since it was read.
@@ -144,8 +125,6 @@ pub(super) async fn download(
         file => file?,
     };
     let chunks = chunks.inspect_err(move |why| {
-        // Moves the permit into the stream, which releases it at its end.
-        let _permit = &permit;
         tracing::error!(batch.id = %id, error = %why, "the event file of batch {id} ended early, its download is aborted");
     });
     let mut reply = HttpResponse::Ok();
@@ -159,5 +138,5 @@ pub(super) async fn download(
         // The server would read the complete file only to discard it.
         return Ok(reply.streaming(stream::empty::<Result<Bytes, StoreError>>()));
     }
-    Ok(reply.streaming(chunks))
+    Ok(reply.streaming(held::stream(place, context.limits.stall, chunks)))
 }

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use super::{
     Context,
+    auth::Caller,
+    held, places,
     problem::{Code, Problem},
     reply::MetricsReply,
 };
@@ -30,11 +32,14 @@ pub(super) struct MetricsQuery {
 /// `GET /metrics`: returns the counts and unique users of each day in a range, by event type.
 pub(super) async fn show(
     context: Data<Context>,
+    caller: Caller,
     query: Query<MetricsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let filter = parse_filter(query.into_inner())?;
+    let place = places::query(&context, &caller).await?;
     let metrics = query::metrics(context.store.as_ref(), &filter).await?;
-    Ok(HttpResponse::Ok().json(MetricsReply::from(&metrics)))
+    let reply = MetricsReply::from(&metrics);
+    Ok(held::json(place, context.limits.stall, &reply))
 }
 
 fn parse_filter(query: MetricsQuery) -> Result<MetricFilter, Problem> {

@@ -8,15 +8,19 @@ mod batches;
 mod body;
 mod client_address;
 mod code;
+mod connections;
 mod endpoint;
 mod errors;
 mod events;
 mod health;
+mod held;
 mod idempotency;
 mod jobs;
 mod metrics;
+mod pace;
 mod page;
 mod params;
+mod places;
 mod problem;
 mod profiles;
 mod reply;
@@ -43,7 +47,6 @@ use actix_web::{
 };
 use chrono_tz::Tz;
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 
 use crate::{
     clock::Clock,
@@ -53,17 +56,17 @@ use crate::{
     store::{Backend, Store},
     transfer::Transfers,
 };
+use connections::Connections;
 use endpoint::Endpoint;
 
 pub use auth::AdminToken;
 pub use code::Code;
-pub use events::EventPermits;
 pub use health::Readiness;
+pub use places::RequestPlaces;
 pub use problem::Problem;
 pub use settings::PublicLimits;
 pub use site::Sites;
 pub use token_failures::TokenFailures;
-pub use uploads::upload_permits;
 
 /// What handlers share.
 pub struct Context {
@@ -85,14 +88,14 @@ pub struct Context {
     pub transfers: Transfers,
     /// Accepts requests about jobs.
     pub jobs: JobService,
-    /// One permit for each upload in progress; see [`upload_permits`].
-    pub upload_permits: Semaphore,
-    /// Permits for queries and downloads of events.
-    pub event_permits: EventPermits,
+    /// The places of requests that take memory, threads or time.
+    pub places: RequestPlaces,
     /// Limits the uploads of each client.
     pub upload_rate_limit: Arc<dyn RateLimit>,
     /// The names of this service, and the sites whose pages may use it.
     pub sites: Sites,
+    /// Limits the appends of each client to resumable uploads.
+    pub append_rate_limit: Arc<dyn RateLimit>,
     /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// The token of the admin routes; none if they are disabled.
@@ -112,8 +115,12 @@ pub struct Context {
 pub struct Limits {
     /// Longest body, in bytes.
     pub body: u64,
-    /// Longest wait for the next bytes of a body.
-    pub body_idle: Duration,
+    /// Longest time for which a client may neither send bytes of a body nor read bytes of a reply.
+    pub stall: Duration,
+    /// Longest time of one request with a body.
+    pub body_time: Duration,
+    /// Connections of one address at once.
+    pub connections_per_client: usize,
     /// Attempts of a job in all.
     pub attempts: u32,
     /// Crashes of a job in all.
@@ -191,6 +198,11 @@ fn security_headers() -> DefaultHeaders {
 /// Fails if the system refuses to listen on the socket.
 pub fn serve(context: Context, listener: TcpListener) -> std::io::Result<Server> {
     let shutdown = context.limits.shutdown.as_secs();
+    let connections = Connections::new(
+        context.limits.connections_per_client,
+        context.trusted_proxies.clone(),
+        context.limits.stall,
+    );
     let context = Data::new(context);
     let server = HttpServer::new(move || {
         App::new()
@@ -207,6 +219,9 @@ pub fn serve(context: Context, listener: TcpListener) -> std::io::Result<Server>
             .configure(routes)
     });
     let server = server
+        // A client that closes its side has left: its request is dropped, and what works for it ends.
+        .h1_allow_half_closed(false)
+        .on_connect(move |connection, data| connections.admit(connection, data))
         .max_connections(MAX_CONNECTIONS)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(shutdown)

@@ -211,7 +211,7 @@ impl From<QueryError> for Problem {
     fn from(why: QueryError) -> Self {
         match why {
             QueryError::Cursor(why) => Self::new(Code::BadCursor, why.to_string()),
-            QueryError::Metrics(why @ (MetricFault::TooLong | MetricFault::TooMany)) => {
+            QueryError::Metrics(why @ MetricFault::TooLong) => {
                 Self::new(Code::RangeTooLong, why.to_string())
             }
             QueryError::Events(why @ EventFault::TooManyBatches) => {
@@ -240,6 +240,11 @@ impl From<IngestError> for Problem {
             }
             IngestError::Receive(ReceiveError::NotCsv { found, .. }) => {
                 Self::new(Code::NotCsv, detail).with("found", found)
+            }
+            IngestError::Receive(ReceiveError::UnpacksTooFar { packing, ratio }) => {
+                Self::new(Code::BadArchive, detail)
+                    .with("packing", packing.as_str())
+                    .with("limit", ratio)
             }
             IngestError::Receive(ReceiveError::Archive(_)) => Self::new(Code::BadArchive, detail),
             IngestError::Receive(ReceiveError::Damaged { packing, .. }) => {
@@ -283,9 +288,16 @@ impl From<BodyError> for Problem {
         let detail = why.to_string();
         match why {
             BodyError::Broken { .. } | BodyError::EndedEarly => Self::new(Code::BodyCut, detail),
-            BodyError::Idle { .. } | BodyError::TooSlow { .. } | BodyError::FormNotEnded { .. } => {
-                Self::new(Code::BodyTimeout, detail)
+            BodyError::Idle { seconds } => {
+                Self::new(Code::BodyTimeout, detail).limit(seconds, "STALL_SECONDS")
             }
+            BodyError::TooLong { seconds } => {
+                Self::new(Code::BodyTimeout, detail).limit(seconds, "UPLOAD_SECONDS")
+            }
+            BodyError::TooSlow { bytes_per_second } => {
+                Self::new(Code::BodyTimeout, detail).with("limit", bytes_per_second)
+            }
+            BodyError::FormNotEnded { .. } => Self::new(Code::BodyTimeout, detail),
             BodyError::SeveralFiles => Self::new(Code::SeveralFiles, detail),
             BodyError::LateOption { .. } => Self::new(Code::LateOption, detail),
             BodyError::Store(why) => why.into(),
@@ -301,6 +313,7 @@ impl From<TransferError> for Problem {
             TransferError::OffsetMismatch { end, .. } => {
                 Self::new(Code::OffsetMismatch, detail).with("offset", end)
             }
+            TransferError::Busy => Self::new(Code::UploadBusy, detail).after(RETRY_AFTER),
             TransferError::TooLong { .. } => Self::new(Code::BadUpload, detail),
             TransferError::Interrupted(_) => Self::new(Code::BodyCut, detail),
             TransferError::DryRun => Self::new(Code::BadOption, detail),
@@ -367,6 +380,9 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
             Problem::new(Code::TooManyColumns, detail).limit(*limit, "COLUMN_LIMIT")
         }
         ParseError::TooManyLines { limit } => {
+            Problem::new(Code::TooLarge, detail).with("limit", *limit)
+        }
+        ParseError::TooManyBlankLines { limit } => {
             Problem::new(Code::TooLarge, detail).with("limit", *limit)
         }
         ParseError::HeaderTooLong { limit, .. } => {

@@ -68,7 +68,7 @@ async fn store(
     name: ProfileName,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let body = read_body(payload, context.limits.body_idle).await?;
+    let body = read_body(payload, context.limits.stall).await?;
     let options = parse_options(&body)?;
     check_profile(&options)?;
     let profile = Profile {

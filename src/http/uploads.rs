@@ -7,21 +7,22 @@ use actix_web::{
     web::{Bytes, Data, Payload, Query},
 };
 use futures_util::{Stream, StreamExt};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Context,
     access_log::RequestLog,
     auth::Caller,
     batches,
-    body::{self, Form},
+    body::{self, BodyTimes, Form},
     idempotency,
     params::batch_missing,
+    places,
     problem::{Code, Problem},
     reply::{BatchWithErrors, DryRunReply, UploadReply},
 };
 use crate::{
     ingest::{BodyError, UploadOptions, UploadOutcome},
+    limit::{Place, RateLimit},
     model::{Batch, BatchId, IdempotencyKey},
     query,
     receive::Packing,
@@ -41,15 +42,6 @@ const RAW_TYPES: [&str; 11] = [
     "application/zip",
     "application/x-zip-compressed",
 ];
-
-/// Uploads that are received at once. Each needs two threads and some tens of megabytes.
-const MAX_UPLOADS: usize = 16;
-
-/// Returns the permits of all uploads in progress.
-#[must_use]
-pub fn upload_permits() -> Semaphore {
-    Semaphore::new(MAX_UPLOADS)
-}
 
 /// `POST /uploads`: stores a file as a batch, and returns its receipt.
 pub(super) async fn create(
@@ -78,12 +70,13 @@ async fn receive(
     let key = idempotency::key(request, caller, "POST /uploads")?;
     check_head(context, request)?;
     let coding = parse_coding(request)?;
-    let _permit = permit(context)?;
+    let times = BodyTimes::of(context);
     if content_type(request) != "multipart/form-data" {
+        let place = places::upload(context, caller)?;
         let mut options = context.ingest.options(options).await?;
         options.receive.coding = coding;
-        let body = body::raw(payload, context.limits.body_idle);
-        return store(context, key, options, body, log).await;
+        let body = body::raw(payload, times);
+        return store(context, key, options, body, (place, log)).await;
     }
     if coding.is_some() {
         let why = "a form in a Content-Encoding is not taken: pack the file in it (events.csv.gz), not the form";
@@ -92,28 +85,18 @@ async fn receive(
     let form = Multipart::from_request(request, &mut payload.into_inner()).await;
     let form = Form::open(
         form.map_err(|why| Problem::new(Code::BadMultipart, why.to_string()))?,
-        context.limits.body_idle,
+        times,
     )
     .await?;
+    // Only now: a client that does not get to its file holds no place.
+    let place = places::upload(context, caller)?;
     let all = options.into_iter().chain(form.options.iter().cloned());
     let mut options = context.ingest.options(all.collect()).await?;
     options.file_name = options
         .file_name
         .or_else(|| UploadOptions::clean_file_name(form.file_name.as_deref()?));
-    let body = form.into_file(context.limits.body_idle);
-    store(context, key, options, body, log).await
-}
-
-/// Acquires the permit of an upload.
-pub(super) fn permit(context: &Context) -> Result<SemaphorePermit<'_>, Problem> {
-    context.upload_permits.try_acquire().map_err(|_| {
-        Problem::new(
-            Code::Unavailable,
-            format!(
-                "{MAX_UPLOADS} uploads are being received at the moment: try again in a few seconds"
-            ),
-        )
-    })
+    let body = form.into_file(times);
+    store(context, key, options, body, (place, log)).await
 }
 
 async fn store<S>(
@@ -121,7 +104,7 @@ async fn store<S>(
     key: Option<IdempotencyKey>,
     options: UploadOptions,
     body: S,
-    log: &RequestLog<'_>,
+    (place, log): (Place, &RequestLog<'_>),
 ) -> Result<HttpResponse, Problem>
 where
     S: Stream<Item = Result<Bytes, BodyError>>,
@@ -131,6 +114,7 @@ where
     match context.ingest.upload(&options, key, body.as_mut()).await {
         Ok(outcome) => reply(context, outcome, options.parent, log).await,
         Err(error) => {
+            drop(place);
             body::drain(body).await;
             Err(error.into())
         }
@@ -250,19 +234,40 @@ fn parse_coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
 
 /// Counts an upload of the caller, even if it is refused later.
 pub(super) async fn check_rate(context: &Context, caller: &Caller) -> Result<(), Problem> {
+    check(
+        &*context.upload_rate_limit,
+        caller,
+        "uploads",
+        "UPLOAD_LIMIT",
+    )
+    .await
+}
+
+/// Counts an append of the caller to a resumable upload, even if it is refused later.
+pub(super) async fn check_append_rate(context: &Context, caller: &Caller) -> Result<(), Problem> {
+    let limit = &*context.append_rate_limit;
+    check(limit, caller, "appends to uploads", "UPLOAD_APPEND_LIMIT").await
+}
+
+async fn check(
+    limit: &dyn RateLimit,
+    caller: &Caller,
+    acts: &str,
+    setting: &str,
+) -> Result<(), Problem> {
     let Some(address) = caller.address else {
         return Ok(());
     };
-    let Err(wait) = context.upload_rate_limit.check(address).await else {
+    let Err(wait) = limit.check(address).await else {
         return Ok(());
     };
     let seconds = wait.seconds();
     let why = format!(
-        "this address has used up its uploads: try again in {seconds} seconds (settings UPLOAD_LIMIT, UPLOAD_WINDOW_SECONDS)"
+        "this address has used up its {acts}: try again in {seconds} seconds (settings {setting}, UPLOAD_WINDOW_SECONDS)"
     );
     Err(Problem::new(Code::RateLimited, why)
         .after(seconds)
-        .with("setting", "UPLOAD_LIMIT"))
+        .with("setting", setting))
 }
 
 /// Checks type and length before the body is read.

@@ -64,6 +64,14 @@ pub enum BodyError {
         /// The limit.
         bytes_per_second: u64,
     },
+    /// The body took too long in all.
+    #[error(
+        "the upload was given up: it took longer than {seconds} seconds (setting UPLOAD_SECONDS); nothing was stored; send a large file in parts, to /uploads/tus"
+    )]
+    TooLong {
+        /// The limit.
+        seconds: u64,
+    },
     /// The form did not end after its file.
     #[error(
         "the upload was given up: the form did not end within {seconds} seconds; nothing was stored"
@@ -96,6 +104,7 @@ impl BodyError {
         match self {
             Self::Idle { .. }
             | Self::TooSlow { .. }
+            | Self::TooLong { .. }
             | Self::FormNotEnded { .. }
             | Self::SeveralFiles
             | Self::LateOption { .. } => true,
@@ -198,6 +207,7 @@ impl From<BodyError> for IngestError {
             error @ (BodyError::Broken { .. }
             | BodyError::EndedEarly
             | BodyError::Idle { .. }
+            | BodyError::TooLong { .. }
             | BodyError::TooSlow { .. }
             | BodyError::FormNotEnded { .. }
             | BodyError::SeveralFiles

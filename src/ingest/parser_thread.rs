@@ -98,6 +98,10 @@ impl ParserThread {
     ) -> Result<ReceivedFile, IngestError> {
         let mut text = TextReader::open(chunks, self.receive, self.limits.receive)?;
         while let Some(chunk) = text.next_chunk()? {
+            // Text without rows sends no message, which would show that the upload has ended.
+            if messages.is_closed() {
+                return Err(BodyError::EndedEarly.into());
+            }
             self.parser.feed(chunk)?;
             self.send_parsed(messages)?;
         }

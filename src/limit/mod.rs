@@ -1,7 +1,8 @@
-//! Rate limits: uploads per client address and window, counted by all processes together in Redis, or by each process
-//! on its own.
+//! What one client may do: acts per address and window, counted by all processes together in Redis, or by each process
+//! on its own, and a share of the places for work at the same time.
 
 mod in_process;
+mod places;
 mod redis;
 
 use std::{
@@ -12,11 +13,12 @@ use std::{
 use async_trait::async_trait;
 
 pub use self::in_process::{InProcessLimit, in_process};
+pub use self::places::{NoPlace, Place, Places};
 pub use self::redis::in_redis;
 
 /// The client has no act left; it may try again after this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many uploads from this address: try again in {0:?}")]
+#[error("too many requests from this address: try again in {0:?}")]
 pub struct RetryAfter(pub Duration);
 
 impl RetryAfter {

@@ -46,6 +46,9 @@ pub(super) fn hyphenated(text: &str, expected: &'static str) -> Result<Uuid, Bad
 pub struct BatchId(Uuid);
 
 impl BatchId {
+    /// The id after all others in order.
+    pub const MAX: Self = Self(Uuid::max());
+
     /// Returns a new id that contains the time. Its other bits are random.
     #[must_use]
     pub fn at(now: super::Instant) -> Self {

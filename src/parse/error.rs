@@ -120,6 +120,14 @@ pub enum ParseError {
         /// Maximum lines.
         limit: u32,
     },
+    /// Nearly all lines are blank.
+    #[error(
+        "the file has more than {limit} blank lines and hardly any others: remove them, and send it again"
+    )]
+    TooManyBlankLines {
+        /// Blank lines that every file may have.
+        limit: u64,
+    },
     /// `columns=` names a label that is not in the header.
     #[error(
         "`columns` maps {column} to `{}`, which is not in the header; the file has {}", clip(.label), list(.found)

@@ -32,9 +32,9 @@ pub enum EventFault {
     /// The range is empty or ends before it starts.
     #[error("`from` is not before the end of `to`: swap them, or leave one out")]
     Backwards,
-    /// The range has events of too many batches.
+    /// Too many batches have events around one instant, so that no page could be in order.
     #[error(
-        "more than {MAX_BATCHES} batches would have to be looked into: narrow it by `from` and `to`, or by `batch_id`"
+        "more than {MAX_BATCHES} batches have events at the same time: narrow the query by `from` and `to`, or by `batch_id`"
     )]
     TooManyBatches,
 }
@@ -287,7 +287,7 @@ impl BatchMerge<'_> {
                 }
                 self.batches += 1;
                 if self.batches > MAX_BATCHES {
-                    return Err(EventFault::TooManyBatches.into());
+                    return self.end_before(*last);
                 }
                 match self.add_batch(*id).await {
                     Err(QueryError::Store(
@@ -304,6 +304,21 @@ impl BatchMerge<'_> {
             }
             filter.after = page.last().copied();
         }
+    }
+
+    /// Ends the page before the events of unread batches, none of which is later than `last`.
+    fn end_before(&mut self, last: i64) -> Result<(), QueryError> {
+        let bound = ListPosition {
+            timestamp: Reverse(last.saturating_add(1)),
+            batch: BatchId::MAX,
+            row: u32::MAX,
+        };
+        // The next page would look into the same batches, and end here again.
+        if self.after.is_some_and(|after| bound <= after) {
+            return Err(EventFault::TooManyBatches.into());
+        }
+        self.merged.end_at(bound);
+        Ok(())
     }
 
     /// Reads the events of one batch that may be on the page.
@@ -369,6 +384,12 @@ impl MergedEvents {
         self.bound = [self.bound, last].into_iter().flatten().min();
         self.events.sort_unstable_by_key(Event::position);
         self.truncate();
+    }
+
+    /// Ends the page at a position after which events are missing.
+    fn end_at(&mut self, bound: ListPosition) {
+        self.bound = Some(self.bound.map_or(bound, |before| before.min(bound)));
+        self.events.retain(|event| event.position() <= bound);
     }
 
     /// Drops events after the bound, and those that exceed the limits of a page in number or bytes.

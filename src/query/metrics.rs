@@ -9,7 +9,7 @@ use crate::{
 
 /// Longest range of days.
 const MAX_DAYS: usize = 3_700;
-/// Most figures (one per day and type) in one answer.
+/// Most figures (one per day and type) in one answer. Of more, each day has those of its most frequent types.
 const MAX_FIGURES: usize = 100_000;
 /// Days read in one step: a month of many types fits in memory.
 const PAGE_DAYS: usize = 31;
@@ -32,11 +32,6 @@ pub enum MetricFault {
         /// The last day.
         to: Day,
     },
-    /// The answer has too many figures.
-    #[error(
-        "that is more than {MAX_FIGURES} figures: ask for a shorter range, or for one `event_type`"
-    )]
-    TooMany,
     /// The range is too long.
     #[error("the range holds more than {MAX_DAYS} days: ask for a shorter one")]
     TooLong,
@@ -79,6 +74,8 @@ pub struct MetricDay {
     pub day: Day,
     /// The figures by event type, in order of name.
     pub types: Vec<TypeFigure>,
+    /// Event types of the day that are not among them. The totals include their events.
+    pub types_omitted: usize,
     /// Number of events.
     pub total: u64,
     /// Number of different users, estimated if there are many.
@@ -105,7 +102,6 @@ pub struct Metrics {
 pub async fn metrics(store: &dyn Store, filter: &MetricFilter) -> Result<Metrics, QueryError> {
     let (mut from, to) = filter.range()?;
     let mut metrics = Metrics::default();
-    let mut figures = 0;
     loop {
         let days = store
             .days(from, to, filter.event_type.as_deref(), PAGE_DAYS)
@@ -114,19 +110,34 @@ pub async fn metrics(store: &dyn Store, filter: &MetricFilter) -> Result<Metrics
         let more = days.len() == PAGE_DAYS;
         for day in days {
             metrics.totals.add(&day.total);
-            figures += day.types.len();
             metrics.days.push(metric_day(day));
-        }
-        if figures > MAX_FIGURES {
-            return Err(MetricFault::TooMany.into());
         }
         if metrics.days.len() > MAX_DAYS {
             return Err(MetricFault::TooLong.into());
         }
+        omit_rare_types(&mut metrics.days, MAX_FIGURES);
         match last {
             Some(last) if more && last < to => from = Day(last.0 + 1),
             Some(_) | None => return Ok(metrics),
         }
+    }
+}
+
+/// Leaves each day the same number of its most frequent types, if there are more than `most` figures in all.
+fn omit_rare_types(days: &mut [MetricDay], most: usize) {
+    let figures: usize = days.iter().map(|day| day.types.len()).sum();
+    if figures <= most {
+        return;
+    }
+    let share = most / days.len().max(1);
+    for day in days.iter_mut().filter(|day| day.types.len() > share) {
+        day.types_omitted += day.types.len() - share;
+        day.types
+            .sort_unstable_by(|a, b| (b.count, &a.event_type).cmp(&(a.count, &b.event_type)));
+        day.types.truncate(share);
+        day.types.shrink_to_fit();
+        day.types
+            .sort_unstable_by(|a, b| a.event_type.cmp(&b.event_type));
     }
 }
 
@@ -141,6 +152,7 @@ fn metric_day(day: StoredDay) -> MetricDay {
     MetricDay {
         day,
         types,
+        types_omitted: 0,
         total: total.count,
         unique_users: total.users.estimate(),
         computed_at,
@@ -192,6 +204,40 @@ mod tests {
             filter(None, Some(1), Some(3_701)),
             Err(MetricFault::TooLong)
         );
+    }
+
+    #[test]
+    fn days_with_too_many_types_keep_their_most_frequent_ones() {
+        let day = |n: i32, types: u64| MetricDay {
+            day: Day(n),
+            types: (0..types)
+                .map(|at| TypeFigure {
+                    event_type: format!("t{at:03}"),
+                    count: at + 1,
+                    unique_users: 1,
+                })
+                .collect(),
+            types_omitted: 0,
+            total: 0,
+            unique_users: 0,
+            computed_at: Instant::default(),
+            stale: false,
+        };
+        let mut days = vec![day(1, 100), day(2, 5), day(3, 100)];
+        omit_rare_types(&mut days, 205);
+        assert!(days.iter().all(|day| day.types_omitted == 0), "they fit");
+        omit_rare_types(&mut days, 30);
+        let left = |day: &MetricDay| (day.types.len(), day.types_omitted);
+        assert_eq!(
+            days.iter().map(left).collect::<Vec<_>>(),
+            [(10, 90), (5, 0), (10, 90)]
+        );
+        let names: Vec<_> = days[0]
+            .types
+            .iter()
+            .map(|t| t.event_type.as_str())
+            .collect();
+        assert_eq!((names[0], names[9]), ("t090", "t099"));
     }
 
     #[test]

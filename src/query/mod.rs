@@ -19,6 +19,10 @@ use crate::{
 pub const MAX_PAGE: usize = 1_000;
 /// Length of a page, unless the request sets it.
 pub const DEFAULT_PAGE: usize = 50;
+/// Bytes of documents after which a page of batches ends early: a receipt may list hundreds of columns and types.
+const BATCH_PAGE_BYTES: usize = 2 << 20;
+/// Batches read in one step.
+const BATCH_STEP: usize = 20;
 /// Most overlaps returned with a batch.
 const MAX_OVERLAPS: usize = 100;
 /// Most overlaps counted for a dead job.
@@ -74,13 +78,47 @@ pub async fn batches(
         list += &format!(" of {parent}");
     }
     let before: Option<BatchId> = after.map(|text| Cursor::read(&list, text)).transpose()?;
-    let filter = BatchFilter {
+    let mut filter = BatchFilter {
         statuses: status.into_iter().collect(),
         parent,
         before,
     };
-    let data = store.list_batches(&filter, limit + 1).await?;
-    Ok(page(data, limit, |batch| Cursor::new(&list, &batch.id)))
+    let cursor = |batch: &Batch| Cursor::new(&list, &batch.id);
+    let (mut data, mut bytes) = (Vec::new(), 0);
+    loop {
+        let step = BATCH_STEP.min(limit + 1 - data.len());
+        let read = store.list_batches(&filter, step).await?;
+        let at_end = read.len() < step;
+        filter.before = read.last().map(|batch| batch.id).or(filter.before);
+        bytes += read.iter().map(document_bytes).sum::<usize>();
+        data.extend(read);
+        if at_end || data.len() > limit {
+            return Ok(page(data, limit, cursor));
+        }
+        if bytes > BATCH_PAGE_BYTES {
+            let next = data.last().map(cursor);
+            return Ok(Page { data, next });
+        }
+    }
+}
+
+/// Returns the approximate bytes of a batch in a reply.
+fn document_bytes(batch: &Batch) -> usize {
+    /// Counts what is written.
+    struct Length(usize);
+    impl std::io::Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    // What can't be serialized takes no bytes of a reply either.
+    let _ = serde_json::to_writer(&mut length, batch);
+    length.0
 }
 
 /// A batch with its job and overlaps.

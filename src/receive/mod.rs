@@ -15,11 +15,17 @@ pub use encoding::{Encoding, EncodingSource};
 pub use unpack::{BodyAborted, Packing, read_buffered};
 
 use encoding::TextDecoder;
+use unpack::ReceivedBytes;
 
 /// Bytes by which the type and the encoding of a file are detected. They are buffered until then.
 const HEAD_BYTES: usize = 64 * 1024;
 /// Maximum bytes of the source that are decoded at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes that every packed body may unpack to, whatever its size.
+const UNPACKED_BYTES: u64 = 128 << 20;
+/// Most unpacked bytes for each byte of a body beyond that. DEFLATE reaches 1,032 at most; CSV files reach some hundreds.
+const UNPACKED_RATIO: u64 = 1_100;
 
 /// The limits that a body must respect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +61,16 @@ pub enum ReceiveError {
         limit: u64,
         /// Whether the limit is exceeded by the unpacked file, rather than by the body as sent.
         unpacked: bool,
+    },
+    /// The packed body unpacks to far more than any CSV file does.
+    #[error(
+        "the {packing} data unpacks to more than {ratio} times its size, which no CSV file does: send the file as it is, or in parts"
+    )]
+    UnpacksTooFar {
+        /// The packing.
+        packing: Packing,
+        /// The limit.
+        ratio: u64,
     },
     /// The file is not CSV text.
     #[error("the file is {found}, not a CSV file; {hint}")]
@@ -103,6 +119,8 @@ pub struct ReceivedFile {
 pub struct TextReader {
     limits: Limits,
     source: Box<dyn BufRead>,
+    /// Bytes of the body read so far, packed as they are.
+    received: ReceivedBytes,
     packing: Option<Packing>,
     stated_encoding: Option<Encoding>,
     bytes: u64,
@@ -126,10 +144,13 @@ impl TextReader {
         options: Options,
         limits: Limits,
     ) -> Result<Self, ReceiveError> {
-        let (source, packing) = unpack::open(Box::new(source), options.coding, limits.body)?;
+        let received = ReceivedBytes::default();
+        let source = unpack::LimitedSource::new(Box::new(source), limits.body, received.clone());
+        let (source, packing) = unpack::open(source, options.coding, limits.body)?;
         Ok(Self {
             limits,
             source,
+            received,
             packing,
             stated_encoding: options.encoding,
             bytes: 0,
@@ -169,6 +190,13 @@ impl TextReader {
         self.bytes += chunk.len() as u64;
         if self.bytes > self.limits.body {
             return Err(too_large(self.limits, self.packing));
+        }
+        if let Some(packing) = self.packing
+            && self.bytes > UNPACKED_BYTES
+            && self.bytes / UNPACKED_RATIO > self.received.count()
+        {
+            let ratio = UNPACKED_RATIO;
+            return Err(ReceiveError::UnpacksTooFar { packing, ratio });
         }
         self.digest.update(chunk);
         Ok(Some(decoder.decode(chunk)))

@@ -412,3 +412,27 @@ proptest! {
         prop_assert_eq!(&text, &bytes);
     }
 }
+
+#[test]
+fn a_body_that_unpacks_without_end_is_rejected_by_its_ratio() {
+    let row = "u1,login,2025-11-10\n".repeat(10_000);
+    let rows = usize::try_from(UNPACKED_BYTES).expect("fits") / row.len() + 2;
+    let text = format!("user_id,event_type,timestamp\n{}", row.repeat(rows));
+    let bomb = zstd(text.as_bytes());
+    assert!(text.len() / bomb.len() > 1_100, "{} bytes", bomb.len());
+    let source = std::io::Cursor::new(bomb);
+    let mut text = TextReader::open(source, Options::default(), Limits::default()).expect("a file");
+    let mut bytes = 0;
+    let refused = loop {
+        match text.next_chunk() {
+            Ok(Some(chunk)) => bytes += chunk.len() as u64,
+            Ok(None) => panic!("it was read to its end"),
+            Err(why) => break why,
+        }
+    };
+    assert!(
+        matches!(refused, ReceiveError::UnpacksTooFar { .. }),
+        "{refused}"
+    );
+    assert!(bytes <= UNPACKED_BYTES);
+}

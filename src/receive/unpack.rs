@@ -4,6 +4,10 @@
 use std::{
     fmt,
     io::{self, BufRead, BufReader, Cursor, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use flate2::bufread::GzDecoder;
@@ -67,15 +71,11 @@ type Source = Box<dyn BufRead>;
 
 /// Returns the unpacked file in `source`, and how it is packed.
 pub(super) fn open(
-    source: Source,
+    source: LimitedSource,
     coding: Option<Packing>,
     limit: u64,
 ) -> Result<(Source, Option<Packing>), ReceiveError> {
-    let source: Source = Box::new(LimitedSource {
-        source,
-        remaining: limit,
-        limit,
-    });
+    let source: Source = Box::new(source);
     let (source, outer) = match coding {
         Some(packing) => (unpack(source, packing)?, Some(packing)),
         None => (source, None),
@@ -211,11 +211,33 @@ fn peek_signature(mut source: Source) -> io::Result<(Vec<u8>, Source)> {
     Ok((signature, restored))
 }
 
-/// A source that fails beyond a limit of bytes.
-struct LimitedSource {
+/// The number of bytes read from a source.
+#[derive(Clone, Default)]
+pub(super) struct ReceivedBytes(Arc<AtomicU64>);
+
+impl ReceivedBytes {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A source that fails beyond a limit of bytes, and counts those that were read.
+pub(super) struct LimitedSource {
     source: Source,
     remaining: u64,
     limit: u64,
+    received: ReceivedBytes,
+}
+
+impl LimitedSource {
+    pub(super) fn new(source: Source, limit: u64, received: ReceivedBytes) -> Self {
+        Self {
+            source,
+            remaining: limit,
+            limit,
+            received,
+        }
+    }
 }
 
 /// Implements [`Read::read`] for a source that provides its bytes through its buffer.
@@ -249,6 +271,7 @@ impl BufRead for LimitedSource {
 
     fn consume(&mut self, amount: usize) {
         self.remaining -= (amount as u64).min(self.remaining);
+        self.received.0.fetch_add(amount as u64, Ordering::Relaxed);
         self.source.consume(amount);
     }
 }

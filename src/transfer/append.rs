@@ -1,5 +1,10 @@
 //! Appends the body of one request to a file, in parts that are durable one by one.
 
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
@@ -44,51 +49,118 @@ where
     }
 }
 
+/// The transfers that this process appends to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ActiveAppends(Arc<Mutex<HashSet<TransferId>>>);
+
+impl ActiveAppends {
+    fn ids(&self) -> MutexGuard<'_, HashSet<TransferId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reserves a transfer; none if another request appends to it.
+    fn begin(&self, id: TransferId) -> Option<ActiveAppend> {
+        let is_first = self.ids().insert(id);
+        is_first.then(|| ActiveAppend {
+            all: self.clone(),
+            id,
+        })
+    }
+}
+
+/// Keeps other requests from appending to the same transfer.
+struct ActiveAppend {
+    all: ActiveAppends,
+    id: TransferId,
+}
+
+impl Drop for ActiveAppend {
+    fn drop(&mut self) {
+        self.all.ids().remove(&self.id);
+    }
+}
+
+/// An append whose offset and length fit the file. Only its body is still to be received.
+pub struct Append<'a> {
+    transfers: &'a Transfers,
+    active: ActiveAppend,
+    request: AppendRequest,
+    file_length: u64,
+}
+
 impl Transfers {
-    /// Appends a body to the end of a file. Of a body that breaks off or is too long, the bytes received before are
-    /// appended, unless it has a checksum.
+    /// Checks that a body can be appended, before any of it is received.
     ///
     /// # Errors
-    /// [`TransferError`] says why the body was not appended completely.
-    pub async fn append<S>(
+    /// [`TransferError`] if the body does not start at the end of the file or does not fit, or if another request
+    /// appends to the same file.
+    pub async fn begin_append(
         &self,
         id: TransferId,
         request: AppendRequest,
-        body: S,
-    ) -> Result<TransferProgress, TransferError>
-    where
-        S: Stream<Item = Result<Bytes, BodyError>>,
-    {
-        let AppendRequest {
-            offset,
-            length,
-            checksum,
-        } = request;
+    ) -> Result<Append<'_>, TransferError> {
+        // Other processes may append to it too: each part is a compare-and-set of its own.
+        let active = self.active.begin(id).ok_or(TransferError::Busy)?;
         let before = self.progress(id).await?;
-        if before.end != offset {
+        if before.end != request.offset {
             return Err(TransferError::OffsetMismatch {
-                requested: offset,
+                requested: request.offset,
                 end: before.end,
             });
         }
         let file_length = before.transfer.length;
-        let missing = file_length - offset;
-        if length.is_some_and(|length| length > missing) {
+        let missing = file_length - request.offset;
+        if request.length.is_some_and(|length| length > missing) {
             let length = file_length;
             return Err(TransferError::TooLong { length });
         }
+        Ok(Append {
+            transfers: self,
+            active,
+            request,
+            file_length,
+        })
+    }
+}
+
+impl Append<'_> {
+    /// Appends the body to the end of the file. Of a body that breaks off or is too long, the bytes received before are
+    /// appended, unless it has a checksum.
+    ///
+    /// # Errors
+    /// [`TransferError`] says why the body was not appended completely.
+    pub async fn body<S>(self, body: S) -> Result<TransferProgress, TransferError>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>>,
+    {
+        let Self {
+            transfers,
+            active,
+            request,
+            file_length,
+        } = self;
+        let AppendRequest {
+            offset, checksum, ..
+        } = request;
         let body = BoundedBody {
             body: std::pin::pin!(body),
             file_length,
-            missing,
+            missing: file_length - offset,
         };
+        let id = active.id;
         match checksum {
-            Some(checksum) => self.append_checked(id, offset, body, &checksum).await?,
-            None => self.append_unchecked(id, offset, body).await?,
+            Some(checksum) => {
+                transfers
+                    .append_checked(id, offset, body, &checksum)
+                    .await?
+            }
+            None => transfers.append_unchecked(id, offset, body).await?,
         }
-        self.progress(id).await
+        transfers.progress(id).await
     }
+}
 
+impl Transfers {
     async fn append_unchecked<S>(
         &self,
         id: TransferId,

@@ -23,6 +23,11 @@ pub enum TransferError {
         /// The end of the file.
         end: u64,
     },
+    /// Another request appends to the same file.
+    #[error(
+        "another request is sending bytes of this upload: wait for it to end, then ask HEAD for the offset"
+    )]
+    Busy,
     /// The body goes beyond the announced length of the file.
     #[error("the upload has {length} bytes in all, and more than that were sent")]
     TooLong {

@@ -20,7 +20,8 @@ use crate::{
     store::{ClockReading, OpenTransferOutcome, Store, StoreError, TransferLimits},
 };
 
-pub use append::AppendRequest;
+use append::ActiveAppends;
+pub use append::{Append, AppendRequest};
 pub use checksum::{Checksum, InvalidChecksum};
 pub use error::TransferError;
 
@@ -67,6 +68,7 @@ pub struct Transfers {
     clock: Arc<dyn Clock>,
     ingest: Ingest,
     max_length: u64,
+    active: ActiveAppends,
 }
 
 impl Transfers {
@@ -84,6 +86,7 @@ impl Transfers {
             clock,
             ingest,
             max_length,
+            active: ActiveAppends::default(),
         }
     }
 

@@ -66,7 +66,7 @@ const COMMON: [&str; 13] = [
 ];
 
 /// Every other crate and the places that may name it, by the beginning of their path.
-const CRATES: [(&str, &[&str]); 38] = [
+const CRATES: [(&str, &[&str]); 39] = [
     (
         "xxhash_rust",
         &[
@@ -81,6 +81,7 @@ const CRATES: [(&str, &[&str]); 38] = [
     ("actix_web", &["http/", "app.rs"]),
     ("actix_cors", &["http/"]),
     ("actix_multipart", &["http/"]),
+    ("socket2", &["http/connections.rs"]),
     ("subtle", &["http/"]),
     ("sha1", &["transfer/"]),
     ("httpdate", &["http/"]),

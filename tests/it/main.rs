@@ -16,6 +16,7 @@ mod errors;
 mod events;
 mod fixtures;
 mod full_disk;
+mod guard;
 mod helpers;
 mod histories;
 mod hostile;

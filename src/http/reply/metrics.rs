@@ -37,6 +37,9 @@ impl<'a> From<&'a Metrics> for MetricsReply<'a> {
 struct DayReply<'a> {
     date: String,
     metrics: Vec<TypeReply<'a>>,
+    /// Types left out of `metrics` so that the reply stays within its limit; the totals include them.
+    #[serde(skip_serializing_if = "is_zero")]
+    types_omitted: usize,
     total: u64,
     unique_users: u64,
     computed_at: Instant,
@@ -48,6 +51,7 @@ impl<'a> From<&'a MetricDay> for DayReply<'a> {
         let MetricDay {
             day,
             types,
+            types_omitted,
             total,
             unique_users,
             computed_at,
@@ -56,12 +60,21 @@ impl<'a> From<&'a MetricDay> for DayReply<'a> {
         Self {
             date: day.to_string(),
             metrics: types.iter().map(TypeReply::from).collect(),
+            types_omitted: *types_omitted,
             total: *total,
             unique_users: *unique_users,
             computed_at: *computed_at,
             stale: *stale,
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Serialize)]

@@ -21,9 +21,10 @@ use super::{
     Context,
     access_log::RequestLog,
     auth::Caller,
-    body,
+    body::{self, BodyTimes},
     endpoint::Endpoint,
     params::id,
+    places,
     problem::{Code, Problem},
     reply::TransferReply,
     uploads,
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     model::{TransferId, TransferOutcome, transfer},
     query,
-    transfer::{AppendRequest, Checksum, TransferError, TransferProgress},
+    transfer::{Append, Checksum, TransferError, TransferProgress},
 };
 use headers::{CHUNK_TYPE, TusHeaders, VERSION};
 
@@ -88,9 +89,13 @@ async fn create(
     let location = format!("/uploads/tus/{}", progress.transfer.id);
     let mut reply = HttpResponse::Created();
     if headers.has_chunk() {
-        let _permit = uploads::permit(&context)?;
         let id = progress.transfer.id;
-        progress = match append_body(&context, id, headers.append_request(0)?, payload).await {
+        let append = context
+            .transfers
+            .begin_append(id, headers.append_request(0)?);
+        let append = append.await?;
+        let _place = places::upload(&context, &caller)?;
+        progress = match append_body(&context, append, payload).await {
             Ok(progress) => progress,
             Err(why) => {
                 let mut refused = with_offset(&context, id, why).await;
@@ -137,8 +142,14 @@ async fn append(
         return Err(Problem::new(Code::UnsupportedType, why));
     }
     let append = headers.append_request(headers.offset()?)?;
-    let _permit = uploads::permit(&context)?;
-    let progress = match append_body(&context, id, append, payload).await {
+    uploads::check_append_rate(&context, &caller).await?;
+    // Offset and length before the place: a request that can't be appended holds none.
+    let append = match context.transfers.begin_append(id, append).await {
+        Ok(append) => append,
+        Err(why) => return Ok(with_offset(&context, id, why.into()).await),
+    };
+    let _place = places::upload(&context, &caller)?;
+    let progress = match append_body(&context, append, payload).await {
         Ok(progress) => progress,
         Err(why) => return Ok(with_offset(&context, id, why).await),
     };
@@ -157,8 +168,8 @@ async fn resume(
     let progress = context.transfers.progress(id(&path)?).await?;
     // The process that received the last byte may have stopped before the batch was stored.
     let is_unfinished = progress.is_complete() && progress.transfer.outcome.is_none();
-    let _permit = is_unfinished
-        .then(|| uploads::permit(&context))
+    let _place = is_unfinished
+        .then(|| places::upload(&context, &caller))
         .transpose()?;
     progress_reply(&context, &progress, HttpResponse::Ok(), &log).await
 }
@@ -217,13 +228,11 @@ async fn show(context: Data<Context>, path: Path<String>) -> Result<HttpResponse
 /// Appends the body of a request. After a fault the rest is drained, so that the client reads the reply.
 async fn append_body(
     context: &Context,
-    id: TransferId,
-    request: AppendRequest,
+    append: Append<'_>,
     payload: Payload,
 ) -> Result<TransferProgress, Problem> {
-    let mut body = std::pin::pin!(body::raw(payload, context.limits.body_idle).fuse());
-    let appended = context.transfers.append(id, request, body.as_mut());
-    let appended = appended.await;
+    let mut body = std::pin::pin!(body::raw(payload, BodyTimes::of(context)).fuse());
+    let appended = append.body(body.as_mut()).await;
     if appended.is_err() {
         body::drain(body).await;
     }

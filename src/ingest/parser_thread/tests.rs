@@ -230,3 +230,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_thread_ends_with_its_upload_even_if_the_text_has_no_rows() {
+    let (chunks, received_chunks) = mpsc::channel(4);
+    let (messages, received) = mpsc::channel(1_000);
+    let options = UploadOptions::default();
+    let parser = ParserThread::new(&options, Survey::new(1_000, 4_000), &limits());
+    let parser = parser.expect("valid options");
+    drop(received);
+    let thread = std::thread::spawn(move || parser.run(received_chunks, &messages));
+    let head = Bytes::from("user_id,event_type,timestamp\nu,a,2025-11-10\n");
+    let mut sent = chunks.blocking_send(head).map(|()| 0);
+    // Fewer than the blank lines that every file may have.
+    let blank = Bytes::from("\n".repeat(64 << 10));
+    while let Ok(count @ 0..20) = sent {
+        sent = chunks.blocking_send(blank.clone()).map(|()| count + 1);
+    }
+    assert!(sent.is_err(), "it goes on without anybody");
+    thread.join().expect("no panic");
+}

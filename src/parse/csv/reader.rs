@@ -21,6 +21,11 @@ use crate::parse::{
     value::{field::EventField, timestamp::TimestampParser},
 };
 
+/// Blank lines that every file may have: more than a spreadsheet has rows.
+const BLANK_LINES: u64 = 2_000_000;
+/// Most blank lines for each row beyond that.
+const BLANK_RATIO: u64 = 4;
+
 /// What is known of a file before its first byte.
 pub(crate) struct CsvReaderOptions {
     /// The labels that the upload maps to event fields.
@@ -211,7 +216,24 @@ impl CsvReader {
         if self.framer.has_too_many_lines() {
             return Err(ParseError::TooManyLines { limit: u32::MAX });
         }
+        let (blank, rows) = self.blank_and_rows();
+        if blank > BLANK_LINES && blank / BLANK_RATIO > rows {
+            return Err(ParseError::TooManyBlankLines { limit: BLANK_LINES });
+        }
         Ok(has_records)
+    }
+
+    /// Returns the blank lines so far, those of blank cells included, and the rows.
+    fn blank_and_rows(&self) -> (u64, u64) {
+        let lines = self.framer.line_counts();
+        match &self.stage {
+            Stage::Header(_) => (lines.blank + self.blank_above_header, 0),
+            Stage::Rows(rows) => {
+                let counts = rows.validator.counts();
+                let blank = lines.blank + rows.blank + rows.repeated_headers;
+                (blank, counts.inserted + counts.failed)
+            }
+        }
     }
 
     fn read_blocks(&mut self) -> Result<(), ParseError> {

@@ -319,3 +319,34 @@ fn lines_of_a_cell_over_the_limits_of_a_record_may_be_rows() {
         assert_eq!(rejections[0].2, message);
     }
 }
+
+#[test]
+fn files_of_hardly_more_than_blank_lines_are_refused() {
+    let (header, row) = ("user_id,event_type,timestamp\n", "u1,a,2025-11-10\n");
+    for blank in ["\n", ",,\n"] {
+        let mut parser = Parser::new(Options::default(), Limits::default()).expect("valid");
+        parser
+            .feed(format!("{header}{row}").as_bytes())
+            .expect("fine");
+        let lines = blank.repeat(100_000);
+        let refused = (0..40).find_map(|_| parser.feed(lines.as_bytes()).err());
+        let limit = 2_000_000;
+        assert_eq!(
+            refused,
+            Some(ParseError::TooManyBlankLines { limit }),
+            "{blank:?}"
+        );
+        // A spreadsheet with a million empty rows, and any number beside as many others.
+        let mut parser = Parser::new(Options::default(), Limits::default()).expect("valid");
+        parser
+            .feed(format!("{header}{row}").as_bytes())
+            .expect("fine");
+        let mixed = format!("{}{}", blank.repeat(30_000), row.repeat(10_000));
+        for _ in 0..100 {
+            parser.feed(mixed.as_bytes()).expect("fine");
+            while parser.next_rows().is_some() {}
+        }
+        let summary = parser.finish().expect("fine");
+        assert_eq!((summary.blank, summary.inserted), (3_000_000, 1_000_001));
+    }
+}

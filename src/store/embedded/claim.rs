@@ -9,12 +9,16 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use super::{
     EmbeddedStore,
     batch::{id_of_seq, seq_of},
+    db::Turn,
     from_json, to_json,
 };
 use crate::{
     model::{BatchId, Content, IdentityKey},
     store::{Claim, ClaimStore, ForeignClaim, Overlap, Result},
 };
+
+/// Overlaps deleted by one statement.
+const DROP_ROWS: usize = 1_000;
 
 /// Changes the owner of a claim (key, old owner, new owner, row, content).
 const TAKE_OVER: &str =
@@ -23,8 +27,7 @@ const TAKE_OVER: &str =
 #[async_trait]
 impl ClaimStore for EmbeddedStore {
     async fn claim(&self, id: BatchId, claims: &[Claim]) -> Result<Vec<ForeignClaim>> {
-        let claims = claims.to_vec();
-        self.db.write(move |db| insert(db, id, &claims)).await
+        self.claim_in_turns(id, None, claims).await
     }
 
     async fn take_over(
@@ -33,40 +36,28 @@ impl ClaimStore for EmbeddedStore {
         from: BatchId,
         claims: &[Claim],
     ) -> Result<Vec<ForeignClaim>> {
-        let claims = claims.to_vec();
-        self.db
-            .write(move |db| {
-                let (new, old) = (seq_of(db, id)?, seq_of(db, from)?);
-                {
-                    let mut swap = db.prepare_cached(TAKE_OVER)?;
-                    for claim in &claims {
-                        swap.execute(params![
-                            claim.key.0,
-                            old,
-                            new,
-                            claim.row,
-                            claim.content.0.cast_signed()
-                        ])?;
-                    }
-                }
-                insert(db, id, &claims)
-            })
-            .await
+        self.claim_in_turns(id, Some(from), claims).await
     }
 
     async fn release(&self, id: BatchId, keys: &[IdentityKey]) -> Result<()> {
-        let keys = keys.to_vec();
-        self.db
-            .write(move |db| {
-                let batch = seq_of(db, id)?;
-                let mut remove =
-                    db.prepare_cached("DELETE FROM claims WHERE key = ?1 AND batch = ?2")?;
-                for key in &keys {
-                    remove.execute(params![key.0, batch])?;
+        #[expect(
+            clippy::unnecessary_to_owned,
+            reason = "the writer thread needs keys of its own"
+        )]
+        let keys = keys.to_vec().into_iter();
+        let release = self.db.write_in_turns((id, keys), |db, (id, keys), turn| {
+            let batch = seq_of(db, *id)?;
+            let mut remove =
+                db.prepare_cached("DELETE FROM claims WHERE key = ?1 AND batch = ?2")?;
+            for key in keys.by_ref() {
+                remove.execute(params![key.0, batch])?;
+                if turn.is_over() {
+                    return Ok(false);
                 }
-                Ok(())
-            })
-            .await
+            }
+            Ok(true)
+        });
+        release.await.map(drop)
     }
 
     async fn put_overlaps(&self, overlaps: &[Overlap]) -> Result<()> {
@@ -124,18 +115,49 @@ impl ClaimStore for EmbeddedStore {
     }
 
     async fn drop_overlaps(&self, id: BatchId) -> Result<()> {
-        self.db
-            .write(move |db| {
-                let id = id.to_string();
-                db.prepare_cached("DELETE FROM overlaps WHERE loser = ?1 OR owner = ?1")?
-                    .execute([id])?;
-                Ok(())
-            })
-            .await
+        let drop_some = |db: &Transaction<'_>, id: &mut String, turn: &Turn| {
+            // Each side has an index of its own; an OR of both would read the whole table.
+            for side in ["loser", "owner"] {
+                let sql = format!(
+                    "DELETE FROM overlaps WHERE (loser, owner) IN
+                     (SELECT loser, owner FROM overlaps WHERE {side} = ?1 LIMIT {DROP_ROWS})"
+                );
+                let mut drop = db.prepare_cached(&sql)?;
+                while drop.execute([&*id])? == DROP_ROWS {
+                    if turn.is_over() {
+                        return Ok(false);
+                    }
+                }
+            }
+            Ok(true)
+        };
+        let dropped = self.db.write_in_turns(id.to_string(), drop_some);
+        dropped.await.map(drop)
     }
 }
 
 impl EmbeddedStore {
+    /// Claims identities, after those of `from` among them have changed their owner.
+    async fn claim_in_turns(
+        &self,
+        id: BatchId,
+        from: Option<BatchId>,
+        claims: &[Claim],
+    ) -> Result<Vec<ForeignClaim>> {
+        let request = ClaimRequest {
+            id,
+            from,
+            claims: claims.to_vec(),
+            next: 0,
+            refused: Vec::new(),
+        };
+        let request = self
+            .db
+            .write_in_turns(request, ClaimRequest::advance)
+            .await?;
+        Ok(request.refused)
+    }
+
     async fn overlaps(
         &self,
         sql: &'static str,
@@ -174,44 +196,59 @@ fn overlap(row: &Row<'_>) -> Result<Overlap> {
     })
 }
 
-/// Inserts claims. Returns those that were refused.
-fn insert(db: &Transaction<'_>, id: BatchId, claims: &[Claim]) -> Result<Vec<ForeignClaim>> {
-    let batch = seq_of(db, id)?;
-    let mut add = db.prepare_cached("INSERT INTO claims (key, batch, row, content) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key) DO NOTHING")?;
-    let mut swap = db.prepare_cached(TAKE_OVER)?;
-    let mut ids = HashMap::new();
-    let mut refused = Vec::new();
-    for (index, claim) in claims.iter().enumerate() {
-        let added = add.execute(params![
-            claim.key.0,
-            batch,
-            claim.row,
-            claim.content.0.cast_signed()
-        ])?;
-        if added == 0
-            && let Some((owner, row, content)) = owner(db, claim.key)?
-            && (owner, row) != (batch, claim.row)
-        {
-            let id = match ids.get(&owner) {
-                Some(known) => *known,
-                None => *ids.entry(owner).or_insert(id_of_seq(db, owner)?),
-            };
-            match id {
-                Some(owner) => refused.push(ForeignClaim {
-                    index,
-                    owner,
-                    row,
-                    content,
-                }),
-                // Its tombstone was removed: a missing owner is a deleted one.
-                None => {
-                    let content = claim.content.0.cast_signed();
-                    swap.execute(params![claim.key.0, owner, batch, claim.row, content])?;
+/// Claims to insert.
+struct ClaimRequest {
+    id: BatchId,
+    /// The batch whose claims change their owner.
+    from: Option<BatchId>,
+    claims: Vec<Claim>,
+    /// The index of the first claim that is not inserted yet.
+    next: usize,
+    /// The claims that others hold.
+    refused: Vec<ForeignClaim>,
+}
+
+impl ClaimRequest {
+    fn advance(db: &Transaction<'_>, request: &mut Self, turn: &Turn) -> Result<bool> {
+        let batch = seq_of(db, request.id)?;
+        let from = request.from.map(|from| seq_of(db, from)).transpose()?;
+        let mut add = db.prepare_cached("INSERT INTO claims (key, batch, row, content) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key) DO NOTHING")?;
+        let mut swap = db.prepare_cached(TAKE_OVER)?;
+        let mut ids = HashMap::new();
+        while let Some(claim) = request.claims.get(request.next) {
+            let (index, content) = (request.next, claim.content.0.cast_signed());
+            if let Some(from) = from {
+                swap.execute(params![claim.key.0, from, batch, claim.row, content])?;
+            }
+            let added = add.execute(params![claim.key.0, batch, claim.row, content])?;
+            if added == 0
+                && let Some((owner, row, owned)) = owner(db, claim.key)?
+                && (owner, row) != (batch, claim.row)
+            {
+                let id = match ids.get(&owner) {
+                    Some(known) => *known,
+                    None => *ids.entry(owner).or_insert(id_of_seq(db, owner)?),
+                };
+                match id {
+                    Some(owner) => request.refused.push(ForeignClaim {
+                        index,
+                        owner,
+                        row,
+                        content: owned,
+                    }),
+                    // Its tombstone was removed: a missing owner is a deleted one.
+                    None => {
+                        swap.execute(params![claim.key.0, owner, batch, claim.row, content])?;
+                    }
                 }
             }
+            request.next += 1;
+            if turn.is_over() {
+                break;
+            }
         }
+        Ok(request.next == request.claims.len())
     }
-    Ok(refused)
 }
 
 /// Returns the batch, row and content that own an identity.

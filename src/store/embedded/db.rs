@@ -13,7 +13,10 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::store::{Result, StoreError, corrupt};
 
@@ -21,6 +24,8 @@ use crate::store::{Result, StoreError, corrupt};
 const READERS: usize = 4;
 /// Writes queued for the writer thread; callers of further ones wait.
 const QUEUED_WRITES: usize = 64;
+/// Time after which a long change lets other writes run, such as renewals of leases and seals.
+const TURN: Duration = Duration::from_millis(50);
 /// Longest wait for a lock of another connection (a checkpoint, a backup tool).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -74,7 +79,17 @@ pub(super) enum Db {
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+}
+
+/// The time of one transaction of a long change. Rows say little about time: each may read a page from a cold disk.
+pub(super) struct Turn(Instant);
+
+impl Turn {
+    /// Whether the transaction has taken its time.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.elapsed() >= TURN
+    }
 }
 
 impl Db {
@@ -109,7 +124,7 @@ impl Db {
         let readers = Readers {
             path: path.into(),
             idle: Mutex::new(Vec::new()),
-            permits: Semaphore::new(READERS),
+            permits: Arc::new(Semaphore::new(READERS)),
         };
         Ok(Self::File {
             writer: Some(writer),
@@ -164,6 +179,26 @@ impl Db {
         }
     }
 
+    /// Runs a change that may be interrupted anywhere, in transactions of bounded time: `step` advances `state` until it
+    /// is done, which it returns, or until its turn is over. It advances at least once.
+    pub(super) async fn write_in_turns<S: Send + 'static>(
+        &self,
+        mut state: S,
+        step: fn(&Transaction<'_>, &mut S, &Turn) -> Result<bool>,
+    ) -> Result<S> {
+        loop {
+            let turn = move |db: &Transaction<'_>| {
+                let is_done = step(db, &mut state, &Turn(Instant::now()))?;
+                Ok((state, is_done))
+            };
+            let (advanced, is_done) = self.write(turn).await?;
+            if is_done {
+                return Ok(advanced);
+            }
+            state = advanced;
+        }
+    }
+
     /// Runs `query` on one snapshot.
     pub(super) async fn read<T, F>(&self, query: F) -> Result<T>
     where
@@ -177,10 +212,15 @@ impl Db {
             Self::File {
                 readers, damaged, ..
             } => {
-                let readers = Arc::clone(readers);
-                let _permit = readers.permits.acquire().await.map_err(|_| stopped())?;
-                let pool = Arc::clone(&readers);
-                let read = tokio::task::spawn_blocking(move || pool.run(query)).await;
+                let permit = Arc::clone(&readers.permits).acquire_owned().await;
+                let permit = permit.map_err(|_| stopped())?;
+                let pool = Arc::clone(readers);
+                let run = move || {
+                    // A query runs to its end even if nobody waits for it any more.
+                    let _permit = permit;
+                    pool.run(query)
+                };
+                let read = tokio::task::spawn_blocking(run).await;
                 note_damage(damaged, read.unwrap_or_else(|_| Err(panicked())))
             }
         }
@@ -263,5 +303,76 @@ fn panicked() -> StoreError {
     StoreError::Failed {
         what: "SQLite",
         source: "the transaction panicked and was rolled back".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{atomic::AtomicUsize, mpsc as blocking};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn database() -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let db = Db::file(&dir.path().join("test.db")).expect("opens");
+        (dir, db)
+    }
+
+    #[tokio::test]
+    async fn abandoned_queries_count_until_they_end() {
+        let (_dir, db) = database();
+        let started = Arc::new(AtomicUsize::new(0));
+        let mut gates = Vec::new();
+        for _ in 0..3 * READERS {
+            let (open, gate) = blocking::channel::<()>();
+            gates.push(open);
+            let count = Arc::clone(&started);
+            let query = db.read(move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = gate.recv();
+                Ok(())
+            });
+            // Polled once, as by a client that leaves.
+            assert!(query.now_or_never().is_none());
+        }
+        let Db::File { readers, .. } = &db else {
+            unreachable!("it is a file")
+        };
+        while started.load(Ordering::SeqCst) < READERS {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(readers.permits.available_permits(), 0);
+        drop(gates);
+        db.read(|_| Ok(())).await.expect("has its turn");
+        assert_eq!(started.load(Ordering::SeqCst), READERS);
+    }
+
+    #[tokio::test]
+    async fn a_long_change_lets_others_write_between_its_turns() {
+        let (_dir, db) = database();
+        let log = Arc::new(Mutex::new(Vec::<&'static str>::new()));
+        let long = db.write_in_turns((Arc::clone(&log), 0), move |_, (log, turns), turn| {
+            while !turn.is_over() {
+                std::thread::yield_now();
+            }
+            *turns += 1;
+            log.lock().expect("no panic").push("long");
+            Ok(*turns == 3)
+        });
+        let other = async {
+            let log = Arc::clone(&log);
+            db.write(move |_| {
+                log.lock().expect("no panic").push("other");
+                Ok(())
+            })
+            .await
+        };
+        let (long, other) = tokio::join!(long, other);
+        long.expect("is done");
+        other.expect("is done");
+        let order = log.lock().expect("no panic").clone();
+        assert_eq!(order, ["long", "other", "long", "long"]);
     }
 }

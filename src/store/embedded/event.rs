@@ -24,7 +24,7 @@ use crate::{
 type BlockWriter = parquet_file::BlockWriter<DigestWriter<fs::File>>;
 
 /// Blocks queued between two threads: enough to keep both busy in little memory.
-const QUEUED_BLOCKS: usize = 4;
+const QUEUED_BLOCKS: usize = 2;
 
 #[async_trait]
 impl EventStore for EmbeddedStore {
@@ -34,12 +34,22 @@ impl EventStore for EmbeddedStore {
             complete: self.event_file_path(id),
             sync: self.mode == Mode::Durable,
         };
-        let file = fs::File::create(&paths.unfinished)
-            .map_err(|why| io_at("creating an event file", &paths.unfinished, why))?;
-        let file = BlockWriter::new(DigestWriter::new(file), columns)?;
+        let columns = columns.clone();
+        let create = move || {
+            let file = fs::File::create(&paths.unfinished)
+                .map_err(|why| io_at("creating an event file", &paths.unfinished, why))?;
+            let file = BlockWriter::new(DigestWriter::new(file), &columns)?;
+            Ok((file, paths))
+        };
         Ok(match self.mode {
-            Mode::Simulated => Box::new(InlineWriter { file, paths }),
-            Mode::Durable => Box::new(ThreadWriter::start(file, paths)?),
+            Mode::Simulated => {
+                let (file, paths) = create()?;
+                Box::new(InlineWriter { file, paths })
+            }
+            Mode::Durable => {
+                let (file, paths) = run_blocking(create).await?;
+                Box::new(ThreadWriter::start(file, paths)?)
+            }
         })
     }
 
@@ -92,11 +102,15 @@ impl EventStore for EmbeddedStore {
 
     async fn drop_events(&self, id: BatchId) -> Result<()> {
         let path = self.event_file_path(id);
-        match fs::remove_file(&path) {
+        let remove = move || match fs::remove_file(&path) {
             Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
                 Err(io_at("removing an event file", &path, why))
             }
             Ok(()) | Err(_) => Ok(()),
+        };
+        match self.mode {
+            Mode::Simulated => remove(),
+            Mode::Durable => run_blocking(remove).await,
         }
     }
 }

@@ -90,14 +90,23 @@ impl TransferStore for EmbeddedStore {
         };
         let path = self.part_path(&name);
         let durable = self.mode == Mode::Durable;
-        let file = path.clone();
-        run_blocking(move || write(&file, &bytes, durable)).await?;
-        let append = move |db: &Transaction<'_>| append(db, &row, arrived_at, limits);
-        let outcome = self.db.write(append).await;
-        if !matches!(outcome, Ok(AppendPartOutcome::Appended(_)) | Err(_)) {
-            remove(&path)?;
-        }
-        outcome
+        // Whoever waits may go at any time: the file is removed by whatever holds it then, unless its row is written.
+        let write = move || {
+            let file = PartFile {
+                path,
+                has_row: false,
+            };
+            write(&file.path, &bytes, durable)?;
+            Ok(file)
+        };
+        let file = run_blocking(write).await?;
+        let append = move |db: &Transaction<'_>| {
+            let mut file = file;
+            let outcome = append(db, &row, arrived_at, limits)?;
+            file.has_row = matches!(outcome, AppendPartOutcome::Appended(_));
+            Ok(outcome)
+        };
+        self.db.write(append).await
     }
 
     async fn part(&self, id: TransferId, start: u64) -> Result<Option<Bytes>> {
@@ -166,9 +175,8 @@ impl EmbeddedStore {
             })
             .await?;
         // Files before rows: after a crash the rows still list what to delete.
-        for name in &names {
-            remove(&self.part_path(name))?;
-        }
+        let paths: Vec<_> = names.iter().map(|name| self.part_path(name)).collect();
+        run_blocking(move || paths.iter().try_for_each(|path| remove(path))).await?;
         let more = names.len() == PAGE;
         self.db
             .write(move |db| {
@@ -315,6 +323,21 @@ fn terminate_expired(db: &Transaction<'_>, now: Instant) -> Result<Option<Transf
     let id = id.parse().map_err(|why| corrupt("a transfer", &why))?;
     settle(db, id, TransferOutcome::Terminated)?;
     Ok(Some(id))
+}
+
+/// The file of a part, removed when this is dropped before its row is written.
+struct PartFile {
+    path: PathBuf,
+    has_row: bool,
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if !self.has_row {
+            // A file that stays is an orphan, which the next start removes.
+            let _ = remove(&self.path);
+        }
+    }
 }
 
 /// The row of a part.

@@ -17,6 +17,7 @@ use parquet::{
             ParquetRecordBatchReaderBuilder, RowSelection,
         },
     },
+    bloom_filter::Sbbf,
     file::statistics::Statistics,
 };
 
@@ -92,7 +93,7 @@ impl EventFileReader {
         most: usize,
     ) -> Result<Vec<RowLocation>> {
         let mut first = BinaryHeap::with_capacity(most + 1);
-        for (group, span) in self.groups(filter, after) {
+        for (group, span) in self.groups(filter, after)? {
             let last = first.peek().map(|last: &RowLocation| last.position);
             // Groups are sorted by their newest event: later ones have only older events.
             if first.len() == most && last.is_some_and(|last| span.end - 1 < last.timestamp.0) {
@@ -108,7 +109,7 @@ impl EventFileReader {
         &self,
         filter: &EventFilter,
         after: Option<EventPosition>,
-    ) -> Vec<(usize, Range<i64>)> {
+    ) -> Result<Vec<(usize, Range<i64>)>> {
         let column = FIXED_COLUMNS.iter().position(|name| *name == "timestamp");
         let spans = self.metadata.metadata().row_groups().iter().map(|group| {
             match column.and_then(|at| group.column(at).statistics()) {
@@ -125,7 +126,28 @@ impl EventFileReader {
             .filter(|(_, span)| after.is_none_or(|after| span.start <= after.timestamp.0))
             .collect();
         groups.sort_by_key(|(_, span)| Reverse(span.end));
-        groups
+        let Some(user) = &filter.user_id else {
+            return Ok(groups);
+        };
+        let mut of_user = Vec::with_capacity(groups.len());
+        for (group, span) in groups {
+            if self.may_have_user(group, user)? {
+                of_user.push((group, span));
+            }
+        }
+        Ok(of_user)
+    }
+
+    /// Whether a row group may have events of a user. Files of older versions do not say.
+    fn may_have_user(&self, group: usize, user: &str) -> Result<bool> {
+        let column = FIXED_COLUMNS.iter().position(|name| *name == "user_id");
+        let group = self.metadata.metadata().row_group(group);
+        let Some(column) = column.filter(|at| *at < group.num_columns()) else {
+            return Ok(true);
+        };
+        let users = Sbbf::read_from_column_chunk(group.column(column), &self.file);
+        let users = users.map_err(|why| damaged(&why))?;
+        Ok(users.is_none_or(|users| users.check(user)))
     }
 
     /// Adds the matching rows of a group to the first `most`.
@@ -247,6 +269,36 @@ mod tests {
         let mut column = TextColumn::default();
         (0..rows).for_each(|_| column.push(cell.as_bytes()));
         column
+    }
+
+    #[test]
+    fn row_groups_without_a_user_are_not_read() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("events");
+        let file = File::create(&path).expect("a file");
+        let mut writer = BlockWriter::new(file, &Columns::default()).expect("begins");
+        let block = EventBlock {
+            rows: vec![1, 2],
+            lines: vec![2, 3],
+            event_id: text(2, ""),
+            user_id: text(2, "ann"),
+            event_type: text(2, "click"),
+            timestamp: vec![1, 2],
+            attributes: Vec::new(),
+        };
+        writer.write(block).expect("writes");
+        writer.finish().expect("ends");
+        let file = EventFileReader::open(&path).expect("opens");
+        for (user, groups) in [("ann", 1), ("bob", 0)] {
+            let filter = EventFilter {
+                from: 0,
+                until: 9,
+                gaps: Vec::new(),
+                user_id: Some(user.into()),
+                event_type: None,
+            };
+            assert_eq!(file.groups(&filter, None).expect("reads").len(), groups);
+        }
     }
 
     #[test]

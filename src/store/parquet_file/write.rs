@@ -34,6 +34,8 @@ const GROUP_BYTES: usize = 4 << 20;
 const GROWTH_GROUPS: usize = 32;
 /// Bytes of the last row groups of a long file, before they are encoded.
 const MAX_GROUP_BYTES: usize = 32 << 20;
+/// Share of the row groups without a user that a query for that user reads all the same.
+const FALSE_MATCHES: f64 = 0.01;
 /// Bytes of a value besides its text: its offset.
 const OFFSET_BYTES: usize = size_of::<i32>();
 /// Bytes of the row number, the line and the timestamp of an event.
@@ -245,9 +247,69 @@ fn properties() -> WriterProperties {
             .set_column_dictionary_enabled(column(numbers), false)
             .set_column_encoding(column(numbers), Encoding::DELTA_BINARY_PACKED);
     }
+    // A query for one user skips the row groups without events of that user.
+    builder = builder
+        .set_column_bloom_filter_enabled(column("user_id"), true)
+        .set_column_bloom_filter_fpp(column("user_id"), FALSE_MATCHES)
+        .set_column_bloom_filter_max_ndv(column("user_id"), GROUP_ROWS as u64);
     // Ids are unique: a dictionary would be built and discarded.
     builder
         .set_column_dictionary_enabled(column("event_id"), false)
         .set_column_encoding(column("event_id"), Encoding::DELTA_LENGTH_BYTE_ARRAY)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Array;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::*;
+    use crate::model::ColumnRole;
+
+    fn text(rows: usize, cell: &str) -> TextColumn {
+        let mut column = TextColumn::default();
+        (0..rows).for_each(|_| column.push(cell.as_bytes()));
+        column
+    }
+
+    #[test]
+    fn texts_of_an_empty_column_have_an_address() {
+        let array = text_array(text(3, ""), None).expect("an array");
+        // A dangling pointer has no allocation behind it.
+        assert!(array.to_data().buffers()[1].capacity() > 0);
+    }
+
+    #[test]
+    fn row_groups_of_a_wide_file_are_bounded_in_bytes() {
+        const COLUMNS: usize = 500;
+        let labels: Vec<_> = (0..COLUMNS).map(|n| format!("c{n}")).collect();
+        let columns = Columns {
+            roles: vec![ColumnRole::Attribute; COLUMNS],
+            labels,
+            hint: None,
+        };
+        let mut writer = BlockWriter::new(Vec::new(), &columns).expect("begins");
+        for block in 0..40_u32 {
+            let rows: Vec<_> = (block * 100 + 1..=block * 100 + 100).collect();
+            let block = EventBlock {
+                lines: rows.clone(),
+                rows,
+                event_id: text(100, ""),
+                user_id: text(100, "u"),
+                event_type: text(100, "click"),
+                timestamp: vec![1; 100],
+                attributes: vec![text(100, "12345"); COLUMNS],
+            };
+            writer.write(block).expect("writes");
+            assert!(writer.group.bytes < GROUP_BYTES, "it is written before");
+        }
+        let file = writer.finish().expect("ends");
+        let file = SerializedFileReader::new(bytes::Bytes::from(file)).expect("opens");
+        let groups: Vec<_> = (0..file.num_row_groups())
+            .map(|at| file.metadata().row_group(at).num_rows())
+            .collect();
+        assert_eq!(groups.iter().sum::<i64>(), 4_000);
+        assert!(groups.len() > 3, "{groups:?}");
+    }
 }

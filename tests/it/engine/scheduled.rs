@@ -230,7 +230,7 @@ async fn a_part_that_waits_as_told_for_other_transfers_to_expire_is_appended() {
             ..AppendRequest::default()
         };
         let body = stream::iter([Ok(Bytes::from_static(bytes.as_bytes()))]);
-        transfers.append(id, request, body).await
+        transfers.begin_append(id, request).await?.body(body).await
     };
     let begin = async |bytes| {
         let begun = transfers.open(10, Vec::new(), None).await.expect("opens");

@@ -109,6 +109,7 @@ impl TestApp {
             ("PORT", "0"),
             ("UPLOAD_LIMIT", "0"),
             ("ADMIN_TOKEN", TOKEN),
+            ("UPLOADS_AT_ONCE_PER_CLIENT", "16"),
             ("SWEEP_SECONDS", "1"),
             ("JOB_BACKOFF_SECONDS", "1"),
         ];

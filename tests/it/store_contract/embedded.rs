@@ -326,3 +326,37 @@ async fn newest_events_are_found_in_every_row_group() {
         assert_eq!(page.events.lines[0], rows[0] + 1);
     }
 }
+
+#[test]
+fn a_part_whose_client_leaves_before_its_row_leaves_no_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let part = TransferPart {
+        start: 0,
+        bytes: vec![0; 1 << 20].into(),
+        arrived_at: at(0),
+    };
+    let limits = TransferLimits {
+        transfers: 9,
+        transfers_per_sender: 9,
+        bytes: 1 << 30,
+        parts_per_transfer: 9,
+    };
+    let parts = dir.path().join("parts");
+    let files = || std::fs::read_dir(&parts).expect("lists").count();
+    runtime.block_on(async {
+        let store = open(dir.path(), Tz::UTC).await.expect("opens");
+        for n in 0..10 {
+            let append = store.append_part(TransferId::at(at(n)), part.clone(), limits);
+            // Polled once: the file is being written when the client leaves.
+            let append = futures_util::FutureExt::now_or_never(append);
+            assert!(append.is_none());
+        }
+        while files() == 0 {
+            std::thread::yield_now();
+        }
+    });
+    // Ends once all files are written.
+    drop(runtime);
+    assert_eq!(files(), 0);
+}

@@ -35,7 +35,8 @@ fn at(offset: u64) -> AppendRequest {
 /// Sends the last bytes of a file. Returns the outcome, unless the request fails.
 async fn last_request(transfers: &Transfers, id: TransferId) -> Option<TransferOutcome> {
     let body = stream::iter([Ok::<_, BodyError>(Bytes::from(&CSV[20..]))]);
-    let progress = transfers.append(id, at(20), body).await.ok()?;
+    let append = transfers.begin_append(id, at(20)).await.ok()?;
+    let progress = append.body(body).await.ok()?;
     transfers.complete(&progress).await.ok()
 }
 
@@ -47,7 +48,8 @@ async fn kill_at_each_step(under_test: impl AsyncFn() -> StoreUnderTest) -> usiz
         let opened = live.open(CSV.len() as u64, Vec::new(), None).await;
         let id = opened.expect("opens").transfer.id;
         let body = stream::iter([Ok::<_, BodyError>(Bytes::from(&CSV[..20]))]);
-        live.append(id, at(0), body).await.expect("appends");
+        let append = live.begin_append(id, at(0)).await.expect("fits");
+        append.body(body).await.expect("appends");
         let crash_point = CrashPoint::after(steps);
         let crashing = transfers(under_test.crashing_at(&crash_point));
         let done = run_until_crash(&crash_point, last_request(&crashing, id)).await;
@@ -89,7 +91,8 @@ async fn bytes_before_an_interruption_remain_unless_they_have_a_checksum() {
         assert!(checksum.is_some());
         for (checksum, end) in [(checksum, 0), (None, 20)] {
             let request = AppendRequest { checksum, ..at(0) };
-            let cut = transfers.append(id, request, broken()).await;
+            let append = transfers.begin_append(id, request).await.expect("fits");
+            let cut = append.body(broken()).await;
             assert!(matches!(cut, Err(TransferError::Interrupted(_))));
             let progress = transfers.progress(id).await.expect("exists");
             assert_eq!(progress.end, end);
