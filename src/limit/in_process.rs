@@ -2,16 +2,18 @@
 //! fills the memory.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU32,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use governor::{
     Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
+    clock::{Clock, DefaultClock, Reference},
     middleware::NoOpMiddleware,
+    nanos::Nanos,
     state::keyed::DashMapStateStore,
 };
 
@@ -19,12 +21,20 @@ use super::{RateLimit, RetryAfter, Unlimited, subnet};
 
 /// Addresses stored before those whose window has passed are removed.
 const MAX_ADDRESSES: usize = 100_000;
+/// Lengths of the network that counts for an IPv4 and an IPv6 client once there are as many addresses, and once there are
+/// twice as many: so many within one window are an attack, which then shares few counts with the networks that it comes
+/// from, and none with others.
+const CROWDED: [(u8, u8); 2] = [(16, 32), (8, 16)];
 
 /// A limit counted by this process alone.
 pub struct InProcessLimit<C: Clock = DefaultClock> {
     limiter: RateLimiter<IpAddr, DashMapStateStore<IpAddr>, C, NoOpMiddleware<C::Instant>>,
     clock: C,
     max_addresses: usize,
+    /// When addresses were last removed.
+    pruned: Mutex<Option<C::Instant>>,
+    /// Time between two removals: each reads all addresses.
+    prune_interval: Nanos,
 }
 
 /// Returns a limit of `limit` acts per `window` and client; 0 is no limit.
@@ -44,6 +54,8 @@ impl<C: Clock + Clone> InProcessLimit<C> {
             limiter: RateLimiter::dashmap_with_clock(quota, clock.clone()),
             clock,
             max_addresses,
+            pruned: Mutex::new(None),
+            prune_interval: (window / 10).into(),
         })
     }
 }
@@ -53,18 +65,43 @@ where
     C: Clock + Send + Sync,
     C::Instant: Send + Sync,
 {
-    fn count(&self, client: IpAddr) -> Result<(), RetryAfter> {
-        let mut key = subnet(client);
-        if self.limiter.len() >= self.max_addresses {
-            self.limiter.retain_recent();
-            if self.limiter.len() >= self.max_addresses {
-                // So many addresses within one window are an attack: until it passes they share one count.
-                key = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-            }
+    /// Whether addresses may be removed again.
+    fn may_prune(&self) -> bool {
+        let now = self.clock.now();
+        let mut pruned = self.pruned.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = pruned.is_none_or(|last| now.duration_since(last) >= self.prune_interval);
+        if may {
+            *pruned = Some(now);
         }
+        may
+    }
+
+    fn count(&self, client: IpAddr) -> Result<(), RetryAfter> {
+        if self.limiter.len() >= self.max_addresses && self.may_prune() {
+            self.limiter.retain_recent();
+        }
+        let key = match self.limiter.len() / self.max_addresses {
+            0 => subnet(client),
+            1 => network(client, CROWDED[0]),
+            _ => network(client, CROWDED[1]),
+        };
         self.limiter
             .check_key(&key)
             .map_err(|not_until| RetryAfter(not_until.wait_time_from(self.clock.now())))
+    }
+}
+
+/// Returns the network of a client, of one length for IPv4 and another for IPv6.
+fn network(client: IpAddr, (v4_bits, v6_bits): (u8, u8)) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX << (32 - v4_bits);
+            IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX << (128 - v6_bits);
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+        }
     }
 }
 
@@ -81,8 +118,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv6Addr;
-
     use super::*;
     use governor::clock::FakeRelativeClock;
 
@@ -158,6 +193,9 @@ mod tests {
             let _ = limit.count(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)));
         }
         assert!(limit.limiter.len() <= 51, "{}", limit.limiter.len());
+        // Clients of other networks have a count of their own meanwhile.
+        assert!(limit.count(ip("10.0.200.1")).is_err());
+        assert!((0..10).all(|_| limit.count(ip("198.51.100.1")).is_ok()));
         clock.advance(WINDOW * 2);
         assert_eq!(limit.count(ip("192.0.2.1")), Ok(()));
         assert!(limit.limiter.len() < 50, "old ones are removed");

@@ -41,15 +41,10 @@ impl EventStore for EmbeddedStore {
             let file = BlockWriter::new(DigestWriter::new(file), &columns)?;
             Ok((file, paths))
         };
+        let (file, paths) = self.run_on_files(create).await?;
         Ok(match self.mode {
-            Mode::Simulated => {
-                let (file, paths) = create()?;
-                Box::new(InlineWriter { file, paths })
-            }
-            Mode::Durable => {
-                let (file, paths) = run_blocking(create).await?;
-                Box::new(ThreadWriter::start(file, paths)?)
-            }
+            Mode::Simulated => Box::new(InlineWriter { file, paths }),
+            Mode::Durable => Box::new(ThreadWriter::start(file, paths)?),
         })
     }
 
@@ -76,10 +71,7 @@ impl EventStore for EmbeddedStore {
             let found = parquet_file::find_events(&path, &filter, after, limit);
             found.map_err(|error| of_file(&path, error))
         };
-        match self.mode {
-            Mode::Simulated => find(),
-            Mode::Durable => run_blocking(find).await,
-        }
+        self.run_on_files(find).await
     }
 
     async fn event_file(&self, id: BatchId) -> Result<EventFile> {
@@ -108,10 +100,7 @@ impl EventStore for EmbeddedStore {
             }
             Ok(()) | Err(_) => Ok(()),
         };
-        match self.mode {
-            Mode::Simulated => remove(),
-            Mode::Durable => run_blocking(remove).await,
-        }
+        self.run_on_files(remove).await
     }
 }
 

@@ -35,7 +35,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     metric::SpanSize,
     model::{BatchId, Instant},
-    store::{Result, StoreError, Undecodable, corrupt, disk_remedy, io, io_at},
+    store::{Result, StoreError, Undecodable, corrupt, disk_remedy, io, io_at, run_blocking},
 };
 pub use backup::{BackupSummary, CheckReport, backup, check, restore};
 use db::Db;
@@ -115,6 +115,17 @@ impl EmbeddedStore {
         match self.mode {
             Mode::Durable => SpanSize::NORMAL,
             Mode::Simulated => SpanSize::SMALL,
+        }
+    }
+
+    /// Runs work on files off the async threads; in a simulation, which has none, on the caller's.
+    async fn run_on_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match self.mode {
+            Mode::Durable => run_blocking(work).await,
+            Mode::Simulated => work(),
         }
     }
 

@@ -99,7 +99,7 @@ impl TransferStore for EmbeddedStore {
             write(&file.path, &bytes, durable)?;
             Ok(file)
         };
-        let file = run_blocking(write).await?;
+        let file = self.run_on_files(write).await?;
         let append = move |db: &Transaction<'_>| {
             let mut file = file;
             let outcome = append(db, &row, arrived_at, limits)?;
@@ -176,7 +176,8 @@ impl EmbeddedStore {
             .await?;
         // Files before rows: after a crash the rows still list what to delete.
         let paths: Vec<_> = names.iter().map(|name| self.part_path(name)).collect();
-        run_blocking(move || paths.iter().try_for_each(|path| remove(path))).await?;
+        self.run_on_files(move || paths.iter().try_for_each(|path| remove(path)))
+            .await?;
         let more = names.len() == PAGE;
         self.db
             .write(move |db| {
