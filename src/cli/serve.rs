@@ -40,20 +40,26 @@ impl Serve {
 /// Runs the service until a signal.
 pub async fn run(config: Config, role: Role) -> ExitCode {
     let hangups = ignore_hangups();
-    let app = match App::build(config, role).await {
+    // From now on: a signal that arrives before the service listens for it would kill the process.
+    let mut signals = Signals::listen();
+    let built = tokio::select! {
+        built = App::build(config, role) => built,
+        () = signals.next() => return failed(&"stopped by a signal during the start"),
+    };
+    let app = match built {
         Ok(app) => app,
         Err(why) => return refused(&why),
     };
     let stop = CancellationToken::new();
     let serving = app.run(stop.clone());
     let signalled = async {
-        signal().await;
+        signals.next().await;
         tracing::info!(
             "signal received, waiting for running uploads; a second signal stops at once"
         );
         stop.cancel();
         // A second signal ends the process without waiting.
-        signal().await;
+        signals.next().await;
     };
     tokio::select! {
         ended = serving => match ended {
@@ -88,29 +94,48 @@ fn ignore_hangups() -> impl Future<Output = Infallible> {
     }
 }
 
-/// Returns at the next SIGINT or SIGTERM.
-async fn signal() {
-    let interrupt = async {
+/// SIGINT and SIGTERM from the moment of `listen`.
+struct Signals(Vec<Listener>);
+
+#[cfg(unix)]
+type Listener = tokio::signal::unix::Signal;
+#[cfg(not(unix))]
+type Listener = ();
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+        let listeners = kinds.map(|kind| {
+            signal(kind)
+                .inspect_err(|why| tracing::warn!(error = %why, "can't listen for signals"))
+                .ok()
+        });
+        Self(listeners.into_iter().flatten().collect())
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Returns at the next signal.
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let received = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        futures_util::future::select_all(received).await;
+    }
+
+    /// Returns at the next Ctrl-C.
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
         if let Err(why) = tokio::signal::ctrl_c().await {
-            tracing::warn!(error = %why, "can't listen for SIGINT");
+            tracing::warn!(error = %why, "can't listen for Ctrl-C");
             std::future::pending::<()>().await;
         }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(why) => {
-                tracing::warn!(error = %why, "can't listen for SIGTERM");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
     }
 }

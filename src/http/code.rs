@@ -70,6 +70,7 @@ codes! {
     BatchDeleted        "batch-deleted"          GONE                   "Batch was deleted";
     TusVersion          "unsupported-tus-version" PRECONDITION_FAILED   "Another version of tus";
     TooLarge            "too-large"              PAYLOAD_TOO_LARGE      "Body too large";
+    RangeNotSatisfiable "range-not-satisfiable"  RANGE_NOT_SATISFIABLE  "Range after the end";
     UnsupportedType     "unsupported-type"       UNSUPPORTED_MEDIA_TYPE "Unsupported type of body";
     NotCsv              "not-csv"                UNPROCESSABLE_ENTITY   "Not a CSV file";
     BadArchive          "bad-archive"            UNPROCESSABLE_ENTITY   "Can't be unpacked";

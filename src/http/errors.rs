@@ -17,6 +17,7 @@ use super::{
     params::{live_batch, page_limit},
     places,
     problem::{Code, Problem},
+    range,
     reply::RejectionPageReply,
 };
 use crate::{
@@ -130,12 +131,30 @@ async fn csv_file(
     };
     reply.insert_header(("X-Errors-Failed", receipt.rows.failed.to_string()));
     reply.insert_header(("X-Errors-Kept", receipt.rejections_kept.to_string()));
-    let chunks = csv_chunks(Arc::clone(&context.store), batch.id, &receipt, filter);
-    if request.method() == Method::HEAD {
+    reply.insert_header((header::ACCEPT_RANGES, "bytes"));
+    let chunks = || {
+        csv_chunks(
+            Arc::clone(&context.store),
+            batch.id,
+            &receipt,
+            filter.clone(),
+        )
+    };
+    if request.method() == Method::HEAD || range::is_requested(request) {
+        // The file is made as it is sent, so its length is known once it was made.
         let add = |bytes, chunk: Bytes| async move { Ok(bytes + chunk.len() as u64) };
-        reply.no_chunking(chunks.try_fold(0, add).await?);
-        return Ok(reply.streaming(stream::empty::<Result<Bytes, QueryError>>()));
+        let length = chunks().try_fold(0, add).await?;
+        if request.method() == Method::HEAD {
+            reply.no_chunking(length);
+            return Ok(reply.streaming(stream::empty::<Result<Bytes, QueryError>>()));
+        }
+        if let Some(range) = range::of(request, length)? {
+            range.describe(&mut reply);
+            let part = range.cut(chunks());
+            return Ok(reply.streaming(held::stream(place, context.limits.stall, part)));
+        }
     }
+    let chunks = chunks();
     Ok(reply.streaming(held::stream(place, context.limits.stall, chunks)))
 }
 

@@ -15,6 +15,7 @@ use super::{
     params::{id, live_batch, page_limit},
     places,
     problem::{Code, Problem},
+    range,
     reply::EventListReply,
 };
 use crate::{
@@ -132,6 +133,12 @@ pub(super) async fn download(
     let name = format!("attachment; filename=\"{id}.parquet\"");
     reply.insert_header((header::CONTENT_DISPOSITION, name));
     if let Some(bytes) = length {
+        reply.insert_header((header::ACCEPT_RANGES, "bytes"));
+        if let Some(range) = range::of(&request, bytes)? {
+            let part = range.cut(chunks);
+            range.describe(&mut reply);
+            return Ok(reply.streaming(held::stream(place, context.limits.stall, part)));
+        }
         reply.no_chunking(bytes);
     }
     if request.method() == Method::HEAD {

@@ -23,6 +23,7 @@ mod params;
 mod places;
 mod problem;
 mod profiles;
+mod range;
 mod reply;
 mod request_id;
 mod settings;

@@ -8,6 +8,7 @@ use parquet::{
     file::reader::{FileReader, SerializedFileReader},
     record::RowAccessor,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use tallymill::{
@@ -370,4 +371,42 @@ async fn queries_over_too_many_batches_of_one_time_are_refused() {
         matches!(refused, QueryError::Events(EventFault::TooManyBatches)),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn downloads_resume_by_ranges() {
+    let app = TestApp::start().await;
+    let mut csv = "user_id,event_type,timestamp\n".to_owned();
+    for n in 0..500 {
+        csv += &format!("u{n},click,2025-11-10\nu{n},click,never\n");
+    }
+    let batch = app.uploaded("", csv).await;
+    for file in ["events.parquet", "errors.csv"] {
+        let path = format!("/batches/{batch}/{file}");
+        let fetch = async |range: Option<&str>| {
+            let mut request = app.request(Method::GET, &path);
+            if let Some(range) = range {
+                request = request.header("range", range);
+            }
+            let reply = request.send().await.expect("answers");
+            let (status, headers) = (reply.status().as_u16(), reply.headers().clone());
+            (status, headers, reply.bytes().await.expect("a body"))
+        };
+        let (status, headers, all) = fetch(None).await;
+        assert_eq!(status, 200);
+        if !headers.contains_key("accept-ranges") {
+            // The file of a batch in MongoDB is made as it is sent, and has no length before.
+            assert_eq!(file, "events.parquet");
+            continue;
+        }
+        let half = all.len() / 2;
+        let (status, headers, rest) = fetch(Some(&format!("bytes={half}-"))).await;
+        assert_eq!((status, &rest[..]), (206, &all[half..]));
+        let range = format!("bytes {half}-{}/{}", all.len() - 1, all.len());
+        assert_eq!(headers["content-range"], range.as_str());
+        assert_eq!(fetch(Some("bytes=4-9")).await.2, all[4..10]);
+        let (status, _, beyond) = fetch(Some(&format!("bytes={}-", all.len()))).await;
+        assert_eq!(status, 416, "{beyond:?}");
+    }
+    app.stop().await;
 }
