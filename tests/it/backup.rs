@@ -242,3 +242,20 @@ async fn a_lost_database_and_a_left_over_log_are_refused() {
     assert!(faults.contains(".parquet is damaged"), "{faults}");
     assert!(faults.contains("of `jobs` can't be decoded"), "{faults}");
 }
+
+#[test]
+fn a_directory_that_only_has_the_name_of_an_unfinished_backup_stays() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (data, to) = (home.path().join("data"), home.path().join("backup"));
+    succeed(&data, &["migrate"]);
+    let unfinished = home.path().join("backup.unfinished");
+    fs::create_dir_all(unfinished.join("batches")).expect("creates");
+    fs::write(unfinished.join("notes.txt"), "mine").expect("writes");
+    let refused = run(&data, &["backup", text(&to)]);
+    assert_eq!(refused.status.code(), Some(2));
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(why.contains("notes.txt"), "{why}");
+    fs::remove_file(unfinished.join("notes.txt")).expect("is still there");
+    succeed(&data, &["backup", text(&to)]);
+    assert!(!unfinished.exists() && to.exists());
+}
