@@ -28,7 +28,7 @@ use crate::model::{Columns, EventBlock, TextColumn, columns::FIXED_COLUMNS};
 /// Most rows of a row group; a reader buffers one column of it.
 const GROUP_ROWS: usize = 131_072;
 /// Bytes of the first row groups, before they are encoded. A writer holds one group.
-const GROUP_BYTES: usize = 4 << 20;
+const GROUP_BYTES: usize = 3 << 20;
 /// Row groups after which further ones are larger by [`GROUP_BYTES`]. The footer, held until the end of the file, has an
 /// entry for each column of each group.
 const GROWTH_GROUPS: usize = 32;
