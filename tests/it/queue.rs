@@ -306,6 +306,48 @@ async fn the_next_start_removes_orphaned_keys() {
 }
 
 #[tokio::test]
+async fn keys_of_killed_workers_are_removed_without_a_search() {
+    let redis = Redis::start().await;
+    let mut look = redis.connection().await;
+    let base = "tallymill:jobs";
+    let set = async |command: &mut redis::Cmd| {
+        let mut look = redis.connection().await;
+        let () = command.query_async(&mut look).await.expect("set");
+    };
+    // Another process has searched, and a worker of it was killed since.
+    set(redis::cmd("SET").arg(format!("{base}:searched")).arg(1)).await;
+    set(redis::cmd("SADD")
+        .arg(format!("{base}:started"))
+        .arg("ghost"))
+    .await;
+    set(redis::cmd("SADD")
+        .arg(format!("{base}:inflight:ghost"))
+        .arg("A"))
+    .await;
+    // Found by a search only.
+    let unsearched = format!("{base}:meta:B");
+    set(redis::cmd("HSET").arg(&unsearched).arg("attempts").arg(0)).await;
+    let (_, queue) = open(&redis, "next");
+    let pool = Pool::start(queue, 1, ENOUGH);
+    eventually("nothing of the ghost", async || {
+        let keys = redis.keys().await;
+        let removed = !keys.iter().any(|key| key.contains("ghost"));
+        removed.then_some(())
+    })
+    .await;
+    let is_known: bool = look
+        .sismember(format!("{base}:started"), "ghost")
+        .await
+        .expect("reads");
+    assert!(!is_known);
+    assert!(
+        redis.keys().await.contains(&unsearched),
+        "Redis was searched"
+    );
+    pool.end().await;
+}
+
+#[tokio::test]
 async fn a_worker_without_free_permits_is_not_replaced() {
     let redis = Redis::start().await;
     let (sender, queue) = open(&redis, "busy");

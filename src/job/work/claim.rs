@@ -7,6 +7,7 @@ use std::{
 
 use roaring::RoaringBitmap;
 
+use super::blocking::run_blocking;
 use crate::{
     job::{JobContext, RunError},
     model::{Batch, BatchId, Content, IdentityKey, JobPhase},
@@ -80,6 +81,7 @@ pub(super) async fn sort_identities(
     };
     let mut scan = context.store.scan_events(batch.id, projection).await?;
     while let Some(block) = scan.next().await? {
+        let mut records = Vec::with_capacity(block.rows.len());
         for (at, &row) in block.rows.iter().enumerate() {
             if let Some(IdentityKey(key)) = identity.key(&block, at) {
                 let Content(content) = Content::of(
@@ -91,14 +93,22 @@ pub(super) async fn sort_identities(
                 record[..16].copy_from_slice(&key);
                 record[16..20].copy_from_slice(&row.to_be_bytes());
                 record[20..].copy_from_slice(&content.to_be_bytes());
-                sorter.push(record)?;
+                records.push(record);
             }
         }
+        // A push may sort and write megabytes.
+        sorter = run_blocking(move || {
+            records
+                .into_iter()
+                .try_for_each(|record| sorter.push(record))?;
+            Ok(sorter)
+        })
+        .await?;
         let sorted = block.rows.last().copied().unwrap_or(0).into();
         context.progress.report(JobPhase::Sort, sorted, total);
         tokio::task::consume_budget().await;
     }
-    Ok(sorter.finish()?)
+    run_blocking(|| sorter.finish()).await
 }
 
 /// Claims of distinct identities, in key order, and the rows that repeat them. The lowest row of an identity claims it.
@@ -181,7 +191,7 @@ impl<I: Iterator<Item = std::io::Result<[u8; RECORD]>>> DistinctClaims<I> {
     }
 
     /// Returns the next page; without claims at the end.
-    pub(super) fn next(&mut self) -> Result<ClaimPage, RunError> {
+    fn next(&mut self) -> std::io::Result<ClaimPage> {
         let head = self.head.take();
         let mut page = ClaimPage {
             continues: head.is_some(),
@@ -210,6 +220,13 @@ impl<I: Iterator<Item = std::io::Result<[u8; RECORD]>>> DistinctClaims<I> {
             self.head = Some(*last);
         }
         Ok(page)
+    }
+}
+
+impl DistinctClaims<Sorted<RECORD>> {
+    /// Reads the next page, without claims at the end, and returns the reader for those after it.
+    pub(super) async fn next_page(mut self) -> Result<(ClaimPage, Self), RunError> {
+        run_blocking(move || Ok((self.next()?, self))).await
     }
 }
 
@@ -260,7 +277,8 @@ async fn claim_once(context: &JobContext<'_>, batch: &Batch) -> Result<LostRows,
     let mut void_owners = HashMap::new();
     let mut done = 0;
     loop {
-        let page = distinct.next()?;
+        let page;
+        (page, distinct) = distinct.next_page().await?;
         if page.claims.is_empty() {
             return Ok(lost);
         }

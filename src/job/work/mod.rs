@@ -1,5 +1,6 @@
 //! The bodies of the six kinds of job. A run of each may be dropped at any await and repeated from its start.
 
+mod blocking;
 mod claim;
 mod cleanup;
 mod fold;

@@ -104,7 +104,8 @@ async fn release_claims(context: &JobContext<'_>, batch: &Batch) -> Result<(), R
     let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once);
     let mut done = 0;
     loop {
-        let page = distinct.next()?;
+        let page;
+        (page, distinct) = distinct.next_page().await?;
         let keys: Vec<_> = page.claims.iter().map(|claim| claim.key).collect();
         if keys.is_empty() {
             return Ok(());

@@ -296,7 +296,8 @@ async fn lost_rows(context: &JobContext<'_>, batch: &Batch) -> Result<RoaringBit
         let records = sort_identities(context, batch).await?;
         let mut distinct = DistinctClaims::new(records, context.limits.claims_at_once);
         loop {
-            let page = distinct.next()?;
+            let page;
+            (page, distinct) = distinct.next_page().await?;
             if page.claims.is_empty() {
                 break;
             }

@@ -181,7 +181,10 @@ impl RecordFramer {
     pub(super) fn push(&mut self, text: &[u8]) -> usize {
         let limit = self.options.record_bytes + 1 + BLOCK_BYTES;
         let accepted = text.len().min(BLOCK_BYTES);
-        if self.start == self.buffer.len() || self.buffer.len() + accepted > limit {
+        // What is moved is less than what was read since the last time, and the buffer stays as short as its records.
+        let is_mostly_read = self.start >= BLOCK_BYTES.max(self.buffer.len() / 2);
+        if is_mostly_read || self.start == self.buffer.len() || self.buffer.len() + accepted > limit
+        {
             self.buffer.drain(..self.start);
             self.bytes_before += self.start as u64;
             (self.start, self.uncopied) = (0, 0);

@@ -217,7 +217,7 @@ impl MongoStore {
     }
 
     /// Calls `visit` for each document of a query with many results.
-    async fn for_each(
+    pub(super) async fn for_each(
         &self,
         collection: &'static str,
         find: Find,

@@ -2,7 +2,6 @@
 //! Sharded by a hash of the `_id`; read in row order by an index.
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use mongodb::{
     Cursor,
     bson::{
@@ -10,6 +9,7 @@ use mongodb::{
         raw::{CString, cstr},
     },
 };
+use tokio::task::JoinSet;
 
 use super::{
     MongoStore,
@@ -37,7 +37,7 @@ impl EventStore for MongoStore {
             db: self.db.clone(),
             batch: id.to_string(),
             attributes: attribute_names(columns)?,
-            writes: FuturesUnordered::new(),
+            writes: JoinSet::new(),
         }))
     }
 
@@ -100,16 +100,17 @@ struct Writer {
     db: Db,
     batch: String,
     attributes: Vec<CString>,
-    /// Bulk writes in progress.
-    writes: FuturesUnordered<BoxFuture<'static, Result<()>>>,
+    /// Bulk writes in progress. They run on their own: a client that sends nothing for a while must not let the time of a
+    /// command run out.
+    writes: JoinSet<Result<()>>,
 }
 
 impl Writer {
     /// Waits until fewer than `limit` writes are in progress.
     async fn wait_below(&mut self, limit: usize) -> Result<()> {
         while self.writes.len() >= limit.max(1) {
-            if let Some(done) = self.writes.next().await {
-                done?;
+            if let Some(done) = self.writes.join_next().await {
+                done.unwrap_or_else(|why| Err(corrupt("writing events", &why)))?;
             }
         }
         Ok(())
@@ -130,7 +131,7 @@ impl EventWriter for Writer {
             self.wait_below(bulks).await?;
             let db = self.db.clone();
             let insert = async move { db.insert("events", bulk).await.map(drop) };
-            self.writes.push(Box::pin(insert));
+            self.writes.spawn(insert);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     MongoStore,
-    day::{replace_figures, state, stored_day},
+    day::{replace_figures, state},
     db::Find,
     document::{figures, number, parsed, partial, text},
 };
@@ -15,6 +15,9 @@ use crate::{
     model::{BatchId, Day, Instant},
     store::{DayState, MetricStore, Result, StoredDay},
 };
+
+/// Days read in one step to find those of an event type.
+const DAYS_AT_ONCE: usize = 200;
 
 #[async_trait]
 impl MetricStore for MongoStore {
@@ -138,21 +141,23 @@ impl MetricStore for MongoStore {
         event_type: Option<&str>,
         limit: usize,
     ) -> Result<Vec<StoredDay>> {
-        let range = doc! { "$gte": from.to_string(), "$lte": to.to_string() };
-        let mut filter = doc! { "_id": range, "data": { "$exists": true } };
-        if let Some(event_type) = event_type {
-            filter.insert("metrics.event_type", event_type);
-        }
-        let find = Find {
-            filter,
-            sort: doc! { "_id": 1 },
-            limit,
-            ..Find::default()
+        let Some(event_type) = event_type else {
+            let days = self.computed_days(from, to, limit).await?;
+            return self.days_of_all_types(days).await;
         };
-        let found = self.db.find("days", find).await?;
-        match event_type {
-            None => found.iter().map(stored_day).collect(),
-            Some(event_type) => self.days_of_type(found, event_type).await,
+        let (mut from, mut of_type) = (from, Vec::new());
+        loop {
+            let page = self.computed_days(from, to, DAYS_AT_ONCE).await?;
+            let last: Option<Day> = page.last().map(|day| parsed(day, "_id")).transpose()?;
+            let is_last = page.len() < DAYS_AT_ONCE;
+            of_type.extend(self.days_of_type(page, event_type).await?);
+            match last {
+                Some(last) if !is_last && of_type.len() < limit => from = Day(last.0 + 1),
+                Some(_) | None => {
+                    of_type.truncate(limit);
+                    return Ok(of_type);
+                }
+            }
         }
     }
 
@@ -169,6 +174,20 @@ impl MetricStore for MongoStore {
         };
         let found = self.db.find("days", find).await?;
         found.iter().map(|found| parsed(found, "_id")).collect()
+    }
+}
+
+impl MongoStore {
+    /// Returns the documents of days with events in a range, in order.
+    async fn computed_days(&self, from: Day, to: Day, limit: usize) -> Result<Vec<Document>> {
+        let range = doc! { "$gte": from.to_string(), "$lte": to.to_string() };
+        let find = Find {
+            filter: doc! { "_id": range, "data": { "$exists": true } },
+            sort: doc! { "_id": 1 },
+            limit,
+            ..Find::default()
+        };
+        self.db.find("days", find).await
     }
 }
 

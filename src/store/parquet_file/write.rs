@@ -28,10 +28,10 @@ use crate::model::{Columns, EventBlock, TextColumn, columns::FIXED_COLUMNS};
 /// Most rows of a row group; a reader buffers one column of it.
 const GROUP_ROWS: usize = 131_072;
 /// Bytes of the first row groups, before they are encoded. A writer holds one group.
-const GROUP_BYTES: usize = 4 << 20;
+const GROUP_BYTES: usize = 6 << 20;
 /// Row groups after which further ones are larger by [`GROUP_BYTES`]. The footer, held until the end of the file, has an
 /// entry for each column of each group.
-const GROWTH_GROUPS: usize = 32;
+const GROWTH_GROUPS: usize = 16;
 /// Bytes of the last row groups of a long file, before they are encoded.
 const MAX_GROUP_BYTES: usize = 32 << 20;
 /// Share of the row groups without a user that a query for that user reads all the same.
@@ -290,7 +290,7 @@ mod tests {
             hint: None,
         };
         let mut writer = BlockWriter::new(Vec::new(), &columns).expect("begins");
-        for block in 0..40_u32 {
+        for block in 0..80_u32 {
             let rows: Vec<_> = (block * 100 + 1..=block * 100 + 100).collect();
             let block = EventBlock {
                 lines: rows.clone(),
@@ -309,7 +309,7 @@ mod tests {
         let groups: Vec<_> = (0..file.num_row_groups())
             .map(|at| file.metadata().row_group(at).num_rows())
             .collect();
-        assert_eq!(groups.iter().sum::<i64>(), 4_000);
-        assert!(groups.len() > 3, "{groups:?}");
+        assert_eq!(groups.iter().sum::<i64>(), 8_000);
+        assert!(groups.len() > 4, "{groups:?}");
     }
 }

@@ -9,6 +9,7 @@ use mongodb::{
     bson::{Document, doc},
 };
 use tallymill::{
+    metric::DayFigures,
     model::{BatchChange, Content, Day, IdentityKey, JobId},
     store::{
         Backend, BatchStore, Claim, EventStore, EventTimeFilter, JobStore, MetricStore, Projection,
@@ -388,4 +389,39 @@ async fn jobs_are_stored_in_readable_form() {
     let run_at = stored.get_datetime("run_at").expect("a date");
     assert_eq!(run_at.timestamp_millis(), at(3).timestamp_millis());
     assert_eq!(store.job(job.id).await.expect("reads"), Some(job));
+}
+
+#[tokio::test]
+async fn days_do_not_hold_their_types_but_read_those_of_older_versions() {
+    let uri = Mongo::shared().database();
+    let store = open(&uri).await;
+    let mut figures = DayFigures::default();
+    for n in 0..3_000_u64 {
+        let group = group(Day(1), &format!("type-{n:04}"), n + 1);
+        figures.types.insert(group.event_type, group.partial);
+    }
+    store.mark_days(&[Day(1)]).await.expect("marks");
+    let replaced = store.replace_day(Day(1), 1, at(1), &figures).await;
+    assert!(replaced.expect("replaces"));
+    let days = raw_database(&uri).await.collection::<Document>("days");
+    let stored = days.find_one(doc! {}).await.expect("reads").expect("a day");
+    assert!(
+        !stored.to_string().contains("type-"),
+        "the day holds a type"
+    );
+    let read = async |event_type| {
+        let days = store.days(Day(0), Day(9), event_type, 9).await;
+        let day = days.expect("reads").remove(0);
+        let counts = day.types.iter().map(|figure| figure.count);
+        (day.types.len(), counts.sum::<u64>(), day.total.count)
+    };
+    assert_eq!(read(None).await, (3_000, 4_501_500, 4_501_500));
+    assert_eq!(read(Some("type-0006")).await, (1, 7, 7));
+    let none = store.days(Day(0), Day(9), Some("type-3000"), 9).await;
+    assert_eq!(none.expect("reads").len(), 0);
+    let older = doc! {
+        "$set": { "metrics": [{ "event_type": "type-0000", "count": 5_i64, "unique_users": 1_i64 }] },
+    };
+    days.update_one(doc! {}, older).await.expect("updates");
+    assert_eq!(read(None).await, (1, 5, 4_501_500));
 }

@@ -195,7 +195,10 @@ impl RedisQueue {
     ) -> Result<(), String> {
         // A connection per worker: a broken one ends with its worker.
         let redis = self.address.connection(RESPONSE_TIMEOUT);
-        let storage = self.storage(redis.map_err(|error| error.to_string())?);
+        let mut redis = redis.map_err(|error| error.to_string())?;
+        let recorded = self.scripts.record_worker(&mut redis, name).await;
+        recorded.map_err(|error| error.to_string())?;
+        let storage = self.storage(redis);
         let worker = WorkerBuilder::new(name)
             .backend(storage.poll_with_interval(POLL_INTERVAL))
             .data(Arc::clone(self))

@@ -1,7 +1,9 @@
 //! The Lua scripts beside apalis: they bound the number of waiting nudges, and remove keys that apalis leaves behind.
 
 use apalis_redis::Config;
-use redis::{AsyncCommands, AsyncIter, RedisError, Script, aio::ConnectionManager};
+use redis::{
+    AsyncCommands, AsyncIter, ExistenceCheck, RedisError, Script, SetExpiry, aio::ConnectionManager,
+};
 
 use super::super::MAX_WAITING;
 use crate::model::JobId;
@@ -14,6 +16,8 @@ const WAITING_MILLIS: u32 = 10_000;
 const TRIM_PAGE: usize = 500;
 /// Keys checked by one script call, which blocks Redis.
 const KEY_PAGE: usize = 500;
+/// Seconds between two searches of the whole Redis, by all processes together.
+const SEARCH_SECONDS: u64 = 3_600;
 
 /// The answer to a request to push a nudge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,10 @@ pub(super) struct QueueScripts {
     config: Config,
     waiting: String,
     pushing: String,
+    /// The names of workers that have started and are not removed yet.
+    started: String,
+    /// Set while no search is due.
+    searched: String,
     reserve: Script,
     pushed: Script,
     trim: Script,
@@ -45,6 +53,8 @@ impl QueueScripts {
         Self {
             waiting: format!("{}:waiting", config.queue),
             pushing: format!("{}:pushing", config.queue),
+            started: format!("{}:started", config.queue),
+            searched: format!("{}:searched", config.queue),
             config,
             reserve: Script::new(include_str!("reserve.lua")),
             pushed: Script::new(include_str!("pushed.lua")),
@@ -123,6 +133,15 @@ impl QueueScripts {
         }
     }
 
+    /// Records a worker, so that its keys are found if its process is killed.
+    pub(super) async fn record_worker(
+        &self,
+        redis: &mut ConnectionManager,
+        worker: &str,
+    ) -> Result<()> {
+        redis.sadd(&self.started, worker).await
+    }
+
     /// Removes an ended worker and the nudges that it had fetched.
     pub(super) async fn remove_worker(
         &self,
@@ -138,7 +157,8 @@ impl QueueScripts {
             .key(config.job_meta_hash())
             .key(&self.waiting)
             .arg(worker);
-        script.invoke_async(redis).await
+        let () = script.invoke_async(redis).await?;
+        redis.srem(&self.started, worker).await
     }
 
     /// Returns the time of a worker's last heartbeat by its own clock; `None` if Redis does not know the worker.
@@ -154,11 +174,43 @@ impl QueueScripts {
         format!("{}:metadata:{worker}", self.config.workers_set())
     }
 
-    /// Removes the orphaned keys of killed processes; returns their number.
+    /// Removes the orphaned keys of killed processes; returns their number. The keys of workers are known by name. Others,
+    /// which only a process killed between two commands leaves, are searched for in the whole Redis, but rarely.
     pub(super) async fn remove_orphans(&self, redis: &mut ConnectionManager) -> Result<usize> {
-        let config = &self.config;
+        let removed = self.remove_ended_workers(redis).await?;
+        let options = redis::SetOptions::default()
+            .conditional_set(ExistenceCheck::NX)
+            .with_expiration(SetExpiry::EX(SEARCH_SECONDS));
+        let is_due: bool = redis.set_options(&self.searched, 1, options).await?;
+        Ok(removed
+            + if is_due {
+                self.search_orphans(redis).await?
+            } else {
+                0
+            })
+    }
+
+    /// Removes the keys of workers that Redis no longer lists.
+    async fn remove_ended_workers(&self, redis: &mut ConnectionManager) -> Result<usize> {
+        let (config, mut removed) = (&self.config, 0);
+        let started: Vec<String> = redis.smembers(&self.started).await?;
+        for worker in started {
+            let listed: Option<f64> = redis.zscore(config.workers_set(), &worker).await?;
+            if listed.is_none() {
+                let keys = [
+                    format!("{}:{worker}", config.inflight_jobs_set()),
+                    self.worker_metadata(&worker),
+                ];
+                removed += self.remove_if_orphaned(redis, &keys).await?;
+                let () = redis.srem(&self.started, &worker).await?;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn search_orphans(&self, redis: &mut ConnectionManager) -> Result<usize> {
         let mut scanned = redis.clone();
-        let pattern = format!("{}:*", config.queue);
+        let pattern = format!("{}:*", self.config.queue);
         let options = redis::ScanOptions::default()
             .with_pattern(pattern)
             .with_count(KEY_PAGE);
@@ -169,19 +221,29 @@ impl QueueScripts {
             let is_last = key.is_none();
             page.extend(key);
             if page.len() == KEY_PAGE || is_last && !page.is_empty() {
-                let mut script = self.remove_orphans.key(config.workers_set());
-                script
-                    .key(config.job_data_hash())
-                    .key(&page)
-                    .arg(format!("{}:metadata", config.workers_set()))
-                    .arg(config.inflight_jobs_set())
-                    .arg(config.job_meta_hash());
-                removed += script.invoke_async::<usize>(redis).await?;
+                removed += self.remove_if_orphaned(redis, &page).await?;
                 page.clear();
             }
             if is_last {
                 return Ok(removed);
             }
         }
+    }
+
+    /// Removes those of the given keys that belong to no worker and no task.
+    async fn remove_if_orphaned(
+        &self,
+        redis: &mut ConnectionManager,
+        keys: &[String],
+    ) -> Result<usize> {
+        let config = &self.config;
+        let mut script = self.remove_orphans.key(config.workers_set());
+        script
+            .key(config.job_data_hash())
+            .key(keys)
+            .arg(format!("{}:metadata", config.workers_set()))
+            .arg(config.inflight_jobs_set())
+            .arg(config.job_meta_hash());
+        script.invoke_async(redis).await
     }
 }

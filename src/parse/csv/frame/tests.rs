@@ -325,3 +325,11 @@ fn byte_order_marks_within_the_file_are_text() {
     );
     assert_eq!(outcomes.len(), 3);
 }
+
+#[test]
+fn short_records_take_a_short_buffer() {
+    // A record stands over the end of every piece, so that the buffer is never quite read.
+    let (most, bad, clean) = reserve(b"", &[&b"a,b,c\n".repeat(10_000)[..], b"a,"].concat(), 100);
+    assert!(most <= 8 * BLOCK_BYTES, "{most} bytes");
+    assert!(bad.len() + usize::try_from(clean).expect("fits") > 900_000);
+}
