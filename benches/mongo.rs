@@ -126,6 +126,7 @@ async fn bare(uri: &str, file: &str, plain: bool) {
     let MongoOptions {
         bulk_documents: most,
         bulks_in_flight: in_flight,
+        span_size: _,
         command_hook: _,
     } = MongoOptions::default();
     let all = documents(file);
