@@ -325,8 +325,7 @@ impl Api {
         owner: String,
     ) -> Result<Self, AppError> {
         let store = backend.clone().store();
-        let (upload_rate_limit, append_rate_limit) =
-            shared::upload_limits(config, queue.redis.as_ref(), &clock)?;
+        let upload_rate_limit = shared::upload_limit(config, queue.redis, &clock)?;
         let ingest = Ingest::new(
             store.clone(),
             clock.clone(),
@@ -352,7 +351,8 @@ impl Api {
                 config.uploads_at_once_per_client,
             ),
             upload_rate_limit,
-            append_rate_limit,
+            append_rate_limit: shared::limit_in_process(config.upload_append_limit, config),
+            key_rate_limit: shared::limit_in_process(config.keyed_request_limit, config),
             trusted_proxies: config.trusted_proxies.clone(),
             admin_token: config
                 .admin_token
