@@ -3,7 +3,7 @@
 use super::csv::Dialect;
 use crate::model::{event::EventBlock, receipt::FormatProposal, rejection::Rejection};
 
-/// A block of consecutive rows: at most 8,192 events and 1,000 rejections, of about 512 KiB each.
+/// A block of consecutive rows: at most 8,192 events and 1,000 rejections, of about 384 KiB each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedRows {
     /// The valid rows.
