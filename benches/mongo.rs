@@ -126,8 +126,8 @@ async fn bare(uri: &str, file: &str, plain: bool) {
     let MongoOptions {
         bulk_documents: most,
         bulks_in_flight: in_flight,
-        command_hook: _,
         span_size: _,
+        command_hook: _,
     } = MongoOptions::default();
     let all = documents(file);
     let rows = all.len();

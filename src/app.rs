@@ -331,7 +331,7 @@ impl Api {
         owner: String,
     ) -> Result<Self, AppError> {
         let store = backend.clone().store();
-        let upload_limits = shared::upload_limits(config, queue.redis.as_ref(), &clock)?;
+        let upload_rate_limit = shared::upload_limit(config, queue.redis, &clock)?;
         let ingest = Ingest::new(
             store.clone(),
             clock.clone(),
@@ -356,13 +356,14 @@ impl Api {
                 config.uploads_at_once,
                 config.uploads_at_once_per_client,
             ),
-            upload_rate_limit: upload_limits.uploads,
+            upload_rate_limit,
             sites: http::Sites {
                 bound: config.host,
                 allowed_hosts: config.allowed_hosts.clone(),
                 cors_origins: config.cors_origins.clone(),
             },
-            append_rate_limit: upload_limits.appends,
+            append_rate_limit: shared::limit_in_process(config.upload_append_limit, config),
+            key_rate_limit: shared::limit_in_process(config.keyed_request_limit, config),
             trusted_proxies: config.trusted_proxies.clone(),
             admin_token: config
                 .admin_token

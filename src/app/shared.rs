@@ -46,30 +46,24 @@ fn unusable(why: impl std::fmt::Display) -> AppError {
     AppError::Setting(format!("REDIS_URL can't be used: {why}"))
 }
 
-/// The limits of the uploads of each client.
-pub(super) struct UploadLimits {
-    /// Of all uploads.
-    pub(super) uploads: Arc<dyn RateLimit>,
-    /// Of appends to resumable uploads.
-    pub(super) appends: Arc<dyn RateLimit>,
-}
-
-/// Returns the limit of uploads, and that of appends to resumable uploads. Appends are counted by each process: a Redis
-/// would be asked for every few megabytes.
-pub(super) fn upload_limits(
+/// Returns the upload limit of each client.
+pub(super) fn upload_limit(
     config: &Config,
-    redis: Option<&RedisAddress>,
+    redis: Option<RedisAddress>,
     clock: &Arc<dyn Clock>,
-) -> Result<UploadLimits, AppError> {
+) -> Result<Arc<dyn RateLimit>, AppError> {
     let (limit, window) = (config.upload_limit, config.upload_window);
-    let uploads = match redis {
-        Some(address) => limit::in_redis(limit, window, address.clone(), clock.clone())
+    Ok(match redis {
+        Some(address) => limit::in_redis(limit, window, address, clock.clone())
             .map_err(unusable)?
             .into(),
-        None => limit::in_process(limit, window).into(),
-    };
-    let appends = limit::in_process(config.upload_append_limit, window).into();
-    Ok(UploadLimits { uploads, appends })
+        None => limit_in_process(limit, config),
+    })
+}
+
+/// Returns a limit per window that each process counts on its own: a Redis would be asked for each append.
+pub(super) fn limit_in_process(limit: u32, config: &Config) -> Arc<dyn RateLimit> {
+    limit::in_process(limit, config.upload_window).into()
 }
 
 /// Returns the prefix of the names of this start's workers; no other start of any process has the same.

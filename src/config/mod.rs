@@ -65,6 +65,8 @@ pub struct Config {
     pub insecure_open: bool,
     /// `UPLOAD_APPEND_LIMIT`: appends to resumable uploads per window and client; 0 is no limit.
     pub upload_append_limit: u32,
+    /// `KEYED_REQUEST_LIMIT`: requests with an idempotency key per window and client; 0 is no limit.
+    pub keyed_request_limit: u32,
     /// `UPLOADS_AT_ONCE`: uploads received at once.
     pub uploads_at_once: usize,
     /// `UPLOADS_AT_ONCE_PER_CLIENT`: uploads of one client received at once.
@@ -206,6 +208,7 @@ impl Config {
             cors_origins: read.origins("CORS_ORIGINS"),
             insecure_open: read.flag("INSECURE_OPEN"),
             upload_append_limit: read.number("UPLOAD_APPEND_LIMIT", 0, 1_000_000),
+            keyed_request_limit: read.number("KEYED_REQUEST_LIMIT", 0, 1_000_000),
             uploads_at_once: read.number("UPLOADS_AT_ONCE", 1, 1_000),
             uploads_at_once_per_client: read.number("UPLOADS_AT_ONCE_PER_CLIENT", 1, 1_000),
             upload_time: read.seconds("UPLOAD_SECONDS", 1),

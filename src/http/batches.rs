@@ -117,6 +117,9 @@ pub(super) async fn process(
     reply
 }
 
+/// The route of [`process`], part of its idempotency keys.
+const PROCESS_ROUTE: &str = "POST /batches/{id}/process";
+
 async fn request_count(
     context: &Context,
     request: &HttpRequest,
@@ -124,7 +127,7 @@ async fn request_count(
     id: BatchId,
     force: bool,
 ) -> Result<HttpResponse, Problem> {
-    let outcome = match idempotency::key(request, caller, "POST /batches/{id}/process")? {
+    let outcome = match idempotency::key(context, request, caller, PROCESS_ROUTE).await? {
         Some(key) => context.jobs.process_once(key, id, force).await?,
         None => KeyedOutcome::Made(context.jobs.process(id, force).await?),
     };

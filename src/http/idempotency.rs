@@ -6,8 +6,10 @@ use actix_web::{
 };
 
 use super::{
+    Context,
     auth::Caller,
     problem::{Code, Problem},
+    uploads,
 };
 use crate::{ingest::KEY_BUSY_SECONDS, model::IdempotencyKey};
 
@@ -16,8 +18,23 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longest key, in characters.
 const MAX_KEY_CHARS: usize = 255;
 
-/// Returns the idempotency key of a request to `route`, if it has one. Equal headers of two callers are different keys.
-pub(super) fn key(
+/// Returns the idempotency key of a request to `route`, if it has one, and counts it: keys are stored for a day. Equal
+/// headers of two callers are different keys.
+pub(super) async fn key(
+    context: &Context,
+    request: &HttpRequest,
+    caller: &Caller,
+    route: &str,
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let key = read_key(request, caller, route)?;
+    if key.is_some() {
+        let limit = &*context.key_rate_limit;
+        uploads::check_limit(limit, caller, "requests with a key", "KEYED_REQUEST_LIMIT").await?;
+    }
+    Ok(key)
+}
+
+fn read_key(
     request: &HttpRequest,
     caller: &Caller,
     route: &str,

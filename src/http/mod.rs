@@ -97,6 +97,8 @@ pub struct Context {
     pub sites: Sites,
     /// Limits the appends of each client to resumable uploads.
     pub append_rate_limit: Arc<dyn RateLimit>,
+    /// Limits the requests of each client with an idempotency key.
+    pub key_rate_limit: Arc<dyn RateLimit>,
     /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// The token of the admin routes; none if they are disabled.

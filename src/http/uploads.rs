@@ -67,7 +67,7 @@ async fn receive(
 ) -> Result<HttpResponse, Problem> {
     let options = query_options(request)?;
     check_rate(context, caller).await?;
-    let key = idempotency::key(request, caller, "POST /uploads")?;
+    let key = idempotency::key(context, request, caller, "POST /uploads").await?;
     check_head(context, request)?;
     let coding = parse_coding(request)?;
     let times = BodyTimes::of(context);
@@ -234,7 +234,7 @@ fn parse_coding(request: &HttpRequest) -> Result<Option<Packing>, Problem> {
 
 /// Counts an upload of the caller, even if it is refused later.
 pub(super) async fn check_rate(context: &Context, caller: &Caller) -> Result<(), Problem> {
-    check(
+    check_limit(
         &*context.upload_rate_limit,
         caller,
         "uploads",
@@ -246,10 +246,11 @@ pub(super) async fn check_rate(context: &Context, caller: &Caller) -> Result<(),
 /// Counts an append of the caller to a resumable upload, even if it is refused later.
 pub(super) async fn check_append_rate(context: &Context, caller: &Caller) -> Result<(), Problem> {
     let limit = &*context.append_rate_limit;
-    check(limit, caller, "appends to uploads", "UPLOAD_APPEND_LIMIT").await
+    check_limit(limit, caller, "appends to uploads", "UPLOAD_APPEND_LIMIT").await
 }
 
-async fn check(
+/// Counts an act of the caller. `setting` names the limit.
+pub(super) async fn check_limit(
     limit: &dyn RateLimit,
     caller: &Caller,
     acts: &str,

@@ -6,7 +6,7 @@ use crate::model::{
     receipt::{ValueCounts, Warning},
 };
 
-/// A block of consecutive rows: at most 8,192 events and 1,000 rejections, of about 512 KiB each.
+/// A block of consecutive rows: at most 8,192 events and 1,000 rejections, of about 384 KiB each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedRows {
     /// The valid rows.

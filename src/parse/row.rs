@@ -27,7 +27,7 @@ const BLOCK_EVENTS: usize = 8192;
 
 /// Bytes of events at which a block is complete, and likewise bytes of rejections. An upload has about ten blocks between
 /// its stages.
-const BLOCK_BYTES: usize = 512 * 1024;
+const BLOCK_BYTES: usize = 384 * 1024;
 
 /// Bytes of a value besides its text.
 const VALUE_BYTES: usize = size_of::<i32>();

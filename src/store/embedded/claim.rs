@@ -40,16 +40,13 @@ impl ClaimStore for EmbeddedStore {
     }
 
     async fn release(&self, id: BatchId, keys: &[IdentityKey]) -> Result<()> {
-        #[expect(
-            clippy::unnecessary_to_owned,
-            reason = "the writer thread needs keys of its own"
-        )]
-        let keys = keys.to_vec().into_iter();
+        // What is left to release, from the end.
+        let keys = keys.iter().rev().copied().collect::<Vec<_>>();
         let release = self.db.write_in_turns((id, keys), |db, (id, keys), turn| {
             let batch = seq_of(db, *id)?;
             let mut remove =
                 db.prepare_cached("DELETE FROM claims WHERE key = ?1 AND batch = ?2")?;
-            for key in keys.by_ref() {
+            while let Some(key) = keys.pop() {
                 remove.execute(params![key.0, batch])?;
                 if turn.is_over() {
                     return Ok(false);

@@ -24,7 +24,7 @@ use crate::{
 type BlockWriter = parquet_file::BlockWriter<DigestWriter<fs::File>>;
 
 /// Blocks queued between two threads: enough to keep both busy in little memory.
-const QUEUED_BLOCKS: usize = 2;
+const QUEUED_BLOCKS: usize = 3;
 
 #[async_trait]
 impl EventStore for EmbeddedStore {

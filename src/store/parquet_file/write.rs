@@ -1,5 +1,5 @@
-//! Writes the events of a batch. A row group is collected as it arrives and encoded column by column: an encoder with its
-//! dictionary and its compressor takes a few hundred kilobytes, which a file of hundreds of columns would need for each.
+//! Writes the events of a batch. Columns are encoded while their rows arrive. Those of a wide file are collected and
+//! encoded one after the other: an encoder with its dictionary and its compressor takes a few hundred kilobytes.
 
 use std::{io::Write, sync::Arc};
 
@@ -27,12 +27,14 @@ use crate::model::{Columns, EventBlock, TextColumn, columns::FIXED_COLUMNS};
 
 /// Most rows of a row group; a reader buffers one column of it.
 const GROUP_ROWS: usize = 131_072;
-/// Bytes of the first row groups, before they are encoded. A writer holds one group.
+/// Most columns that are encoded while their rows arrive. Those of a wider file are collected first.
+const NARROW_COLUMNS: usize = 24;
+/// Bytes of the first row groups of a wide file, before they are encoded. A writer holds one group.
 const GROUP_BYTES: usize = 6 << 20;
 /// Row groups after which further ones are larger by [`GROUP_BYTES`]. The footer, held until the end of the file, has an
 /// entry for each column of each group.
 const GROWTH_GROUPS: usize = 16;
-/// Bytes of the last row groups of a long file, before they are encoded.
+/// Most bytes of a row group, before they are encoded.
 const MAX_GROUP_BYTES: usize = 32 << 20;
 /// Share of the row groups without a user that a query for that user reads all the same.
 const FALSE_MATCHES: f64 = 0.01;
@@ -45,28 +47,13 @@ const NUMBER_BYTES: usize = 2 * size_of::<u32>() + size_of::<i64>();
 pub(in crate::store) struct BlockWriter<W: Write + Send> {
     out: SerializedFileWriter<W>,
     columns: Vec<ColumnEncoder>,
-    group: RowGroup,
+    /// Rows and bytes of the row group in progress, before they are encoded.
+    group_rows: usize,
+    group_bytes: usize,
     /// Row groups written so far.
     groups: usize,
     /// Text bytes per row, averaged over the block with the longest rows so far.
     row_bytes: usize,
-}
-
-/// A row group that is being collected: the arrays of each column.
-struct RowGroup {
-    columns: Vec<Vec<ArrayRef>>,
-    rows: usize,
-    bytes: usize,
-}
-
-impl RowGroup {
-    fn new(columns: usize) -> Self {
-        Self {
-            columns: vec![Vec::new(); columns],
-            rows: 0,
-            bytes: 0,
-        }
-    }
 }
 
 impl<W: Write + Send> BlockWriter<W> {
@@ -78,9 +65,10 @@ impl<W: Write + Send> BlockWriter<W> {
         let out = ArrowWriter::try_new(out, Arc::new(schema), Some(properties)).map_err(failed)?;
         let (out, _) = out.into_serialized_writer().map_err(failed)?;
         Ok(Self {
-            group: RowGroup::new(columns.len()),
             out,
             columns,
+            group_rows: 0,
+            group_bytes: 0,
             groups: 0,
             row_bytes: 0,
         })
@@ -89,39 +77,57 @@ impl<W: Write + Send> BlockWriter<W> {
     pub(in crate::store) fn write(&mut self, block: EventBlock) -> Result<()> {
         let (rows, text_bytes) = (block.len(), block.text_bytes());
         self.row_bytes = self.row_bytes.max(text_bytes.div_ceil(rows.max(1)));
-        if self.group.rows + rows > GROUP_ROWS {
+        if self.group_rows + rows > GROUP_ROWS {
             self.write_group()?;
         }
-        let columns = arrays(block)?;
-        if columns.len() != self.group.columns.len() {
+        let arrays = arrays(block)?;
+        if arrays.len() != self.columns.len() {
             return Err(damaged(&"a block has other columns than the file"));
         }
-        for (column, array) in self.group.columns.iter_mut().zip(columns) {
-            column.push(array);
+        let (is_narrow, group) = (self.is_narrow(), self.groups);
+        for (column, array) in self.columns.iter_mut().zip(arrays) {
+            if is_narrow {
+                column.encode(&array, group)?;
+            } else {
+                column.collected.push(array);
+            }
         }
-        self.group.rows += rows;
-        self.group.bytes += text_bytes + rows * (NUMBER_BYTES + OFFSET_BYTES * self.columns.len());
-        let growth = 1 + self.groups / GROWTH_GROUPS;
-        if self.group.bytes >= (growth * GROUP_BYTES).min(MAX_GROUP_BYTES) {
+        self.group_rows += rows;
+        self.group_bytes += text_bytes + rows * (NUMBER_BYTES + OFFSET_BYTES * self.columns.len());
+        if self.group_bytes >= self.most_group_bytes() {
             self.write_group()?;
         }
         Ok(())
     }
 
-    /// Encodes the collected row group. The arrays of a column are dropped once it is encoded.
+    /// Whether all columns are encoded while their rows arrive.
+    fn is_narrow(&self) -> bool {
+        self.columns.len() <= NARROW_COLUMNS
+    }
+
+    fn most_group_bytes(&self) -> usize {
+        let growth = 1 + self.groups / GROWTH_GROUPS;
+        if self.is_narrow() {
+            MAX_GROUP_BYTES
+        } else {
+            (growth * GROUP_BYTES).min(MAX_GROUP_BYTES)
+        }
+    }
+
+    /// Ends the row group in progress.
     fn write_group(&mut self) -> Result<()> {
-        let group = std::mem::replace(&mut self.group, RowGroup::new(self.columns.len()));
-        if group.rows == 0 {
+        if self.group_rows == 0 {
             return Ok(());
         }
         let mut out = self.out.next_row_group().map_err(failed)?;
-        for (column, arrays) in self.columns.iter().zip(group.columns) {
-            for chunk in column.encode(arrays, self.groups)? {
+        for column in &mut self.columns {
+            for chunk in column.finish(self.groups)? {
                 chunk.append_to_row_group(&mut out).map_err(failed)?;
             }
         }
         out.close().map_err(failed)?;
         self.groups += 1;
+        (self.group_rows, self.group_bytes) = (0, 0);
         Ok(())
     }
 
@@ -143,6 +149,10 @@ impl<W: Write + Send> BlockWriter<W> {
 struct ColumnEncoder {
     field: FieldRef,
     encoders: ArrowRowGroupWriterFactory,
+    /// Arrays of the row group in progress that are not encoded yet.
+    collected: Vec<ArrayRef>,
+    /// The encoder of the row group in progress, once it is needed.
+    open: Vec<ArrowColumnWriter>,
 }
 
 impl ColumnEncoder {
@@ -156,20 +166,31 @@ impl ColumnEncoder {
         Ok(Self {
             field: Arc::clone(field),
             encoders,
+            collected: Vec::new(),
+            open: Vec::new(),
         })
     }
 
-    /// Encodes the arrays of a row group. Each is dropped once it is encoded.
-    fn encode(&self, arrays: Vec<ArrayRef>, group: usize) -> Result<Vec<ArrowColumnChunk>> {
-        let encoders = self.encoders.create_column_writers(group);
-        let mut encoders = encoders.map_err(failed)?;
-        for array in arrays {
-            let leaves = compute_leaves(&self.field, &array).map_err(failed)?;
-            for (encoder, leaf) in encoders.iter_mut().zip(leaves) {
-                encoder.write(&leaf).map_err(failed)?;
-            }
+    /// Encodes an array of a row group.
+    fn encode(&mut self, array: &ArrayRef, group: usize) -> Result<()> {
+        if self.open.is_empty() {
+            let encoders = self.encoders.create_column_writers(group);
+            self.open = encoders.map_err(failed)?;
         }
-        let chunks = encoders.into_iter().map(ArrowColumnWriter::close);
+        let leaves = compute_leaves(&self.field, array).map_err(failed)?;
+        for (encoder, leaf) in self.open.iter_mut().zip(leaves) {
+            encoder.write(&leaf).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the column of a row group. Each array is dropped once it is encoded.
+    fn finish(&mut self, group: usize) -> Result<Vec<ArrowColumnChunk>> {
+        for array in std::mem::take(&mut self.collected) {
+            self.encode(&array, group)?;
+        }
+        let chunks = std::mem::take(&mut self.open).into_iter();
+        let chunks = chunks.map(ArrowColumnWriter::close);
         chunks.map(|chunk| chunk.map_err(failed)).collect()
     }
 }
@@ -302,7 +323,12 @@ mod tests {
                 attributes: vec![text(100, "12345"); COLUMNS],
             };
             writer.write(block).expect("writes");
-            assert!(writer.group.bytes < GROUP_BYTES, "it is written before");
+            assert!(writer.group_bytes < GROUP_BYTES, "it is written before");
+            let open = writer
+                .columns
+                .iter()
+                .filter(|column| !column.open.is_empty());
+            assert_eq!(open.count(), 0, "no encoder is kept");
         }
         let file = writer.finish().expect("ends");
         let file = SerializedFileReader::new(bytes::Bytes::from(file)).expect("opens");

@@ -135,3 +135,25 @@ async fn appends_are_rate_limited() {
     assert_eq!(limited.json()["setting"], "UPLOAD_APPEND_LIMIT");
     app.stop().await;
 }
+
+#[tokio::test]
+async fn requests_with_keys_are_rate_limited() {
+    let app = TestApp::with(&[("KEYED_REQUEST_LIMIT", "3")]).await;
+    let batch = app.uploaded("", one_row("good")).await;
+    let process = async |key: String| {
+        let request = app.request(reqwest::Method::POST, &format!("/batches/{batch}/process"));
+        let answer = request.header("Idempotency-Key", key).send().await;
+        crate::helpers::app::Answer::of(answer.expect("answers")).await
+    };
+    for n in 0..3 {
+        assert_eq!(process(n.to_string()).await.status, 202);
+    }
+    let limited = process("3".into()).await;
+    assert_eq!(limited.problem(), (429, "rate-limited".into()));
+    assert_eq!(limited.json()["setting"], "KEYED_REQUEST_LIMIT");
+    assert_eq!(
+        app.post(&format!("/batches/{batch}/process")).await.status,
+        202
+    );
+    app.stop().await;
+}
