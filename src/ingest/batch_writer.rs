@@ -10,8 +10,7 @@ use crate::{
     clock::Clock,
     model::{
         Batch, BatchChange, BatchId, Columns, EventBlock, EventDigest, IdentityBy, Instant, Origin,
-        ProfileName, Receipt, Rejection,
-        Proposal,
+        ProfileName, Proposal, Receipt, Rejection,
         receipt::{RowCounts, ValueCounts},
     },
     store::{Changed, EventWriter, Sealed, Store, StoreError},

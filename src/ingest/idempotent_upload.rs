@@ -46,7 +46,9 @@ impl Ingest {
         let failed = match self.earlier_upload(key).await? {
             EarlierUpload::Complete { digest, outcome } => {
                 let received = self.receive_only(options, body).await?;
-                return if digest == Some(options.request_digest(&received.sha256, self.limits.time_zone)) {
+                return if digest
+                    == Some(options.request_digest(&received.sha256, self.limits.time_zone))
+                {
                     Ok(outcome)
                 } else {
                     Err(IngestError::KeyReused)

@@ -8,11 +8,7 @@ use super::{
     parser_thread::{ParserEnd, ParserMessage},
 };
 use crate::{
-    model::{
-        Columns, FileOrigin, IdentityBy, Origin,
-        Proposal,
-        receipt::RowCounts,
-    },
+    model::{Columns, FileOrigin, IdentityBy, Origin, Proposal, receipt::RowCounts},
     parse::{LineEnding, ParsedRows},
 };
 
@@ -144,11 +140,7 @@ fn too_many_errors(
     IngestError::TooManyErrors { allowed, rows }
 }
 
-fn bad_rows(
-    sink: &mut impl EventSink,
-    columns: Columns,
-    proposals: Vec<Proposal>,
-) -> Box<BadRows> {
+fn bad_rows(sink: &mut impl EventSink, columns: Columns, proposals: Vec<Proposal>) -> Box<BadRows> {
     let rejections = sink.rejections();
     Box::new(BadRows {
         failed: rejections.failed,

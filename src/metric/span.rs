@@ -86,7 +86,8 @@ impl SpanSize {
         steps: &mut Vec<FoldStep<'a>>,
     ) {
         let batches = self.0.pow(level.into());
-        let is_last = |member: &Member| xxh3_64(&member.batch.to_le_bytes()) % batches == 0;
+        let is_last =
+            |member: &Member| xxh3_64(&member.batch.to_le_bytes()).is_multiple_of(batches);
         for span in members.split_inclusive(is_last) {
             let last = span.last().filter(|last| is_last(last));
             // The sum of a few partials is not smaller than they are.

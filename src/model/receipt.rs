@@ -58,7 +58,12 @@ impl Sightings {
 
     /// Returns the warning about the values; none if there are none.
     #[must_use]
-    pub fn warning(&self, code: &str, column: &str, message: impl FnOnce(&Evidence) -> String) -> Option<Warning> {
+    pub fn warning(
+        &self,
+        code: &str,
+        column: &str,
+        message: impl FnOnce(&Evidence) -> String,
+    ) -> Option<Warning> {
         let first = self.first.first()?;
         Some(Warning {
             code: code.to_owned(),
@@ -130,7 +135,7 @@ pub struct FileOrigin {
     pub line_ending: String,
     /// The character between cells.
     pub delimiter: char,
-    /// The character around quoted cells.
+    /// The character around quoted cells; a line feed if there is none.
     pub quote: char,
     /// How a quoted cell contains the quote: `doubled` or `backslash`.
     pub escape: String,

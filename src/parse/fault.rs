@@ -3,7 +3,7 @@
 use super::{
     record::Record,
     value::{
-        field::{FieldFault, trim},
+        field::{EventField, FieldFault, trim},
         timestamp::{TimestampFault, TimestampParser},
     },
 };
@@ -13,6 +13,8 @@ use crate::{
 };
 
 const FILL_IN: &str = "fill in the cell, or remove the row";
+const KEEP_ANONYMOUS: &str =
+    "fill in the cell, or remove the row; `anonymous=keep` counts rows without a user as events";
 const EXAMPLE: &str =
     "write it as 2025-11-10T14:30:00Z, or say how it is written with timestamp_format";
 
@@ -136,7 +138,9 @@ pub(crate) fn value(
             } else {
                 "holds what stands for no value"
             };
-            cell_fault(FaultCode::MissingValue, label, cell, says, FILL_IN)
+            let is_user = setting == EventField::UserId.setting();
+            let hint = if is_user { KEEP_ANONYMOUS } else { FILL_IN };
+            cell_fault(FaultCode::MissingValue, label, cell, says, hint)
         }
         FieldFault::TooLong => {
             let says = format!("has {} bytes, the limit is {limit}", trim(cell).len());
@@ -186,9 +190,7 @@ pub(crate) fn timestamp(
         }
         TimestampFault::OutOfRange => "is not between the years 1970 and 2199",
         TimestampFault::Ambiguous => "does not say which number is the day, the month or the year",
-        TimestampFault::DateOrEpoch => {
-            "can be read as a date and as seconds since 1970 (epoch)"
-        }
+        TimestampFault::DateOrEpoch => "can be read as a date and as seconds since 1970 (epoch)",
         TimestampFault::ZoneAbbreviation => {
             "ends in an abbreviation, which is no certain time zone"
         }
@@ -206,12 +208,18 @@ pub(crate) fn timestamp(
 
 /// Names the formats that read the value of a fault in its hint.
 pub(crate) fn hint_at_formats(fault: &mut Fault, formats: &[&str]) {
-    let all: Vec<_> = formats.iter().map(|format| format!("`timestamp_format={format}`")).collect();
+    let all: Vec<_> = formats
+        .iter()
+        .map(|format| format!("`timestamp_format={format}`"))
+        .collect();
     match all.as_slice() {
         [] => {}
         [one] => fault.hint = Some(format!("send {one}")),
         [several @ .., last] => {
-            fault.hint = Some(format!("say which is meant: {} or {last}", several.join(", ")));
+            fault.hint = Some(format!(
+                "say which is meant: {} or {last}",
+                several.join(", ")
+            ));
         }
     }
 }

@@ -93,7 +93,7 @@ const CRATES: [(&str, &[&str]); 36] = [
     ("encoding_rs", &["receive/"]),
     ("chardetng", &["receive/"]),
     ("strsim", &["parse/"]),
-    ("memchr", &["parse/", "ingest/survey.rs"]),
+    ("memchr", &["parse/", "ingest/value_warnings.rs"]),
     ("mongodb", &["store/mongo/"]),
     ("rusqlite", &["store/embedded/"]),
     ("parquet", &["store/parquet_file/"]),

@@ -56,9 +56,8 @@ impl<'a> From<&'a Batch> for BatchReply<'a> {
             deleted_at: *deleted_at,
             published: published.as_ref().map(PublishedReply::from),
             links: BatchLinks::new(*id),
-            receipt: receipt.map(|receipt| {
-                ReceiptReply::new(Some(*id), receipt, source, *dedupe, *status)
-            }),
+            receipt: receipt
+                .map(|receipt| ReceiptReply::new(Some(*id), receipt, source, *dedupe, *status)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Dedupe, OptionFault, OptionName};
 use crate::{
     model::BatchId,
-    parse::{self, Escape, EventField},
+    parse::{self, Dialect, Escape, EventField, HeaderOption, Mapping, parse_mapping},
     receive::Encoding,
 };
 
@@ -85,12 +85,15 @@ impl<'a> Stated<'a> {
     }
 
     pub(super) fn delimiter(self) -> Result<u8> {
-        let expected = "it is one ASCII character, or comma, semicolon, tab, pipe or space";
+        let expected = "it is one ASCII character, or comma, semicolon, tab, pipe, space, or ^A to ^_ for a control character";
         self.character(expected)
     }
 
     pub(super) fn quote(self) -> Result<u8> {
-        self.character("it is one ASCII character, such as \" or '")
+        match self.value.trim() {
+            "none" => Ok(Dialect::NO_QUOTE),
+            _ => self.character("it is `none`, or one ASCII character, such as \" or '"),
+        }
     }
 
     /// Returns an ASCII character, stated by itself or by its name.
@@ -101,6 +104,7 @@ impl<'a> Stated<'a> {
             "tab" | "\\t" => Ok(b'\t'),
             "pipe" => Ok(b'|'),
             "space" => Ok(b' '),
+            control if is_caret_form(control) => Ok(control.as_bytes()[1] - b'@'),
             other => match other.as_bytes() {
                 [one] if one.is_ascii() => Ok(*one),
                 _ => Err(self.invalid(expected)),
@@ -130,24 +134,43 @@ impl<'a> Stated<'a> {
     }
 
     /// Returns the label of each mapped column.
-    pub(super) fn columns(self) -> Result<Vec<(EventField, String)>> {
-        let parts = self.at_most(VALUE_BYTES)?.split(',');
-        let mapping: Option<_> = parts
-            .filter(|part| !part.trim().is_empty())
-            .map(|part| {
-                let (field, label) = part.split_once(':')?;
-                let field = EventField::ALL
-                    .into_iter()
-                    .find(|known| known.name() == field.trim())?;
-                Some((field, label.trim().to_owned())).filter(|(_, label)| !label.is_empty())
-            })
-            .collect();
+    pub(super) fn columns(self) -> Result<Mapping> {
+        let mapping = parse_mapping(self.at_most(VALUE_BYTES)?);
         mapping.ok_or_else(|| {
             let names = EventField::ALL.map(|field| field.name()).join(", ");
             self.invalid(format!(
-                "it is a list such as `user_id:candidate_id,event_type:action`, of {names}"
+                "it is a list such as `user_id:candidate_id,timestamp:Date+Time,event_type:=\"call\"`, or an object in JSON, of {names}"
             ))
         })
+    }
+
+    pub(super) fn header(self) -> Result<HeaderOption> {
+        let named = HeaderOption::ALL
+            .iter()
+            .find(|(name, _)| *name == self.value.trim());
+        let names = HeaderOption::ALL
+            .map(|(name, _)| format!("`{name}`"))
+            .join(", ");
+        named
+            .map(|(_, option)| *option)
+            .ok_or_else(|| self.invalid(format!("it is one of {names}")))
+    }
+
+    /// Returns what stands for a missing value; nothing does if the value is empty.
+    pub(super) fn null_values(self) -> Result<Vec<String>> {
+        let markers = self.at_most(VALUE_BYTES)?.split(',').map(str::trim);
+        Ok(markers
+            .filter(|marker| !marker.is_empty())
+            .map(str::to_owned)
+            .collect())
+    }
+
+    pub(super) fn anonymous(self) -> Result<bool> {
+        match self.value.trim() {
+            "keep" => Ok(true),
+            "reject" => Ok(false),
+            _ => Err(self.invalid("it is `reject` or `keep`")),
+        }
     }
 
     pub(super) fn on_error(self) -> Result<bool> {
@@ -181,6 +204,11 @@ impl<'a> Stated<'a> {
         let flag = self.value.trim().parse();
         flag.map_err(|_| self.invalid("it is `true` or `false`"))
     }
+}
+
+/// Whether a text stands for a control character, such as `^A` for U+0001.
+fn is_caret_form(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'^', b'A'..=b'_'])
 }
 
 /// Returns a file name to show to people: without folders and control characters, and not too long. Returns `None` if

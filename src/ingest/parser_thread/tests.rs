@@ -191,8 +191,8 @@ fn parse(
     let end = chunks.blocking_send(Bytes::new());
     end.expect("the channel is open");
     let (messages, mut received) = mpsc::channel(1_000);
-    let parser =
-        ParserThread::new(options, Survey::new(1_000, 4_000), &limits()).expect("valid options");
+    let parser = ParserThread::new(options, Survey::new(1_000, 4_000, i64::MAX / 2), &limits())
+        .expect("valid options");
     parser.run(received_chunks, &messages);
     drop(messages);
     let (mut rows, mut summary) = (Vec::new(), None);

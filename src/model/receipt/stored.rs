@@ -9,7 +9,8 @@ use super::{
     EventDigest, FileOrigin, Origin, Receipt, RowCounts, StreamOrigin, ValueCounts, Warning,
 };
 use crate::model::{
-    BatchId, Columns, Evidence, FaultCode, IdentityBy, Instant, ProfileName, Proposal, ProposalScope,
+    BatchId, Columns, Evidence, FaultCode, IdentityBy, Instant, ProfileName, Proposal,
+    ProposalScope,
 };
 
 /// A stored receipt. The order of its fields is that of the stored documents.

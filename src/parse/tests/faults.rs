@@ -104,7 +104,10 @@ fn three_faults_in_one_row_are_one_rejection() {
     ];
     assert_eq!(codes(rejection), expected);
     let hint = rejection.faults[1].hint.as_deref().expect("a hint");
-    assert!(hint.ends_with("`timestamp_format=%d/%m/%Y %H:%M`"), "{hint}");
+    assert!(
+        hint.ends_with("`timestamp_format=%d/%m/%Y %H:%M`"),
+        "{hint}"
+    );
     assert_eq!((rejection.row, rejection.line), (1, 2));
 }
 
@@ -155,7 +158,7 @@ fn invalid_options_are_rejected_before_any_text() {
     let columns = |columns: &[(EventField, &str)]| Options {
         columns: columns
             .iter()
-            .map(|(column, label)| (*column, (*label).to_owned()))
+            .map(|(column, label)| (*column, ColumnSource::Named((*label).to_owned())))
             .collect(),
         ..Options::default()
     };

@@ -117,7 +117,10 @@ pub(super) fn signed_offset(text: &[u8]) -> Option<Result<(i64, &[u8]), Timestam
         [b'-', rest @ ..] => (-1, rest),
         _ => return None,
     };
-    let length = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b':').count();
+    let length = rest
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit() || **byte == b':')
+        .count();
     let seconds = offset(&rest[..length]);
     Some(seconds.map(|seconds| (sign * seconds, &rest[length..])))
 }

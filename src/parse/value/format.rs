@@ -124,7 +124,9 @@ fn serial_days(text: &str) -> Result<Moment, TimestampFault> {
     }
     let mismatch = |_| TimestampFault::FormatMismatch;
     let days: i64 = days.parse().map_err(mismatch)?;
-    let part: f64 = format!("0.{fraction}").parse().map_err(|_| TimestampFault::FormatMismatch)?;
+    let part: f64 = format!("0.{fraction}")
+        .parse()
+        .map_err(|_| TimestampFault::FormatMismatch)?;
     let millis = (part * DAY_MILLIS).round() as i64;
     let time = has_time.then_some(millis * (SECOND / 1_000));
     if days < DAYS_TO_1970 {
@@ -166,6 +168,8 @@ fn moment(mut parsed: Parsed) -> Result<Moment, TimestampFault> {
     Ok(Moment {
         days: local.div_euclid(day),
         time: has_time.then_some(local.rem_euclid(day)),
-        place: parsed.offset().map_or(Place::Unsaid, |seconds| Place::Offset(seconds.into())),
+        place: parsed
+            .offset()
+            .map_or(Place::Unsaid, |seconds| Place::Offset(seconds.into())),
     })
 }

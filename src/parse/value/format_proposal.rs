@@ -68,7 +68,10 @@ impl UnparsedTimestamps {
             readers = self.readers(text, parser);
         }
         if readers != 0 {
-            let known = self.groups.iter().position(|group| group.readers == readers);
+            let known = self
+                .groups
+                .iter()
+                .position(|group| group.readers == readers);
             match known {
                 Some(at) => self.groups[at].rows += 1,
                 None if self.groups.len() < GROUPS => self.groups.push(Group {
@@ -85,13 +88,18 @@ impl UnparsedTimestamps {
         }
         let reads = |at: &usize| readers >> at & 1 == 1;
         let formats = (0..self.candidates.len()).filter(reads);
-        formats.map(|at| self.candidates[at].text.as_str()).collect()
+        formats
+            .map(|at| self.candidates[at].text.as_str())
+            .collect()
     }
 
     fn readers(&self, text: &str, parser: &TimestampParser) -> u32 {
-        let reads = |candidate: &Candidate| parser.read_as(&candidate.format, text.as_bytes()).is_ok();
+        let reads =
+            |candidate: &Candidate| parser.read_as(&candidate.format, text.as_bytes()).is_ok();
         let all = self.candidates.iter().enumerate();
-        all.fold(0, |readers, (at, candidate)| readers | u32::from(reads(candidate)) << at)
+        all.fold(0, |readers, (at, candidate)| {
+            readers | u32::from(reads(candidate)) << at
+        })
     }
 
     /// Adds the formats that read a value. Beside declared formats, the native forms are one more.
@@ -104,7 +112,8 @@ impl UnparsedTimestamps {
             let Ok(format) = TimestampFormat::new(&text) else {
                 continue;
             };
-            if self.candidates.len() < CANDIDATES && self.candidates.iter().all(|c| c.text != text) {
+            if self.candidates.len() < CANDIDATES && self.candidates.iter().all(|c| c.text != text)
+            {
                 let family = family(&text);
                 self.candidates.push(Candidate {
                     text,
@@ -120,22 +129,32 @@ impl UnparsedTimestamps {
     pub(crate) fn proposals(&self, stated: Option<&str>, read: u64) -> Vec<Proposal> {
         let mut families: Vec<Family> = Vec::new();
         for candidate in &self.candidates {
-            if families.iter().all(|family| family.name != candidate.family) {
+            if families
+                .iter()
+                .all(|family| family.name != candidate.family)
+            {
                 families.extend(self.family(&candidate.family));
             }
         }
         families.sort_by_key(|family| std::cmp::Reverse(family.rows));
         let mut covered = 0;
         families.retain(|family| {
-            let new = self.groups.iter().filter(|group| group.readers & covered == 0);
-            let adds = new.into_iter().any(|group| group.readers & family.best != 0);
+            let new = self
+                .groups
+                .iter()
+                .filter(|group| group.readers & covered == 0);
+            let adds = new
+                .into_iter()
+                .any(|group| group.readers & family.best != 0);
             covered |= family.best;
             adds
         });
         let Some(first) = families.first() else {
             return Vec::new();
         };
-        let zones = families.iter().map(|family| zones_of(&self.candidates[family.first()].text));
+        let zones = families
+            .iter()
+            .map(|family| zones_of(&self.candidates[family.first()].text));
         let zones: Vec<_> = zones.filter(|zones| !zones.is_empty()).collect();
         if zones.windows(2).any(|pair| pair[0] != pair[1]) {
             // Two abbreviations need two zones: only the file can say their offsets.
@@ -143,14 +162,20 @@ impl UnparsedTimestamps {
         }
         let before = match stated {
             Some(stated) => format!("{stated}{}", TimestampFormat::SEPARATOR),
-            None if read > 0 => format!("{}{}", TimestampFormat::NATIVE, TimestampFormat::SEPARATOR),
+            None if read > 0 => {
+                format!("{}{}", TimestampFormat::NATIVE, TimestampFormat::SEPARATOR)
+            }
             None => String::new(),
         };
         let rows = families.iter().map(|family| family.rows).sum();
-        let proven = families.iter().all(|family| family.best.count_ones() == 1) && zones.is_empty();
+        let proven =
+            families.iter().all(|family| family.best.count_ones() == 1) && zones.is_empty();
         let proposal = |option: &str, value: String| Proposal {
             option: option.to_owned(),
-            reason: format!("line {} has `{}`", first.evidence.line, first.evidence.value),
+            reason: format!(
+                "line {} has `{}`",
+                first.evidence.line, first.evidence.value
+            ),
             value,
             scope: ProposalScope::RejectedRows,
             proven,
@@ -160,7 +185,9 @@ impl UnparsedTimestamps {
         let formats = self.choices(&families).into_iter().take(CHOICES);
         let formats = formats.map(|value| proposal("timestamp_format", format!("{before}{value}")));
         let zones = zones.first().map_or(&[][..], |zones| zones);
-        let zones = zones.iter().map(|zone| proposal("time_zone", (*zone).to_owned()));
+        let zones = zones
+            .iter()
+            .map(|zone| proposal("time_zone", (*zone).to_owned()));
         formats.chain(zones).collect()
     }
 
@@ -227,7 +254,9 @@ fn family(format: &str) -> String {
         return "digits".to_owned();
     }
     let parts = ["%d", "%m", "%Y", "%y", "%b"];
-    parts.iter().fold(format.to_owned(), |text, part| text.replace(part, "#"))
+    parts
+        .iter()
+        .fold(format.to_owned(), |text, part| text.replace(part, "#"))
 }
 
 #[cfg(test)]
@@ -246,14 +275,20 @@ mod tests {
         }
         let proposals = unparsed.proposals(None, 0);
         let line = |p: &Proposal| p.evidence.as_ref().map_or(0, |evidence| evidence.line);
-        let shown = proposals.iter().map(|p| (p.value.clone(), p.proven, line(p)));
+        let shown = proposals
+            .iter()
+            .map(|p| (p.value.clone(), p.proven, line(p)));
         shown.collect()
     }
 
     #[test]
     fn day_and_month_order_is_proven_by_one_value() {
         let proves = |values: &[&str], format: &str, line| {
-            assert_eq!(proposed(values), [(format.to_owned(), true, line)], "{values:?}");
+            assert_eq!(
+                proposed(values),
+                [(format.to_owned(), true, line)],
+                "{values:?}"
+            );
         };
         proves(&["10/11/2025", "25/11/2025"], "%d/%m/%Y", 3);
         proves(&["11/10/2025", "11/25/2025"], "%m/%d/%Y", 3);
@@ -267,8 +302,14 @@ mod tests {
     #[test]
     fn what_may_be_read_in_two_ways_is_a_question() {
         for (values, formats) in [
-            (&["03/04/2025", "04/03/2025"][..], &["%d/%m/%Y", "%m/%d/%Y"][..]),
-            (&["25-11-25 14:30:15"], &["%d-%m-%y %H:%M:%S%.f", "%y-%m-%d %H:%M:%S%.f"]),
+            (
+                &["03/04/2025", "04/03/2025"][..],
+                &["%d/%m/%Y", "%m/%d/%Y"][..],
+            ),
+            (
+                &["25-11-25 14:30:15"],
+                &["%d-%m-%y %H:%M:%S%.f", "%y-%m-%d %H:%M:%S%.f"],
+            ),
             (&["10-NOV-25", "25-DEC-25"], &["%d-%b-%y", "%y-%b-%d"]),
             (&["2025111010", "2025111011"], &["%Y%m%d%H", "%s"]),
         ] {
@@ -297,7 +338,10 @@ mod tests {
         let found = proposed(&["September 27, 2025 05:48:41 PM CST"]);
         let values: Vec<_> = found.iter().map(|(value, ..)| value.as_str()).collect();
         let zones = ["Etc/GMT+6", "Asia/Shanghai", "Etc/GMT+5"];
-        assert_eq!(values, [&["%b %d, %Y %I:%M:%S%.f %p CST"], &zones[..]].concat());
+        assert_eq!(
+            values,
+            [&["%b %d, %Y %I:%M:%S%.f %p CST"], &zones[..]].concat()
+        );
     }
 
     #[test]
@@ -305,8 +349,16 @@ mod tests {
         let parser = TimestampParser::new(Tz::UTC, Tz::UTC, Vec::new());
         let mut unparsed = UnparsedTimestamps::default();
         for line in 0..10_000_u32 {
-            for value in [format!("{line}th of May"), format!("{}/1/{}", line % 28 + 1, 2000 + line % 100)] {
-                unparsed.add((line, line), value.as_bytes(), TimestampFault::UnknownForm, &parser);
+            for value in [
+                format!("{line}th of May"),
+                format!("{}/1/{}", line % 28 + 1, 2000 + line % 100),
+            ] {
+                unparsed.add(
+                    (line, line),
+                    value.as_bytes(),
+                    TimestampFault::UnknownForm,
+                    &parser,
+                );
             }
         }
         assert!(unparsed.candidates.len() <= CANDIDATES && unparsed.groups.len() <= GROUPS);

@@ -8,8 +8,8 @@ mod moment;
 mod native;
 mod numeric_date;
 mod pattern;
-mod vendor_forms;
 pub(crate) mod timestamp;
+mod vendor_forms;
 mod words;
 mod zone;
 

@@ -85,7 +85,9 @@ impl Moment {
             Place::Both(seconds, zone) => {
                 let instant = local - seconds * SECOND;
                 let holds = zones.named(zone, |zone| zone.has_offset(instant, seconds));
-                holds.then_some(Reading::stated(instant)).ok_or(TimestampFault::Contradiction)
+                holds
+                    .then_some(Reading::stated(instant))
+                    .ok_or(TimestampFault::Contradiction)
             }
         }
     }

@@ -55,7 +55,9 @@ fn year_first(text: &[u8]) -> Result<Moment> {
             (month, &rest[length..])
         }
     };
-    let rest = rest.strip_prefix(&[separator]).ok_or(TimestampFault::UnknownForm)?;
+    let rest = rest
+        .strip_prefix(&[separator])
+        .ok_or(TimestampFault::UnknownForm)?;
     let (day, rest) = number(rest, 1, 2).ok_or(TimestampFault::UnknownForm)?;
     if digits(rest) > 0 {
         return Err(TimestampFault::UnknownForm);
@@ -70,7 +72,9 @@ fn year_first(text: &[u8]) -> Result<Moment> {
 
 /// Reads `20251110T010112.5Z`; and `20251110 01:01:12`, whose time has colons.
 fn basic(text: &[u8]) -> Result<Moment> {
-    let (date, rest) = text.split_at_checked(8).ok_or(TimestampFault::UnknownForm)?;
+    let (date, rest) = text
+        .split_at_checked(8)
+        .ok_or(TimestampFault::UnknownForm)?;
     let part = |at: usize, length| number(&date[at..], length, length).map(|(number, _)| number);
     let (Some(year), Some(month), Some(day)) = (part(0, 4), part(4, 2), part(6, 2)) else {
         return Err(TimestampFault::UnknownForm);
@@ -109,9 +113,14 @@ fn day_first(text: &[u8], weekday: Weekday) -> Result<Moment> {
     let named = words::english_month(rest).ok_or(TimestampFault::UnknownForm)?;
     let (month, rest) = (named.0, &rest[named.1..]);
     let rest = match separator {
-        Some(separator) => rest.strip_prefix(&[separator]).ok_or(TimestampFault::UnknownForm)?,
+        Some(separator) => rest
+            .strip_prefix(&[separator])
+            .ok_or(TimestampFault::UnknownForm)?,
         None => {
-            let rest = rest.strip_prefix(b".").or(rest.strip_prefix(b",")).unwrap_or(rest);
+            let rest = rest
+                .strip_prefix(b".")
+                .or(rest.strip_prefix(b","))
+                .unwrap_or(rest);
             &rest[space(rest)..]
         }
     };
@@ -126,7 +135,10 @@ fn day_first(text: &[u8], weekday: Weekday) -> Result<Moment> {
 
 /// Reads forms that start with the day of the week or the month.
 fn words_first(text: &[u8]) -> Result<Moment> {
-    let length = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let length = text
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphabetic())
+        .count();
     let name = std::str::from_utf8(&text[..length]).unwrap_or_default();
     let (weekday, rest) = match words::english_weekday(name) {
         Some(day) => {
@@ -161,7 +173,10 @@ fn month_first(text: &[u8], weekday: Weekday) -> Result<Moment> {
         rest => rest,
     };
     let rest = &rest[space(rest)..];
-    if matches!(rest, [b'0'..=b'9', b'0'..=b'9', b':', ..] | [b'0'..=b'9', b':', ..]) {
+    if matches!(
+        rest,
+        [b'0'..=b'9', b'0'..=b'9', b':', ..] | [b'0'..=b'9', b':', ..]
+    ) {
         return year_last(month, day, rest, weekday);
     }
     let (year, rest) = full_year(rest)?;
@@ -171,7 +186,9 @@ fn month_first(text: &[u8], weekday: Weekday) -> Result<Moment> {
 
 /// Reads `10:11:12 +0100 2025` after month and day.
 fn year_last(month: u32, day: u32, text: &[u8], weekday: Weekday) -> Result<Moment> {
-    let (_, year) = text.split_at_checked(text.len().saturating_sub(4)).unwrap_or((text, b""));
+    let (_, year) = text
+        .split_at_checked(text.len().saturating_sub(4))
+        .unwrap_or((text, b""));
     let (year, _) = full_year(year)?;
     let time = text[..text.len() - 4].trim_ascii_end();
     let moment = checked(at_day(year, month, day)?, weekday)?;
@@ -287,7 +304,10 @@ pub(super) fn place_after(mut moment: Moment, rest: &[u8]) -> Result<Moment> {
 
 /// Returns the text after `Z`, `UTC` or `GMT`.
 fn after_utc(text: &[u8]) -> Result<&[u8]> {
-    let length = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let length = text
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphabetic())
+        .count();
     let (name, rest) = text.split_at(length);
     let is = |utc: &str| name.eq_ignore_ascii_case(utc.as_bytes());
     if is("Z") || is("UTC") || is("GMT") {
@@ -354,7 +374,10 @@ fn repeated(moment: Moment, seconds: i64, rest: &[u8]) -> Result<Moment> {
     {
         return Ok(moment);
     }
-    let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| *byte == b' ')
+        .unwrap_or(rest.len());
     let (name, rest) = rest.split_at(end);
     let is_utc = matches!(name, b"UTC" | b"GMT" | b"Z");
     let is_abbreviation = (1..=5).contains(&name.len()) && name.iter().all(u8::is_ascii_uppercase);
@@ -383,7 +406,9 @@ fn half_of_day(rest: &[u8]) -> Option<(bool, &[u8])> {
         _ => return None,
     };
     let rest = &text[length..];
-    let ends = rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    let ends = rest
+        .first()
+        .is_none_or(|byte| !byte.is_ascii_alphanumeric());
     ends.then_some((second_half, rest))
 }
 

@@ -23,7 +23,10 @@ enum Item {
     /// White space.
     Space,
     /// A number; `exact` if digits follow or precede it directly.
-    Number { part: Part, exact: bool },
+    Number {
+        part: Part,
+        exact: bool,
+    },
     /// A fraction of a second, of any length or of exactly this many digits.
     Fraction(Option<usize>),
     /// A point and a fraction, or nothing.
@@ -98,7 +101,8 @@ impl Pattern {
     fn check(&self) -> Result<(), PatternFault> {
         let has = |item: &Item| self.items.contains(item);
         let counts = |part: Part| {
-            let is_part = |item: &Item| matches!(item, Item::Number { part: of, .. } if *of == part);
+            let is_part =
+                |item: &Item| matches!(item, Item::Number { part: of, .. } if *of == part);
             self.items.iter().any(is_part)
         };
         if let Some(Item::Literal(last)) = self.items.last() {
@@ -204,7 +208,11 @@ impl Item {
             Self::Epoch => {
                 let digits = civil::digits(text.as_bytes());
                 let seconds: i64 = text[..digits].parse().map_err(|_| mismatch)?;
-                parts.epoch = Some(seconds.checked_mul(SECOND).ok_or(TimestampFault::OutOfRange)?);
+                parts.epoch = Some(
+                    seconds
+                        .checked_mul(SECOND)
+                        .ok_or(TimestampFault::OutOfRange)?,
+                );
                 Ok(after(digits))
             }
         }
@@ -232,7 +240,8 @@ fn read_offset<'a>(text: &'a str, parts: &mut Parts) -> Result<&'a str, Timestam
 }
 
 fn read_zone<'a>(text: &'a str, parts: &mut Parts) -> Result<&'a str, TimestampFault> {
-    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-' | ':');
+    let is_of_name =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-' | ':');
     let (name, rest) = text.split_at(text.find(|c| !is_of_name(c)).unwrap_or(text.len()));
     if name.is_empty() {
         return Err(TimestampFault::FormatMismatch);
@@ -260,7 +269,8 @@ fn zone_place(name: &str) -> Result<Place, TimestampFault> {
         None => {}
     }
     let zone: Result<Tz, _> = name.parse();
-    zone.map(Place::Zone).map_err(|_| TimestampFault::UnknownZone)
+    zone.map(Place::Zone)
+        .map_err(|_| TimestampFault::UnknownZone)
 }
 
 impl Parts {
@@ -298,7 +308,11 @@ impl Parts {
     }
 
     fn time(&self) -> Result<Option<i64>, TimestampFault> {
-        let hour = match (self.number(Part::Hour), self.number(Part::HalfHour), self.second_half) {
+        let hour = match (
+            self.number(Part::Hour),
+            self.number(Part::HalfHour),
+            self.second_half,
+        ) {
             (None, None, _) => return Ok(None),
             (Some(hour), _, Some(second_half)) if (hour >= 12) != second_half => {
                 return Err(TimestampFault::Contradiction);
@@ -309,7 +323,9 @@ impl Parts {
         };
         let number = |part| self.number(part).unwrap_or(0);
         let (minute, second) = (number(Part::Minute), number(Part::Second));
-        Ok(Some(civil::time_of_day(hour, minute, second)? + self.micros))
+        Ok(Some(
+            civil::time_of_day(hour, minute, second)? + self.micros,
+        ))
     }
 }
 

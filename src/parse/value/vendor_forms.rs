@@ -12,36 +12,116 @@ use super::{
 const WEEKDAYS: [&str; 3] = ["", "%a, ", "%a "];
 
 /// Dates. Those whose numbers may stand in another order are listed in each order, the most common first.
-const DATES: [&str; 58] = [
+const DATES: [&str; 61] = [
     // Excel, Google Sheets, SharePoint, bank statements, Strava, Moodle.
-    "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d %m %Y", "%m %d %Y",
-    "%d. %m. %Y", "%d.%m.%Y.", "%d/%m %Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%m.%d.%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d %m %Y",
+    "%m %d %Y",
+    "%d. %m. %Y",
+    "%d.%m.%Y.",
+    "%d/%m %Y",
     // The same with a year of two digits.
-    "%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d.%m.%y", "%m.%d.%y", "%y.%m.%d", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%y/%m/%d",
+    "%d.%m.%y",
+    "%m.%d.%y",
+    "%y.%m.%d",
+    "%d-%m-%y",
+    "%m-%d-%y",
+    "%y-%m-%d",
     "%d. %m. %y",
     // Oracle, SAS, Jira, mail programs, Apple Numbers.
-    "%d-%b-%Y", "%d/%b/%Y", "%d.%b.%Y", "%d %b %Y", "%d. %b %Y", "%d %b, %Y", "%d%b%Y", "%d-%b-%y", "%y-%b-%d",
-    "%d/%b/%y", "%y/%b/%d", "%d.%b.%y", "%d %b %y", "%y %b %d", "%d. %b %y", "%d%b%y", "%d %b '%y",
-    "%b %d, %Y", "%b %d %Y", "%b-%d-%Y", "%b/%d/%Y", "%b %d, %y", "%b %d %y", "%b-%d-%y", "%Y %b %d", "%Y-%b-%d",
-    "%d de %b de %Y", "%d de %b %Y", "%dº de %b de %Y", "%Y年%m月%d日", "%Y년 %m월 %d일", "%Y. %m. %d.", "%Y. %m. %d",
+    "%d-%b-%Y",
+    "%d/%b/%Y",
+    "%d.%b.%Y",
+    "%d %b %Y",
+    "%d. %b %Y",
+    "%d %b, %Y",
+    "%d%b%Y",
+    "%d-%b-%y",
+    "%y-%b-%d",
+    "%d/%b/%y",
+    "%y/%b/%d",
+    "%d.%b.%y",
+    "%d %b %y",
+    "%y %b %d",
+    "%d. %b %y",
+    "%d%b%y",
+    "%d %b '%y",
+    "%b %d, %Y",
+    "%b %d %Y",
+    "%b-%d-%Y",
+    "%b/%d/%Y",
+    "%b %d, %y",
+    "%b %d %y",
+    "%b-%d-%y",
+    "%Y %b %d",
+    "%Y-%b-%d",
+    "%d de %b de %Y",
+    "%d de %b %Y",
+    "%dº de %b de %Y",
+    "%Y年%m月%d日",
+    "%Y년 %m월 %d일",
+    "%Y. %m. %d.",
+    "%Y. %m. %d",
+    // Times that are not read without a format stand after these.
+    "%Y/%m/%d",
+    "%Y-%m-%d",
+    "%Y.%m.%d",
     // Digits alone: SAP, banks, log files.
-    "%Y%m%d", "%d%m%Y", "%m%d%Y", "%y%m%d",
+    "%Y%m%d",
+    "%d%m%Y",
+    "%m%d%Y",
+    "%y%m%d",
 ];
 
 /// What stands between a date and a time.
 const GAPS: [&str; 18] = [
-    " ", "", "T", ", ", ",", ":", "-", " - ", "_", " @ ", " at ", ", at ", " à ", " um ", ", um ", " alle ", " a las ",
-    " kl. ",
+    " ", "", "T", ", ", ",", ":", "-", " - ", "_", " @ ", " at ", ", at ", " à ", " um ", ", um ",
+    " alle ", " a las ", " kl. ",
 ];
 
 /// Times of day.
 const TIMES: [&str; 33] = [
-    "%H:%M:%S%.f", "%H:%M", "%H:%M:%S,%f", "%H:%M:%S:%f",
-    "%I:%M:%S%.f %p", "%I:%M:%S%.f%p", "%I:%M %p", "%I:%M%p", "%I %p", "%I%p",
-    "%H.%M.%S.%f", "%H.%M.%S,%f", "%H.%M.%S", "%H.%M", "%I.%M.%S.%f %p", "%I.%M.%S %p", "%I.%M %p", "%I.%M.%S%p",
-    "%I.%M%p", "%H%M%S", "%H%M%S%3f", "%H%M%S.%f", "%H%M", "%H",
-    "%Hh%M", "%H h %M", "%Hh%Mm%Ss", "%H:%M Uhr", "%H.%M Uhr", "%H:%M:%S Uhr",
-    "%p %I:%M:%S", "%p %I:%M", "%p%I:%M:%S",
+    "%H:%M:%S%.f",
+    "%H:%M",
+    "%H:%M:%S,%f",
+    "%H:%M:%S:%f",
+    "%I:%M:%S%.f %p",
+    "%I:%M:%S%.f%p",
+    "%I:%M %p",
+    "%I:%M%p",
+    "%I %p",
+    "%I%p",
+    "%H.%M.%S.%f",
+    "%H.%M.%S,%f",
+    "%H.%M.%S",
+    "%H.%M",
+    "%I.%M.%S.%f %p",
+    "%I.%M.%S %p",
+    "%I.%M %p",
+    "%I.%M.%S%p",
+    "%I.%M%p",
+    "%H%M%S",
+    "%H%M%S%3f",
+    "%H%M%S.%f",
+    "%H%M",
+    "%H",
+    "%Hh%M",
+    "%H h %M",
+    "%Hh%Mm%Ss",
+    "%H:%M Uhr",
+    "%H.%M Uhr",
+    "%H:%M:%S Uhr",
+    "%p %I:%M:%S",
+    "%p %I:%M",
+    "%p%I:%M:%S",
 ];
 
 /// Offsets and zones after a time.
@@ -49,22 +129,51 @@ const ZONES: [&str; 7] = ["", " %z", "%z", " %Z", "%Z", " (%z)", " (%Z)"];
 
 /// Forms that are not a date followed by a time.
 const COMPLETE: [&str; 7] = [
-    "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%b %d %H:%M:%S %Y", "%b %d %Y %a %H:%M:%S", "%H:%M:%S %d/%m/%Y",
-    "%H:%M:%S %m/%d/%Y", "%H:%M %d.%m.%Y",
+    "%a %b %d %H:%M:%S %Y",
+    "%a %b %d %H:%M:%S %Z %Y",
+    "%b %d %H:%M:%S %Y",
+    "%b %d %Y %a %H:%M:%S",
+    "%H:%M:%S %d/%m/%Y",
+    "%H:%M:%S %m/%d/%Y",
+    "%H:%M %d.%m.%Y",
 ];
 
 /// What an abbreviation of a zone means, as zones without summer time: several, if several zones use it.
 const ABBREVIATIONS: [(&str, &[&str]); 34] = [
-    ("ICT", &["Asia/Bangkok"]), ("WIB", &["Asia/Jakarta"]), ("SGT", &["Asia/Singapore"]), ("HKT", &["Asia/Hong_Kong"]),
-    ("JST", &["Asia/Tokyo"]), ("KST", &["Asia/Seoul"]), ("PKT", &["Asia/Karachi"]), ("GST", &["Asia/Dubai"]),
-    ("IST", &["Asia/Kolkata", "Etc/GMT-1", "Etc/GMT-2"]), ("BST", &["Etc/GMT-1", "Asia/Dhaka"]),
-    ("WET", &["Etc/GMT"]), ("WEST", &["Etc/GMT-1"]), ("CET", &["Etc/GMT-1"]), ("CEST", &["Etc/GMT-2"]),
-    ("MEZ", &["Etc/GMT-1"]), ("MESZ", &["Etc/GMT-2"]), ("EET", &["Etc/GMT-2"]), ("EEST", &["Etc/GMT-3"]),
-    ("MSK", &["Europe/Moscow"]), ("SAST", &["Africa/Johannesburg"]), ("EST", &["Etc/GMT+5", "Etc/GMT-10"]),
-    ("EDT", &["Etc/GMT+4"]), ("CST", &["Etc/GMT+6", "Asia/Shanghai", "Etc/GMT+5"]), ("CDT", &["Etc/GMT+5", "Etc/GMT+4"]),
-    ("MST", &["Etc/GMT+7"]), ("MDT", &["Etc/GMT+6"]), ("PST", &["Etc/GMT+8", "Asia/Manila"]), ("PDT", &["Etc/GMT+7"]),
-    ("AEST", &["Etc/GMT-10"]), ("AEDT", &["Etc/GMT-11"]), ("NZST", &["Etc/GMT-12"]), ("NZDT", &["Etc/GMT-13"]),
-    ("BRT", &["America/Sao_Paulo"]), ("ART", &["America/Argentina/Buenos_Aires"]),
+    ("ICT", &["Asia/Bangkok"]),
+    ("WIB", &["Asia/Jakarta"]),
+    ("SGT", &["Asia/Singapore"]),
+    ("HKT", &["Asia/Hong_Kong"]),
+    ("JST", &["Asia/Tokyo"]),
+    ("KST", &["Asia/Seoul"]),
+    ("PKT", &["Asia/Karachi"]),
+    ("GST", &["Asia/Dubai"]),
+    ("IST", &["Asia/Kolkata", "Etc/GMT-1", "Etc/GMT-2"]),
+    ("BST", &["Etc/GMT-1", "Asia/Dhaka"]),
+    ("WET", &["Etc/GMT"]),
+    ("WEST", &["Etc/GMT-1"]),
+    ("CET", &["Etc/GMT-1"]),
+    ("CEST", &["Etc/GMT-2"]),
+    ("MEZ", &["Etc/GMT-1"]),
+    ("MESZ", &["Etc/GMT-2"]),
+    ("EET", &["Etc/GMT-2"]),
+    ("EEST", &["Etc/GMT-3"]),
+    ("MSK", &["Europe/Moscow"]),
+    ("SAST", &["Africa/Johannesburg"]),
+    ("EST", &["Etc/GMT+5", "Etc/GMT-10"]),
+    ("EDT", &["Etc/GMT+4"]),
+    ("CST", &["Etc/GMT+6", "Asia/Shanghai", "Etc/GMT+5"]),
+    ("CDT", &["Etc/GMT+5", "Etc/GMT+4"]),
+    ("MST", &["Etc/GMT+7"]),
+    ("MDT", &["Etc/GMT+6"]),
+    ("PST", &["Etc/GMT+8", "Asia/Manila"]),
+    ("PDT", &["Etc/GMT+7"]),
+    ("AEST", &["Etc/GMT-10"]),
+    ("AEDT", &["Etc/GMT-11"]),
+    ("NZST", &["Etc/GMT-12"]),
+    ("NZDT", &["Etc/GMT-13"]),
+    ("BRT", &["America/Sao_Paulo"]),
+    ("ART", &["America/Argentina/Buenos_Aires"]),
 ];
 
 /// A part of a table, compiled.
@@ -104,7 +213,10 @@ impl Tables {
 }
 
 /// Returns the starts of a text that the parts of a table read, with the rest.
-fn starts<'a>(parts: &'a [Compiled], text: &'a str) -> impl Iterator<Item = (&'static str, &'a str)> {
+fn starts<'a>(
+    parts: &'a [Compiled],
+    text: &'a str,
+) -> impl Iterator<Item = (&'static str, &'a str)> {
     parts.iter().filter_map(move |part| {
         let rest = part.pattern.read_start(text, &mut Parts::default()).ok()?;
         Some((part.text, rest))
@@ -149,7 +261,11 @@ pub(super) fn formats_of(value: &str) -> Vec<String> {
     {
         let formats = formats_of(rest.trim_end());
         let gap = &value[rest.trim_end().len()..value.len() - abbreviation.len()];
-        found.extend(formats.into_iter().map(|format| format!("{format}{gap}{abbreviation}")));
+        found.extend(
+            formats
+                .into_iter()
+                .map(|format| format!("{format}{gap}{abbreviation}")),
+        );
     }
     found
 }
@@ -157,7 +273,10 @@ pub(super) fn formats_of(value: &str) -> Vec<String> {
 /// Whether a value is the number of a day from 1970 to 2119, perhaps with a part of it.
 fn is_serial_day(value: &str) -> bool {
     let days = value.split(['.', ',']).next().unwrap_or(value);
-    days.len() == 5 && days.parse().is_ok_and(|days: u32| (25_569..80_000).contains(&days))
+    days.len() == 5
+        && days
+            .parse()
+            .is_ok_and(|days: u32| (25_569..80_000).contains(&days))
 }
 
 /// Returns the text before the abbreviation of a zone that ends a value, and the abbreviation.
@@ -181,8 +300,20 @@ mod tests {
     #[test]
     fn all_parts_of_the_tables_compile() {
         let tables = Tables::get();
-        let compiled = [&tables.weekdays, &tables.dates, &tables.gaps, &tables.times, &tables.zones];
-        let listed = [WEEKDAYS.len(), DATES.len(), GAPS.len(), TIMES.len(), ZONES.len()];
+        let compiled = [
+            &tables.weekdays,
+            &tables.dates,
+            &tables.gaps,
+            &tables.times,
+            &tables.zones,
+        ];
+        let listed = [
+            WEEKDAYS.len(),
+            DATES.len(),
+            GAPS.len(),
+            TIMES.len(),
+            ZONES.len(),
+        ];
         assert_eq!(compiled.map(Vec::len), listed);
         for format in COMPLETE {
             assert!(TimestampFormat::new(format).is_ok(), "{format}");
@@ -199,8 +330,14 @@ mod tests {
         for (value, formats) in [
             ("25/11/2025 3:04 p. m.", &["%d/%m/%Y %I:%M %p"][..]),
             ("03/04/2025", &["%d/%m/%Y", "%m/%d/%Y"]),
-            ("01-MAY-25 05.01.22.213763000 PM", &["%d-%b-%y %I.%M.%S.%f %p", "%y-%b-%d %I.%M.%S.%f %p"]),
-            ("2025/11/10 3:04:05 PM GMT+1", &[]),
+            (
+                "01-MAY-25 05.01.22.213763000 PM",
+                &["%d-%b-%y %I.%M.%S.%f %p", "%y-%b-%d %I.%M.%S.%f %p"],
+            ),
+            (
+                "2025/11/10 3:04:05 PM GMT+1",
+                &["%Y/%m/%d %I:%M:%S%.f %p %Z"],
+            ),
             ("25.11.2025 15.04", &["%d.%m.%Y %H.%M"]),
             ("20251110101112", &["%Y%m%d%H%M%S"]),
             ("2025111010", &["%Y%m%d%H", "%s"]),
@@ -209,7 +346,10 @@ mod tests {
             ("25/Nov/25 12:17", &["%d/%b/%y %H:%M", "%y/%b/%d %H:%M"]),
             ("2025年11月10日 15:04", &["%Y年%m月%d日 %H:%M"]),
             ("11/25/2025, 9:58:10 AM", &["%m/%d/%Y, %I:%M:%S%.f %p"]),
-            ("September 27, 2025 05:48:41 PM ICT", &["%b %d, %Y %I:%M:%S%.f %p ICT"]),
+            (
+                "September 27, 2025 05:48:41 PM ICT",
+                &["%b %d, %Y %I:%M:%S%.f %p ICT"],
+            ),
             ("45971.5", &["excel"]),
             ("yesterday", &[]),
         ] {

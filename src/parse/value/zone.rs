@@ -101,7 +101,9 @@ impl CachedZone {
         let hour = local.div_euclid(HOUR * SECOND);
         match self.last.get() {
             Some((cached, offset)) if cached == hour => found(offset, Basis::Local),
-            _ => self.look_up(local, hour).and_then(|(offset, basis)| found(offset, basis)),
+            _ => self
+                .look_up(local, hour)
+                .and_then(|(offset, basis)| found(offset, basis)),
         }
     }
 

@@ -209,13 +209,41 @@ fn declared_formats_are_read() {
             Ok("2025-04-03T19:30:00Z"),
         ),
         ("%d/%m/%Y%z", "03/04/2025+0200", Ok("2025-04-02T22:00:00Z")),
-        ("%d/%m/%Y %H:%M %Z", "03/04/2025 14:30 GMT+1", Ok("2025-04-03T13:30:00Z")),
-        ("%d/%m/%Y %I:%M %p", "25/11/2025 3:04 p.\u{a0}m.", Ok("2025-11-25T14:04:00Z")),
-        ("%Y-%m-%d %H:%M:%S.%f", "2025-11-10 01:00:00.5", Ok("2025-11-10T00:00:00.5Z")),
-        ("%d/%m/%Y|%Y-%m-%d", "2025-04-03", Ok("2025-04-02T22:00:00Z")),
-        ("%d/%m/%Y|auto", "2025-04-03 02:00", Ok("2025-04-03T00:00:00Z")),
-        (r#"["%d/%m/%Y","%d.%m.%Y"]"#, "03.04.2025", Ok("2025-04-02T22:00:00Z")),
-        ("%b %d %Y %I:%M%p", "Nov 10 2025  3:04PM", Ok("2025-11-10T14:04:00Z")),
+        (
+            "%d/%m/%Y %H:%M %Z",
+            "03/04/2025 14:30 GMT+1",
+            Ok("2025-04-03T13:30:00Z"),
+        ),
+        (
+            "%d/%m/%Y %I:%M %p",
+            "25/11/2025 3:04 p.\u{a0}m.",
+            Ok("2025-11-25T14:04:00Z"),
+        ),
+        (
+            "%Y-%m-%d %H:%M:%S.%f",
+            "2025-11-10 01:00:00.5",
+            Ok("2025-11-10T00:00:00.5Z"),
+        ),
+        (
+            "%d/%m/%Y|%Y-%m-%d",
+            "2025-04-03",
+            Ok("2025-04-02T22:00:00Z"),
+        ),
+        (
+            "%d/%m/%Y|auto",
+            "2025-04-03 02:00",
+            Ok("2025-04-03T00:00:00Z"),
+        ),
+        (
+            r#"["%d/%m/%Y","%d.%m.%Y"]"#,
+            "03.04.2025",
+            Ok("2025-04-02T22:00:00Z"),
+        ),
+        (
+            "%b %d %Y %I:%M%p",
+            "Nov 10 2025  3:04PM",
+            Ok("2025-11-10T14:04:00Z"),
+        ),
         ("%d %b %Y", "10 nov. 2025", Ok("2025-11-09T23:00:00Z")),
         ("%Y-%j", "2025-093", Ok("2025-04-02T22:00:00Z")),
         (
@@ -267,19 +295,38 @@ fn declared_formats_are_read() {
         ),
     ] {
         let parser = parser(Tz::Europe__Berlin, format);
-        assert_eq!(read_by(&parser, value), means.map(instant), "{format}, {value}");
+        assert_eq!(
+            read_by(&parser, value),
+            means.map(instant),
+            "{format}, {value}"
+        );
     }
 }
 
 #[test]
 fn native_forms_are_read() {
     for (value, means) in [
-        ("2025-11-10T10:11:12+01:00[Europe/Berlin]", "2025-11-10T09:11:12Z"),
-        ("2025-11-10T10:11+01:00[Europe/Berlin][u-ca=gregory]", "2025-11-10T09:11:00Z"),
+        (
+            "2025-11-10T10:11:12+01:00[Europe/Berlin]",
+            "2025-11-10T09:11:12Z",
+        ),
+        (
+            "2025-11-10T10:11+01:00[Europe/Berlin][u-ca=gregory]",
+            "2025-11-10T09:11:00Z",
+        ),
         ("2025-11-10T10:11:12[Europe/Berlin]", "2025-11-10T09:11:12Z"),
-        ("2025-11-10T10:11:12Z[Europe/Berlin]", "2025-11-10T10:11:12Z"),
-        ("2025-11-10 10:11:12.123456789 +0000 UTC", "2025-11-10T10:11:12.123456Z"),
-        ("2025-11-10 10:11:12.5 +0100 CET m=+0.000012", "2025-11-10T09:11:12.5Z"),
+        (
+            "2025-11-10T10:11:12Z[Europe/Berlin]",
+            "2025-11-10T10:11:12Z",
+        ),
+        (
+            "2025-11-10 10:11:12.123456789 +0000 UTC",
+            "2025-11-10T10:11:12.123456Z",
+        ),
+        (
+            "2025-11-10 10:11:12.5 +0100 CET m=+0.000012",
+            "2025-11-10T09:11:12.5Z",
+        ),
         ("2025-11-10 10:11:12 +0300 +03", "2025-11-10T07:11:12Z"),
         ("2025-11-10 10:11:12 UTC", "2025-11-10T10:11:12Z"),
         ("2025-11-10 10:11:12 GMT", "2025-11-10T10:11:12Z"),
@@ -296,9 +343,15 @@ fn native_forms_are_read() {
         ("20251110 01:01:12", "2025-11-10T01:01:12Z"),
         ("2025-11-10-10.11.12.123456", "2025-11-10T10:11:12.123456Z"),
         ("Mon, 10 Nov 2025 10:11:12 +0100", "2025-11-10T09:11:12Z"),
-        ("Mon, 10 Nov 2025 10:11:12 +0100 (CET)", "2025-11-10T09:11:12Z"),
+        (
+            "Mon, 10 Nov 2025 10:11:12 +0100 (CET)",
+            "2025-11-10T09:11:12Z",
+        ),
         ("10 Nov 2025 10:11 GMT", "2025-11-10T10:11:00Z"),
-        ("Mon Nov 10 2025 10:11:12 GMT+0100 (Central European Standard Time)", "2025-11-10T09:11:12Z"),
+        (
+            "Mon Nov 10 2025 10:11:12 GMT+0100 (Central European Standard Time)",
+            "2025-11-10T09:11:12Z",
+        ),
         ("Mon Nov 10 10:11:12 2025", "2025-11-10T10:11:12Z"),
         ("Mon Nov 10 10:11:12 UTC 2025", "2025-11-10T10:11:12Z"),
         ("Mon Nov 10 10:11:12 +0000 2025", "2025-11-10T10:11:12Z"),
@@ -360,16 +413,29 @@ fn days_start_in_the_zone_of_the_service() {
         (Tz::Africa__Cairo, Ok("2025-04-24T22:00:00Z")),
         (Tz::Pacific__Apia, Ok("2025-04-24T11:00:00Z")),
     ] {
-        assert_eq!(read_by(&super::tests::parser(zone, ""), "2025-04-25"), means.map(instant));
+        assert_eq!(
+            read_by(&super::tests::parser(zone, ""), "2025-04-25"),
+            means.map(instant)
+        );
     }
     let apia = super::tests::parser(Tz::Pacific__Apia, "");
-    assert_eq!(read_by(&apia, "2011-12-30"), Err(TimestampFault::SkippedByClocks));
-    assert_eq!(read_by(&apia, "2011-12-31"), Ok(instant("2011-12-30T10:00:00Z")));
+    assert_eq!(
+        read_by(&apia, "2011-12-30"),
+        Err(TimestampFault::SkippedByClocks)
+    );
+    assert_eq!(
+        read_by(&apia, "2011-12-31"),
+        Ok(instant("2011-12-30T10:00:00Z"))
+    );
 }
 
 #[test]
 fn formats_with_zones_as_plain_text_are_rejected() {
-    for format in ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M 'UTC'", "%d/%m/%Y %H:%M GMT"] {
+    for format in [
+        "%Y-%m-%dT%H:%M:%SZ",
+        "%Y-%m-%d %H:%M 'UTC'",
+        "%d/%m/%Y %H:%M GMT",
+    ] {
         assert!(TimestampFormat::new(format).is_err(), "{format}");
     }
 }
@@ -382,7 +448,83 @@ fn formats_without_a_full_date_are_rejected() {
     assert!(TimestampFormat::new(&"%d".repeat(65)).is_err());
 }
 
+/// The native forms as chrono writes them, each with the microseconds to which it is exact.
+const FORMS: [(&str, i64); 16] = [
+    ("%Y-%m-%dT%H:%M:%S%.6f%:z", 1),
+    ("%Y-%m-%d %H:%M:%S%.9f %z", 1),
+    ("%Y-%m-%d %H:%M:%S,%3f%z", 1_000),
+    ("%Y/%m/%d %H:%M:%S%.3f%z", 1_000),
+    ("%Y.%m.%d %-H:%M:%S %z", SECOND),
+    ("%Y/%m/%d %-I:%M:%S %p %z", SECOND),
+    ("%Y%m%dT%H%M%S%z", SECOND),
+    ("%a, %d %b %Y %H:%M:%S %z", SECOND),
+    ("%a %b %d %Y %H:%M:%S GMT%z (Some Zone)", SECOND),
+    ("%a %b %e %H:%M:%S %z %Y", SECOND),
+    ("%d/%b/%Y:%H:%M:%S %z", SECOND),
+    ("%b %-d, %Y @ %H:%M:%S%.3f %z", 1_000),
+    ("%d-%b-%Y %-I:%M:%S%.6f %p %z", 1),
+    ("%A, %-d %B %Y, %-I:%M:%S %p %z", SECOND),
+    ("%Y-%b-%d %H:%M:%S %z", SECOND),
+    ("%d%b%Y %H:%M:%S%.6f%:z", 1),
+];
+
+/// The forms without an offset, which are in UTC here.
+const LOCAL_FORMS: [(&str, i64); 5] = [
+    ("%Y-%m-%d-%H.%M.%S%.6f", 1),
+    ("%a %b %e %H:%M:%S %Y", SECOND),
+    ("%b %-d %Y %l:%M:%S%p", SECOND),
+    ("%Y-%m-%d %H:%M:%S UTC", SECOND),
+    ("%Y-%m-%dT%H:%M:%SZ[Europe/Berlin]", SECOND),
+];
+
 proptest! {
+    #[test]
+    fn instants_in_every_native_form_come_back(micros in 0..END, minutes in -720_i32..=840, form in 0..FORMS.len()) {
+        let (format, unit) = FORMS[form];
+        let micros = micros - micros % unit;
+        let zone = chrono::FixedOffset::east_opt(minutes * 60).expect("under a day");
+        let written = DateTime::from_timestamp_micros(micros).expect("in range").with_timezone(&zone);
+        let text = written.format(format).to_string();
+        prop_assert_eq!(read(&text), Ok(micros), "{}", text);
+    }
+
+    #[test]
+    fn instants_without_an_offset_come_back_in_the_zone(micros in 0..END, form in 0..LOCAL_FORMS.len()) {
+        let (format, unit) = LOCAL_FORMS[form];
+        let micros = micros - micros % unit;
+        let text = DateTime::from_timestamp_micros(micros).expect("in range").format(format).to_string();
+        prop_assert_eq!(read(&text), Ok(micros), "{}", text);
+    }
+
+    #[test]
+    fn numbers_since_1970_come_back_or_are_a_question(micros in 1_000_000_000 * SECOND..END, digits in 0_usize..5) {
+        let (text, unit) = match digits {
+            0 => ((micros / SECOND).to_string(), SECOND),
+            1 => ((micros / 1_000).to_string(), 1_000),
+            2 => (micros.to_string(), 1),
+            3 => (format!("{micros}123"), 1),
+            _ => (format!("{}.{:06}", micros / SECOND, micros % SECOND), 1),
+        };
+        match read(&text) {
+            Ok(read) => prop_assert_eq!(read, micros - micros % unit, "{}", text),
+            Err(fault) => prop_assert_eq!(fault, TimestampFault::DateOrEpoch, "{}", text),
+        }
+    }
+
+    #[test]
+    fn no_form_reads_the_text_of_another_as_another_instant(
+        micros in 0..END, minutes in -720_i32..=840, form in 0..FORMS.len(), other in 0..FORMS.len(),
+    ) {
+        let (format, unit) = FORMS[form];
+        let micros = micros - micros % unit;
+        let zone = chrono::FixedOffset::east_opt(minutes * 60).expect("under a day");
+        let written = DateTime::from_timestamp_micros(micros).expect("in range").with_timezone(&zone);
+        let text = written.format(format).to_string();
+        if let Ok(read) = read_by(&parser(Tz::UTC, FORMS[other].0), &text) {
+            prop_assert_eq!(read, micros, "{} as {}", text, FORMS[other].0);
+        }
+    }
+
     #[test]
     fn days_since_1970_equal_those_of_chrono(year in 0_u32..10_000, month in 0_u32..14, day in 0_u32..33) {
         let days = date_days(format!("{year:04}-{month:02}-{day:02}").as_bytes()).ok();
