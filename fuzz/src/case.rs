@@ -30,10 +30,10 @@ const ENCODINGS: [&str; 12] = [
     "x-user-defined",
     "no-such-encoding",
 ];
-const DELIMITERS: [&str; 9] = ["", "comma", ";", "tab", "|", "space", "^", "\\", "x"];
-const QUOTES: [&str; 6] = ["", "\"", "'", "`", ",", "\\"];
+const DELIMITERS: [&str; 10] = ["", "comma", ";", "tab", "|", "space", "^", "\\", "x", "^A"];
+const QUOTES: [&str; 7] = ["", "\"", "'", "`", ",", "\\", "none"];
 const ESCAPES: [&str; 3] = ["", "doubled", "backslash"];
-const FORMATS: [&str; 12] = [
+const FORMATS: [&str; 16] = [
     "",
     "%d/%m/%Y",
     "%m/%d/%Y %I:%M %p",
@@ -46,6 +46,10 @@ const FORMATS: [&str; 12] = [
     "%Y-%j",
     "%y%m%d",
     "%Q",
+    "%d/%m/%Y|auto",
+    "%d.%m.%y %I.%M.%S.%f %p",
+    "%a %d %b %Y %H:%M %Z",
+    "[\"%Y-%m-%d\",\"excel\"]",
 ];
 const ZONES: [&str; 7] = [
     "",
@@ -56,13 +60,19 @@ const ZONES: [&str; 7] = [
     "Africa/Monrovia",
     "Mars/Olympus",
 ];
-const COLUMNS: [&str; 5] = [
+const COLUMNS: [&str; 8] = [
     "",
     "user_id:a,event_type:b,timestamp:c",
     "event_id:note",
     "timestamp:plan",
     "user_id:",
+    "timestamp:note+plan,event_type:=\"x\"",
+    "user_id:#2,event_type:#3,timestamp:#4",
+    "{\"timestamp\":[\"note\",\"plan\"],\"user_id\":1}",
 ];
+const HEADERS: [&str; 5] = ["", "auto", "none", "unnamed-first", "unnamed-last"];
+const NULLS: [&str; 3] = ["", "-", "a,b"];
+const ANONYMOUS: [&str; 3] = ["", "keep", "reject"];
 /// Bytes of a record, bytes of a cell, columns, lines of a record.
 const LIMITS: [(usize, usize, usize, u32); 5] = [
     (1024 * 1024, 256 * 1024, 512, 10_000),
@@ -112,6 +122,10 @@ impl Case {
             ("timestamp_format", pick(&FORMATS, format)),
             ("time_zone", pick(&ZONES, zone)),
             ("columns", pick(&COLUMNS, columns)),
+            // The higher bits of bytes whose lists are short.
+            ("header", pick(&HEADERS, columns >> 4)),
+            ("null_values", pick(&NULLS, escape >> 4)),
+            ("anonymous", pick(&ANONYMOUS, zone >> 4)),
         ];
         let stated = pairs.into_iter().filter(|(_, value)| !value.is_empty());
         let mut options = UploadOptions::from_pairs(stated).ok()?;

@@ -77,6 +77,7 @@ codes! {
     EmptyFile           "empty-file"             UNPROCESSABLE_ENTITY   "Empty file";
     HeaderOnly          "header-only"            UNPROCESSABLE_ENTITY   "No rows";
     MissingColumns      "missing-columns"        UNPROCESSABLE_ENTITY   "Missing column";
+    AmbiguousColumns    "ambiguous-columns"      UNPROCESSABLE_ENTITY   "Several columns for one";
     DuplicateColumn     "duplicate-column"       UNPROCESSABLE_ENTITY   "Column appears twice";
     TooManyColumns      "too-many-columns"       UNPROCESSABLE_ENTITY   "Too many columns";
     BadHeader           "bad-header"             UNPROCESSABLE_ENTITY   "Unreadable header";

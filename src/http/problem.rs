@@ -348,6 +348,7 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
             found,
             nearest,
             proposed,
+            proposals,
             ..
         } => {
             let nearest: Map<String, Value> = nearest
@@ -367,6 +368,25 @@ fn of_file(why: &ParseError, detail: String) -> Problem {
                 .with("found", names)
                 .with("nearest", nearest)
                 .with("proposed", proposed.as_deref())
+                .with("proposals", ProposalReply::list(proposals, None))
+        }
+        ParseError::AmbiguousColumns {
+            field,
+            labels,
+            proposals,
+        } => Problem::new(Code::AmbiguousColumns, detail)
+            .with("column", field.name())
+            .with("found", labels)
+            .with("proposals", ProposalReply::list(proposals, None)),
+        ParseError::NoHeader { proposals } => Problem::new(Code::BadHeader, detail)
+            .with("line", 1)
+            .with("proposals", ProposalReply::list(proposals, None)),
+        ParseError::LabelMissing { .. } => {
+            let choice = |value: &str| serde_json::json!({ "option": "header", "value": value });
+            Problem::new(Code::BadHeader, detail).with(
+                "proposals",
+                [choice("unnamed-first"), choice("unnamed-last")],
+            )
         }
         ParseError::UnknownMappedColumn { found, .. }
         | ParseError::UnknownKeyColumn { found, .. } => {

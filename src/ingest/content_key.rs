@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ErrorTolerance, UploadOptions};
 use crate::{
-    parse::{self, Dialect},
+    parse::{self, Dialect, HeaderOption},
     receive,
 };
 
@@ -50,12 +50,15 @@ impl UploadOptions {
         } = receive;
         let parse::Options {
             columns,
+            header,
             timestamp_format,
             time_zone,
             dialect,
             from_errors_csv: _,
             // It never changes while a store has batches.
             service_zone: _,
+            null_values,
+            keeps_anonymous,
         } = parse;
         let mut hash = Sha256::new();
         // Digests are stored, so their form never changes. Another form needs another number.
@@ -93,6 +96,15 @@ impl UploadOptions {
         }
         if let Some(escape) = dialect.escape {
             add(&format!("escape={}", escape.as_str()));
+        }
+        if let Some(nulls) = null_values {
+            add(&format!("null_values={}", nulls.join("\n")));
+        }
+        if *keeps_anonymous {
+            add("anonymous=keep");
+        }
+        if *header != HeaderOption::Detect {
+            add(&format!("header={}", header.as_str()));
         }
         if !key.is_empty() {
             let mut key: Vec<_> = key

@@ -16,6 +16,7 @@ mod parser_thread;
 mod rejection_tally;
 mod survey;
 mod upload;
+mod value_warnings;
 
 pub use batch_writer::{BatchSummary, BatchWriter, UploadLease};
 pub use dry_run::DryRun;

@@ -168,6 +168,9 @@ impl UploadOptions {
                 self.parse.time_zone = stated.time_zone()?;
             }
             OptionName::Columns => self.parse.columns = stated.columns()?,
+            OptionName::Header => self.parse.header = stated.header()?,
+            OptionName::NullValues => self.parse.null_values = Some(stated.null_values()?),
+            OptionName::Anonymous => self.parse.keeps_anonymous = stated.anonymous()?,
             OptionName::OnError => self.tolerance.abort = stated.on_error()?,
             OptionName::MaxErrors => self.tolerance.max_errors = Some(stated.max_errors()?),
             OptionName::MaxErrorRatio => {

@@ -127,12 +127,13 @@ impl ParserThread {
             && let Some(header) = self.parser.header()
         {
             self.is_header_sent = true;
-            self.type_label
-                .clone_from(&header.labels[header.event_type]);
-            self.timestamp_label
-                .clone_from(&header.labels[header.timestamp]);
+            self.type_label = header.label(EventField::EventType);
+            self.timestamp_label = header.label(EventField::Timestamp);
             let identity = identity(header, &self.key, self.dedupe)?;
             let columns = columns(header, &identity);
+            if header.has_doubtful_event_id && identity == IdentityBy::EventId {
+                self.survey.doubt_id();
+            }
             self.survey
                 .set_identity(Identity::new(&self.source, &identity, &columns));
             send(messages, ParserMessage::Header(columns, identity))?;

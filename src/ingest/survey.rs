@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::model::{
-    ColumnRole, Columns, EventBlock, Identity, TextColumn,
-    receipt::{Sightings, Warning},
-};
+use super::value_warnings::ValueWarnings;
+use crate::model::{Columns, EventBlock, Identity, receipt::Warning};
 
 /// Microseconds in a day.
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -52,12 +50,14 @@ pub struct Survey {
     last_instant: i64,
     identity: Option<Identity>,
     has_identities: bool,
-    /// User ids and event ids in scientific notation.
-    scientific_ids: [Sightings; 2],
+    /// Whether the column of ids may name something other than the event.
+    has_doubtful_id: bool,
+    values: ValueWarnings,
 }
 
 impl Survey {
-    pub(super) fn new(max_types: usize, max_days: usize) -> Self {
+    /// `now` is the present, in microseconds since 1970.
+    pub(super) fn new(max_types: usize, max_days: usize, now: i64) -> Self {
         Self {
             types: HashSet::new(),
             days: HashSet::new(),
@@ -68,13 +68,19 @@ impl Survey {
             last_instant: i64::MIN,
             identity: None,
             has_identities: false,
-            scientific_ids: Default::default(),
+            has_doubtful_id: false,
+            values: ValueWarnings::new(now),
         }
     }
 
     /// Sets the identity rule, by which later blocks are searched for events with an identity.
     pub fn set_identity(&mut self, identity: Option<Identity>) {
         self.identity = identity;
+    }
+
+    /// Records that the column of ids may name something other than the event.
+    pub(super) fn doubt_id(&mut self) {
+        self.has_doubtful_id = true;
     }
 
     /// Adds a block.
@@ -85,10 +91,7 @@ impl Survey {
         if let (Some(identity), false) = (&mut self.identity, self.has_identities) {
             self.has_identities = identity.any(block);
         }
-        let columns = [&block.user_id, &block.event_id];
-        for (ids, column) in self.scientific_ids.iter_mut().zip(columns) {
-            count_scientific_ids(ids, column, block);
-        }
+        self.values.add(block, self.identity.as_mut());
         for (at, &instant) in block.timestamp.iter().enumerate() {
             let line = block.lines[at];
             self.first_instant = self.first_instant.min(instant);
@@ -123,78 +126,17 @@ impl Survey {
             },
             event_types: u32::try_from(self.types.len()).unwrap_or(u32::MAX),
             days: u32::try_from(self.days.len()).unwrap_or(u32::MAX),
-            has_identities: self.has_identities,
-            warnings: self.warnings(columns),
+            // Such a column is no id of events if its values say so.
+            has_identities: self.has_identities
+                && !(self.has_doubtful_id && self.values.has_repeated_ids()),
+            warnings: self.values.warnings(columns, self.has_doubtful_id),
         }
     }
-
-    fn warnings(&self, columns: &Columns) -> Vec<Warning> {
-        let roles = [ColumnRole::UserId, ColumnRole::EventId];
-        let by_role = self.scientific_ids.iter().zip(roles);
-        by_role
-            .filter_map(|(ids, role)| {
-                let at = columns.roles.iter().position(|other| *other == role)?;
-                let column = &columns.labels[at];
-                ids.warning("id-in-scientific-notation", column, |first| {
-                    format!(
-                        "`{column}` has ids such as `{}`, as a spreadsheet writes long numbers when it has rounded them: \
-                         different ids may have become one; format the column as text and export it again",
-                        first.value
-                    )
-                })
-            })
-            .collect()
-    }
-}
-
-fn count_scientific_ids(ids: &mut Sightings, column: &TextColumn, block: &EventBlock) {
-    // Most blocks have no such id, and one search of all their text proves it.
-    if memchr::memmem::find(&column.bytes, b"E+").is_none() {
-        return;
-    }
-    for at in 0..block.len() {
-        let value = column.get(at);
-        if is_scientific(value) {
-            ids.add(block.rows[at], block.lines[at], value);
-        }
-    }
-}
-
-/// Returns whether a value is a number such as `9.91E+15`.
-fn is_scientific(value: &[u8]) -> bool {
-    let Some(at) = memchr::memmem::find(value, b"E+") else {
-        return false;
-    };
-    let (number, power) = (&value[..at], &value[at + 2..]);
-    let is_decimal = |text: &[u8]| {
-        text.iter()
-            .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
-    };
-    number.first().is_some_and(u8::is_ascii_digit)
-        && is_decimal(number)
-        && (1..=3).contains(&power.len())
-        && power.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_numbers_with_an_exponent_are_scientific() {
-        for (value, scientific) in [
-            ("9.91E+15", true),
-            ("1E+20", true),
-            ("4,5E+07", true),
-            ("1e5", false),
-            ("E+5", false),
-            ("userE+1", false),
-            ("9.91E+", false),
-            ("9E+1x", false),
-        ] {
-            assert_eq!(is_scientific(value.as_bytes()), scientific, "{value}");
-        }
-    }
 
     #[test]
     fn limits_are_exceeded_at_the_first_line_beyond_them() {
@@ -208,14 +150,14 @@ mod tests {
             block.timestamp.push(i64::from(row % 2) * DAY_MICROS);
         }
         assert_eq!(
-            Survey::new(2, 9).add(&block),
+            Survey::new(2, 9, i64::MAX / 2).add(&block),
             Err(LimitExceeded::EventTypes { line: 4 })
         );
         assert_eq!(
-            Survey::new(9, 1).add(&block),
+            Survey::new(9, 1, i64::MAX / 2).add(&block),
             Err(LimitExceeded::Days { line: 3 })
         );
-        let mut survey = Survey::new(3, 2);
+        let mut survey = Survey::new(3, 2, i64::MAX / 2);
         assert_eq!(survey.add(&block), Ok(()));
         let expected = EventStatistics {
             event_time: (0, DAY_MICROS),

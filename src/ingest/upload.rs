@@ -104,7 +104,8 @@ impl Ingest {
     /// Returns a survey with the limits of uploads, for the events of one batch.
     #[must_use]
     pub fn survey(&self) -> Survey {
-        Survey::new(self.limits.event_types, self.limits.days)
+        let now = self.clock.now().timestamp_micros();
+        Survey::new(self.limits.event_types, self.limits.days, now)
     }
 
     pub(super) async fn begin_batch(

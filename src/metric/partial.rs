@@ -29,7 +29,7 @@ const HOUR: i64 = 3_600_000_000;
 const VERSION: u8 = 1;
 
 impl Partial {
-    /// Adds one event.
+    /// Adds one event. An event without a user counts as an event only.
     #[inline]
     pub fn add(&mut self, at: i64, user: &[u8]) {
         if self.count == 0 {
@@ -39,7 +39,9 @@ impl Partial {
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         self.add_hour(hour_of(at), 1);
-        self.users.add(user);
+        if !user.is_empty() {
+            self.users.add(user);
+        }
     }
 
     /// Adds all events of another partial.

@@ -135,7 +135,7 @@ pub struct FileOrigin {
     pub line_ending: String,
     /// The character between cells.
     pub delimiter: char,
-    /// The character around quoted cells.
+    /// The character around quoted cells; a line feed if there is none.
     pub quote: char,
     /// How a quoted cell contains the quote: `doubled` or `backslash`.
     pub escape: String,

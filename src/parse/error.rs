@@ -1,6 +1,7 @@
 //! The errors of a file or of its options: each says what is wrong, and how to correct it.
 
 use super::value::field::EventField;
+use crate::model::{Proposal, proposal::in_words};
 
 /// Maximum labels named in a message, and maximum characters of each.
 const LABELS_SHOWN: usize = 20;
@@ -16,7 +17,7 @@ pub enum ParseError {
     #[error("the file has a header but no rows below it; send at least one row")]
     HeaderOnly,
     /// The header lacks required columns.
-    #[error("{}; {}", missing_columns(.missing, .found, *.separator, *.tried), remedy(.missing, .nearest, .proposed.as_deref(), *.separator))]
+    #[error("{}; {}{}", missing_columns(.missing, .found, *.separator, *.tried), remedy(.missing, .nearest, .proposed.as_deref(), *.separator, .found.len()), further(.proposals, *.other_table))]
     MissingColumns {
         /// The fields without a column.
         missing: Vec<EventField>,
@@ -25,11 +26,45 @@ pub enum ParseError {
         /// The most similar label for each missing field that has one.
         nearest: Vec<(EventField, String)>,
         /// The complete value of `columns=` that maps the nearest labels.
-        proposed: Option<String>,
+        proposed: Option<Box<str>>,
         /// The delimiter that the label of a file with one column seems to contain.
         separator: Option<char>,
         /// Whether several delimiters were tried.
         tried: bool,
+        /// The options that would settle columns and timestamps.
+        proposals: Box<[Proposal]>,
+        /// The line of the header of another table in the file.
+        other_table: Option<u32>,
+    },
+    /// Several columns may be a field.
+    #[error(
+        "the columns {} may each be the {field}: say which one is meant{}", list(.labels), sent(.proposals)
+    )]
+    AmbiguousColumns {
+        /// The field.
+        field: EventField,
+        /// What it may be, as `columns=` names it.
+        labels: Vec<String>,
+        /// The options that would settle it.
+        proposals: Vec<Proposal>,
+    },
+    /// The first line is a row.
+    #[error(
+        "the first line is a row: the file has no header that names the columns; add one, or send `header=none` with the columns by their positions{}", sent(.proposals)
+    )]
+    NoHeader {
+        /// The options that would settle it.
+        proposals: Vec<Proposal>,
+    },
+    /// The header has one label fewer than the rows have cells.
+    #[error(
+        "the header has {labels} labels, one fewer than the rows have cells, so that a column has no name: R leaves out the \
+         name of the first column (row names), others that of the last; name it, or send `header=unnamed-first` or \
+         `header=unnamed-last`"
+    )]
+    LabelMissing {
+        /// Labels of the header.
+        labels: usize,
     },
     /// A row stands above the header, and would be lost.
     #[error(
@@ -161,6 +196,22 @@ pub enum ParseError {
 }
 
 impl ParseError {
+    /// Whether every required field has a column, but not a certain one.
+    pub(super) fn is_of_found_header(&self) -> bool {
+        matches!(
+            self,
+            Self::AmbiguousColumns { .. } | Self::DuplicateColumn { .. }
+        )
+    }
+
+    /// Adds the line of the header of another table in the file.
+    pub(super) fn with_other_table(mut self, line: Option<u32>) -> Self {
+        if let Self::MissingColumns { other_table, .. } = &mut self {
+            *other_table = line;
+        }
+        self
+    }
+
     /// Records in an error about missing columns whether several delimiters were tried.
     pub(super) fn with_guessed_delimiter(mut self, guessed: bool) -> Self {
         if let Self::MissingColumns { tried, .. } = &mut self {
@@ -243,6 +294,36 @@ fn list(labels: &[String]) -> String {
     }
 }
 
+/// Returns the options that settle an error, in words.
+fn sent(proposals: &[Proposal]) -> String {
+    let options: Vec<_> = proposals
+        .iter()
+        .map(|Proposal { option, value, .. }| format!("`{option}={value}`"))
+        .collect();
+    match options.as_slice() {
+        [] => String::new(),
+        options => format!(", with {}", options.join(", ")),
+    }
+}
+
+/// Returns the other proposals of missing columns, and what else is in the file.
+fn further(proposals: &[Proposal], other_table: Option<u32>) -> String {
+    let formats = proposals
+        .iter()
+        .filter(|proposal| proposal.option != "columns");
+    let formats: Vec<_> = formats.cloned().collect();
+    let formats = match formats.as_slice() {
+        [] => String::new(),
+        formats => format!("; {}", in_words(formats)),
+    };
+    match other_table {
+        Some(line) => format!(
+            "{formats}; the file has several tables: line {line} is the header of another table, so send each as a file of its own"
+        ),
+        None => formats,
+    }
+}
+
 fn missing_columns(
     missing: &[EventField],
     found: &[String],
@@ -259,7 +340,7 @@ fn missing_columns(
         "columns"
     };
     let tried = if tried && found.len() == 1 {
-        " (tried comma, semicolon, tab and `|` as delimiters; `delimiter=` states another one)"
+        " (tried comma, semicolon, tab, `|` and other characters as delimiters; `delimiter=` states another one)"
     } else {
         ""
     };
@@ -281,9 +362,24 @@ fn remedy(
     nearest: &[(EventField, String)],
     proposed: Option<&str>,
     separator: Option<char>,
+    columns: usize,
 ) -> String {
-    if separator.is_some() {
-        return "leave the option `delimiter` out, or state that one".into();
+    match separator {
+        Some(_) if columns == 1 => {
+            return "leave the option `delimiter` out, or state that one".into();
+        }
+        Some(separator) => {
+            let name = if separator == ';' {
+                "semicolons"
+            } else {
+                "another delimiter"
+            };
+            return format!(
+                "a file with {name} was saved again with other delimiters around it, which mixes the two: export it once \
+                 more from where it came from, and send it without saving it in between"
+            );
+        }
+        None => {}
     }
     if nearest.is_empty() {
         let known = EventField::ALL.iter().filter(|c| !c.is_optional()).count();
@@ -332,6 +428,8 @@ mod tests {
             proposed: None,
             separator: None,
             tried: false,
+            proposals: Box::default(),
+            other_table: None,
         };
         let text = error.to_string();
         assert!(

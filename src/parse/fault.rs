@@ -3,7 +3,7 @@
 use super::{
     record::Record,
     value::{
-        field::{FieldFault, trim},
+        field::{EventField, FieldFault, trim},
         timestamp::{TimestampFault, TimestampParser},
     },
 };
@@ -13,6 +13,8 @@ use crate::{
 };
 
 const FILL_IN: &str = "fill in the cell, or remove the row";
+const KEEP_ANONYMOUS: &str =
+    "fill in the cell, or remove the row; `anonymous=keep` counts rows without a user as events";
 const EXAMPLE: &str =
     "write it as 2025-11-10T14:30:00Z, or say how it is written with timestamp_format";
 
@@ -136,7 +138,9 @@ pub(crate) fn value(
             } else {
                 "holds what stands for no value"
             };
-            cell_fault(FaultCode::MissingValue, label, cell, says, FILL_IN)
+            let is_user = setting == EventField::UserId.setting();
+            let hint = if is_user { KEEP_ANONYMOUS } else { FILL_IN };
+            cell_fault(FaultCode::MissingValue, label, cell, says, hint)
         }
         FieldFault::TooLong => {
             let says = format!("has {} bytes, the limit is {limit}", trim(cell).len());

@@ -17,9 +17,12 @@ mod value;
 
 pub use csv::{Dialect, DialectOptions, Escape};
 pub use error::{ParseError, ParseOptionError};
-pub use header::{Header, normalize_label};
+pub use header::{
+    Header, normalize_label,
+    source::{ColumnSource, FieldSource, Mapping, parse_mapping},
+};
 pub use limits::Limits;
-pub use options::Options;
+pub use options::{HeaderOption, Options};
 pub use output::{LineEnding, ParseSummary, ParsedRows};
 pub use parser::Parser;
 pub use value::field::EventField;

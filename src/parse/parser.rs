@@ -5,7 +5,8 @@ use super::{
     csv::{CsvReader, CsvReaderOptions, HEAD_BYTES},
     header::Header,
     options::check_columns,
-    value::{format::TimestampFormat, timestamp::TimestampParser},
+    row::ValueOptions,
+    value::{field::NullValues, format::TimestampFormat, timestamp::TimestampParser},
 };
 
 /// Parses one file. Must not be used after an error.
@@ -30,9 +31,12 @@ impl Parser {
     pub fn new(options: Options, limits: Limits) -> Result<Self, ParseOptionError> {
         let Options {
             columns,
+            header,
             timestamp_format,
             time_zone,
             service_zone,
+            null_values,
+            keeps_anonymous,
             dialect,
             from_errors_csv,
         } = options;
@@ -47,11 +51,16 @@ impl Parser {
         let zone = time_zone.unwrap_or(service_zone);
         let options = CsvReaderOptions {
             columns,
+            header,
             from_errors_csv,
             limits,
             dialect,
             timestamps: TimestampParser::new(zone, service_zone, formats),
             timestamp_format,
+            values: ValueOptions {
+                nulls: null_values.map(NullValues::new).unwrap_or_default(),
+                keeps_anonymous,
+            },
         };
         Ok(Self {
             state: State::Head(Vec::new(), Box::new(options)),

@@ -10,7 +10,7 @@ use super::{
     rejected_cells::clip_cells,
     value::{
         Basis, Reading,
-        field::{EventField, FieldFault, null_is_empty, required_value, trim},
+        field::{EventField, FieldFault, NullValues, field_text, has_mark, required_value},
         format_proposal::UnparsedTimestamps,
         timestamp::{TimestampFault, TimestampParser},
     },
@@ -56,6 +56,15 @@ struct EventValues<'a> {
     timestamp: Reading,
 }
 
+/// How values are read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ValueOptions {
+    /// What stands for a missing value.
+    pub(crate) nulls: NullValues,
+    /// Whether a row without a user is an event.
+    pub(crate) keeps_anonymous: bool,
+}
+
 /// How the timestamps of the events were read.
 #[derive(Debug, Default)]
 struct TimestampTally {
@@ -63,6 +72,10 @@ struct TimestampTally {
     days: u64,
     /// Wall times that were there twice.
     twice: Sightings,
+    /// Markers of missing values, marks removed, and events without a user.
+    nulls: u64,
+    marks: u64,
+    anonymous: u64,
 }
 
 /// Validates the rows of one file.
@@ -71,6 +84,7 @@ pub(crate) struct RowValidator {
     timestamps: TimestampParser,
     /// The stated formats, as stated.
     timestamp_format: Option<String>,
+    values: ValueOptions,
     unparsed_timestamps: UnparsedTimestamps,
     tally: TimestampTally,
     /// The labels of the event fields, in the order of [`EventField::ALL`].
@@ -95,14 +109,16 @@ impl RowValidator {
         limits: Limits,
         timestamps: TimestampParser,
         timestamp_format: Option<String>,
+        values: ValueOptions,
     ) -> Self {
         Self {
             limits,
             timestamps,
             timestamp_format,
+            values,
             unparsed_timestamps: UnparsedTimestamps::default(),
             tally: TimestampTally::default(),
-            field_labels: EventField::ALL.map(|field| header.label(field).to_owned()),
+            field_labels: EventField::ALL.map(|field| header.label(field)),
             columns: header.labels.len(),
             from_errors_csv: header.from_errors_csv,
             counts: RowCounts::default(),
@@ -142,7 +158,9 @@ impl RowValidator {
             time_zone: self.timestamps.zones.file.name().to_owned(),
             local_times: self.tally.local + self.tally.twice.rows,
             days: self.tally.days,
-            ..ValueCounts::default()
+            null_values: self.tally.nulls,
+            marks_removed: self.tally.marks,
+            anonymous: self.tally.anonymous,
         }
     }
 
@@ -150,7 +168,7 @@ impl RowValidator {
     pub(crate) fn warnings(&self, header: &Header) -> Vec<Warning> {
         let column = header.label(EventField::Timestamp);
         let zone = self.timestamps.zones.file.name();
-        let twice = self.tally.twice.warning("local-time-twice", column, |first| {
+        let twice = self.tally.twice.warning("local-time-twice", &column, |first| {
             format!(
                 "the clocks of {zone} were set back, so that `{}` was there twice: the earlier of the two instants is \
                  taken; write the offset from UTC if the later one is meant",
@@ -181,6 +199,13 @@ impl RowValidator {
         let Some(values) = self.event_values(record) else {
             return false;
         };
+        if values.event_id.len() < record.value(EventField::EventId).len()
+            || values.user_id.len() < record.value(EventField::UserId).len()
+            || values.event_type.len() < record.value(EventField::EventType).len()
+        {
+            Self::count_cleaned(&mut self.tally, &self.values.nulls, record);
+        }
+        self.tally.anonymous += u64::from(values.user_id.is_empty());
         let row = self.next_row();
         let events = &mut self.block.events;
         events.rows.push(row);
@@ -209,10 +234,21 @@ impl RowValidator {
         true
     }
 
+    /// Counts the markers of missing values and the invisible marks of a row.
+    #[cold]
+    fn count_cleaned(tally: &mut TimestampTally, nulls: &NullValues, record: &impl Record) {
+        for field in EventField::ALL {
+            let cell = record.value(field);
+            tally.nulls += u64::from(nulls.is_null(field_text(cell)));
+            tally.marks += u64::from(has_mark(cell));
+        }
+    }
+
     /// Adds the record as a rejection with all its faults.
     #[cold]
     pub(crate) fn reject(&mut self, record: &impl Record) {
         let RecordPosition { line, byte } = record.position();
+        Self::count_cleaned(&mut self.tally, &self.values.nulls, record);
         let mut faults = self.faults(record);
         self.note_unparsed_timestamp(record, &mut faults);
         if fault::is_totals_row(record) {
@@ -255,16 +291,24 @@ impl RowValidator {
             || record
                 .cells()
                 .all(|cell| cell.value.len() <= limits.cell_bytes);
-        let event_id = null_is_empty(trim(record.value(EventField::EventId)));
+        let ValueOptions {
+            nulls,
+            keeps_anonymous,
+        } = &self.values;
+        let event_id = nulls.empty(field_text(record.value(EventField::EventId)));
         if !cells_fit || event_id.len() > limits.event_id_bytes {
             return None;
         }
         let event_type = record.value(EventField::EventType);
         let user_id = record.value(EventField::UserId);
-        let timestamp = trim(record.value(EventField::Timestamp));
+        let timestamp = field_text(record.value(EventField::Timestamp));
+        let user_id = match required_value(user_id, limits.user_id_bytes, nulls) {
+            Err(FieldFault::Missing) if *keeps_anonymous => b"",
+            user_id => user_id.ok()?,
+        };
         Some(EventValues {
-            event_type: required_value(event_type, limits.event_type_bytes).ok()?,
-            user_id: required_value(user_id, limits.user_id_bytes).ok()?,
+            event_type: required_value(event_type, limits.event_type_bytes, nulls).ok()?,
+            user_id,
             event_id,
             timestamp: self.timestamps.read(timestamp).ok()?,
         })
@@ -276,7 +320,7 @@ impl RowValidator {
             return;
         }
         let cell = record.value(EventField::Timestamp);
-        if let Ok(value) = required_value(cell, self.limits.cell_bytes)
+        if let Ok(value) = required_value(cell, self.limits.cell_bytes, &self.values.nulls)
             && let Err(found) = self.timestamps.read(value)
         {
             let at = (self.next_row(), record.position().line);
@@ -320,8 +364,9 @@ impl RowValidator {
         let cell = record.value(field);
         let label = self.field_labels[field as usize].as_str();
         let limit = field.limit(&self.limits);
-        match (field, required_value(cell, limit)) {
+        match (field, required_value(cell, limit, &self.values.nulls)) {
             (EventField::EventId, Err(FieldFault::Missing)) => None,
+            (EventField::UserId, Err(FieldFault::Missing)) if self.values.keeps_anonymous => None,
             (_, Err(found)) => Some(fault::value(label, cell, (limit, field.setting()), found)),
             (EventField::Timestamp, Ok(value)) => {
                 let found = self.timestamps.read(value).err()?;

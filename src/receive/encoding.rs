@@ -4,7 +4,9 @@
 use std::fmt;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Decoder, DecoderResult, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Decoder, DecoderResult, MACINTOSH, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
+use super::accents::{Accents, accents};
 
 /// Replaces bytes that are not text. It is not UTF-8, so the parser rejects the cell.
 const INVALID_BYTE: u8 = 0xff;
@@ -110,6 +112,13 @@ impl TextDecoder {
         self.bom.unwrap_or(0)
     }
 
+    /// Whether the encoding is a guess, and the letters are those of DOS, which no encoding of the Encoding Standard has.
+    pub(super) fn is_of_dos(&self, head: &[u8]) -> bool {
+        self.source == EncodingSource::Guessed
+            && self.encoding.0 == WINDOWS_1252
+            && accents(head) == Accents::Dos
+    }
+
     /// Returns the encoding, how it is known, and whether there is a byte-order mark.
     pub(super) fn properties(&self) -> (Encoding, EncodingSource, bool) {
         (self.encoding, self.source, self.bom.is_some())
@@ -174,7 +183,11 @@ fn detect(head: &[u8], is_complete: bool) -> (Encoding, EncodingSource) {
             let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
             detector.feed(head, is_complete);
             let guess = detector.guess(None, Utf8Detection::Deny);
-            (Encoding(guess), EncodingSource::Guessed)
+            let is_mac = guess == WINDOWS_1252 && accents(head) == Accents::Mac;
+            (
+                Encoding(if is_mac { MACINTOSH } else { guess }),
+                EncodingSource::Guessed,
+            )
         }
     }
 }

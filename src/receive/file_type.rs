@@ -1,10 +1,16 @@
 //! Detects by the first bytes of a file that it is not CSV text.
 
 const EXPORT: &str = "open it in the program that made it and export it as CSV";
+const UNPACK_OR_GZIP: &str = "unpack it, or pack it with gzip, zstd or zip instead";
+const CONVERT: &str =
+    "convert it to CSV, for example with DuckDB: COPY (FROM 'FILE') TO 'FILE.csv'";
 const UNPACK: &str = "unpack it and send the CSV file inside";
 
+/// Where a tar archive names its format.
+const TAR_MAGIC: usize = 257;
+
 /// First bytes that no CSV text has, with the type of the file and a hint for the user.
-const SIGNATURES: [(&[u8], &str, &str); 10] = [
+const SIGNATURES: &[(&[u8], &str, &str)] = &[
     (b"\x1f\x8b", "packed with gzip twice", UNPACK),
     (
         b"PK\x03\x04",
@@ -13,7 +19,19 @@ const SIGNATURES: [(&[u8], &str, &str); 10] = [
     ),
     (b"PK\x05\x06", "an empty zip archive", UNPACK),
     (b"\x28\xb5\x2f\xfd", "packed with zstd twice", UNPACK),
-    (b"\xfd7zXZ\x00", "an xz archive", UNPACK),
+    (b"BZh91AY&SY", "packed with bzip2", UNPACK_OR_GZIP),
+    (b"\xfd7zXZ\x00", "packed with xz", UNPACK_OR_GZIP),
+    (b"Rar!\x1a\x07", "a rar archive", UNPACK),
+    (b"\x04\x22\x4d\x18", "packed with lz4", UNPACK_OR_GZIP),
+    (b"{\\rtf", "a text document in RTF", EXPORT),
+    (b"PAR1\x15", "a Parquet file", CONVERT),
+    (b"Obj\x01", "an Avro file", CONVERT),
+    (b"ARROW1", "an Arrow file", CONVERT),
+    (
+        b"SQLite format 3\x00",
+        "an SQLite database",
+        "export the table as CSV: sqlite3 -header -csv FILE 'SELECT * FROM …'",
+    ),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (b"%PDF-", "a PDF document", EXPORT),
     (
@@ -36,6 +54,9 @@ pub(super) fn detect_other_than_csv(head: &[u8]) -> Option<(&'static str, &'stat
     let known = signatures.find(|(signature, ..)| head.starts_with(signature));
     if let Some((_, found, hint)) = known {
         return Some((found, hint));
+    }
+    if head.get(TAR_MAGIC..TAR_MAGIC + 5) == Some(b"ustar") {
+        return Some(("a tar archive", UNPACK));
     }
     match head.trim_ascii_start().first() {
         Some(b'{' | b'[') => Some(("JSON", "convert it to CSV with a header line")),

@@ -2,6 +2,7 @@
 //! byte-order mark. Reads from its source on demand, so memory stays flat however much a packed byte unpacks to.
 //! Rejects files over the limit and files that are not text. Passes UTF-8 on without a copy.
 
+mod accents;
 mod encoding;
 mod file_type;
 mod unpack;
@@ -240,6 +241,12 @@ impl TextReader {
         let text = &self.head[decoder.bom_bytes()..];
         if let Some((found, hint)) = file_type::detect_other_than_csv(text) {
             return Err(ReceiveError::NotCsv { found, hint });
+        }
+        if decoder.is_of_dos(&self.head) {
+            return Err(ReceiveError::NotCsv {
+                found: "text in an encoding of DOS (cp437 or cp850)",
+                hint: "save it as UTF-8, for example with `iconv -f CP850 -t UTF-8`, or state `encoding=windows-1252` if it is that after all",
+            });
         }
         self.decoder = Some(decoder);
         Ok(())

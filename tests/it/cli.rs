@@ -23,8 +23,9 @@ events.csv: batch ID
   failed                3
   blank                 0
   line 7, column candidate_id: `candidate_id` is empty (missing-value)
-    → fill in the cell, or remove the row
+    → fill in the cell, or remove the row; `--anonymous keep` counts rows without a user as events
   line 8, column event_type: `event_type` is empty (missing-value)
+    → fill in the cell, or remove the row
   line 9, column timestamp: `timestamp` is empty (missing-value)
   counted               5
   duplicate             0

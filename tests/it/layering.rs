@@ -95,7 +95,7 @@ const CRATES: [(&str, &[&str]); 39] = [
     ("encoding_rs", &["receive/"]),
     ("chardetng", &["receive/"]),
     ("strsim", &["parse/"]),
-    ("memchr", &["parse/", "ingest/survey.rs"]),
+    ("memchr", &["parse/", "ingest/value_warnings.rs"]),
     ("mongodb", &["store/mongo/"]),
     ("rusqlite", &["store/embedded/"]),
     ("parquet", &["store/parquet_file/"]),

@@ -3,6 +3,7 @@
 mod apalis_pitfalls;
 mod backup;
 mod batches;
+mod cases;
 mod cli;
 mod cluster;
 mod corpus;

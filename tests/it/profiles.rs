@@ -159,7 +159,8 @@ async fn unknown_profiles_are_reported_with_the_existing_ones() {
 #[tokio::test]
 async fn proposed_columns_make_the_file_acceptable() {
     let app = TestApp::start().await;
-    let rejected = app.upload("", CSV).await;
+    const UNNAMED: &str = "Customer;When;Activity\nu1;2025-11-10;login\nu2;2025-11-10;view\n";
+    let rejected = app.upload("", UNNAMED).await;
     assert_eq!(rejected.problem(), (422, "missing-columns".into()));
     let proposed = rejected.json()["proposed"].as_str().map(str::to_owned);
     let proposed = proposed.expect("near names");
@@ -170,7 +171,7 @@ async fn proposed_columns_make_the_file_acceptable() {
     );
     let options = json!({ "columns": proposed }).to_string();
     assert_eq!(put(&app, "near", options).await.status, 201);
-    let accepted = app.upload("?profile=near", CSV).await;
+    let accepted = app.upload("?profile=near", UNNAMED).await;
     assert_eq!(accepted.status, 201, "{}", accepted.text);
     assert_eq!(accepted.json()["inserted_count"], 2);
     app.stop().await;

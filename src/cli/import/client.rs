@@ -32,6 +32,14 @@ pub(super) enum ImportError {
     /// The request can't be fulfilled: wrong arguments, settings or file.
     #[error("{0}")]
     Refused(String),
+    /// The service refuses the file, and the values of the file prove the options that would change that.
+    #[error("{text}")]
+    Proposed {
+        /// The problem in words.
+        text: String,
+        /// Names and values of the options.
+        proven: Vec<(String, String)>,
+    },
     /// The request failed.
     #[error("{0}")]
     Failed(String),
@@ -221,7 +229,20 @@ async fn error_of_reply(mut response: Response) -> ImportError {
         }
     }
     let text = match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) => report::problem(&problem),
+        Ok(problem) => {
+            let text = report::problem(&problem);
+            let proposals = problem
+                .proposals
+                .into_iter()
+                .filter(|proposal| proposal.proven);
+            let proven: Vec<_> = proposals
+                .map(|proposal| (proposal.option, proposal.value))
+                .collect();
+            if !proven.is_empty() {
+                return ImportError::Proposed { text, proven };
+            }
+            text
+        }
         Err(_) => format!("the server answered {status}"),
     };
     if status.is_client_error() {

@@ -30,7 +30,7 @@ use crate::{
 };
 use client::{Client, ImportError};
 pub use options::UploadArgs;
-use wire::Batch;
+use wire::{Batch, Receipt};
 
 /// Time between two reads of a batch.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -66,6 +66,9 @@ pub struct Import {
     /// URL of the service
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
+    /// If a file is refused, send it again with the options that its values prove
+    #[arg(long)]
+    pub follow_proposals: bool,
     /// Process batches again that are completed
     #[arg(long)]
     pub force: bool,
@@ -78,12 +81,22 @@ const DAYS_PER_REQUEST: i64 = 366;
 pub async fn run(options: &Import, config: Config) -> ExitCode {
     match import(options, config).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why @ ImportError::Refused(_)) => refused(&why),
+        Err(why @ (ImportError::Refused(_) | ImportError::Proposed { .. })) => refused(&why),
         Err(why @ ImportError::Failed(_)) => failed(&why),
     }
 }
 
 async fn import(options: &Import, config: Config) -> Result<(), ImportError> {
+    let is_url = |file: &&PathBuf| {
+        let name = file.to_string_lossy();
+        name.starts_with("http://") || name.starts_with("https://")
+    };
+    if let Some(url) = options.files.iter().find(is_url) {
+        let url = url.display();
+        return Err(ImportError::Refused(format!(
+            "{url} is no file: name the service with --server {url}, or import what is there with: curl -sS '{url}' | tallymill import -"
+        )));
+    }
     if options.errors.is_some() && options.files.len() > 1 {
         let why = "--errors takes the rejected rows of one file: import the files one by one";
         return Err(ImportError::Refused(why.into()));
@@ -167,18 +180,20 @@ impl TemporaryService {
 }
 
 async fn import_files(client: &Client, options: &Import) -> Result<(), ImportError> {
-    let mut first_error = None;
+    let (mut first_error, mut sums) = (None, report::Sums::default());
     for file in &options.files {
         let name = file.display().to_string();
         let imported = if file.as_os_str() == "-" {
             let spooled = spool_stdin().await?;
-            import_file(client, options, "stdin", spooled.path()).await
+            import_file(client, options, "stdin", spooled.path(), &mut sums).await
         } else {
-            import_file(client, options, &name, file).await
+            import_file(client, options, &name, file, &mut sums).await
         };
         let Err(why) = imported else { continue };
         let why = match why {
-            ImportError::Refused(why) => ImportError::Refused(format!("{name}: {why}")),
+            ImportError::Refused(why) | ImportError::Proposed { text: why, .. } => {
+                ImportError::Refused(format!("{name}: {why}"))
+            }
             ImportError::Failed(why) => ImportError::Failed(format!("{name}: {why}")),
         };
         // The other files are imported nevertheless; the first error decides the exit code.
@@ -187,6 +202,7 @@ async fn import_files(client: &Client, options: &Import) -> Result<(), ImportErr
             Some(_) => super::print_error(&why),
         }
     }
+    print(&sums.text());
     first_error.map_or(Ok(()), Err)
 }
 
@@ -209,13 +225,15 @@ async fn import_file(
     options: &Import,
     name: &str,
     path: &Path,
+    sums: &mut report::Sums,
 ) -> Result<(), ImportError> {
     // The bar hides itself if stderr is not a terminal.
     let bar = ProgressBar::new(0).with_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {eta}"));
     bar.set_message(format!("uploading {}", report::plain(name)));
-    let receipt = client.upload(path, &query(options, path), &bar).await?;
+    let receipt = upload(client, options, path, &bar).await?;
     bar.finish_and_clear();
     print(&report::receipt(name, &receipt));
+    sums.add(&receipt);
     if receipt.dry_run {
         return Ok(());
     }
@@ -251,6 +269,38 @@ async fn import_file(
     }
     Ok(())
 }
+
+/// Uploads a file. With `--follow-proposals` a refused file is sent again with the options that its values prove.
+async fn upload(
+    client: &Client,
+    options: &Import,
+    path: &Path,
+    bar: &ProgressBar,
+) -> Result<Receipt, ImportError> {
+    let mut query = query(options, path);
+    loop {
+        match client.upload(path, &query, bar).await {
+            Err(ImportError::Proposed { text, proven }) if options.follow_proposals => {
+                let before = query.len();
+                for (name, value) in &proven {
+                    let known = FOLLOWED.iter().find(|known| **known == name.as_str());
+                    let is_new = query.iter().all(|(stated, _)| *stated != name.as_str());
+                    if let (Some(known), true) = (known, is_new) {
+                        query.push((*known, value.clone()));
+                        bar.suspend(|| eprintln!("following a proposal: {known}={value}"));
+                    }
+                }
+                if query.len() == before {
+                    return Err(ImportError::Refused(text));
+                }
+            }
+            uploaded => return uploaded,
+        }
+    }
+}
+
+/// Options that `--follow-proposals` adds. What is stated is never changed.
+const FOLLOWED: [&str; 4] = ["timestamp_format", "columns", "quote", "header"];
 
 /// Groups days into ranges of at most a year; returns the first and the last day of each.
 fn day_ranges(days: &[String]) -> Vec<(&String, &String)> {

@@ -18,22 +18,31 @@ pub struct UploadArgs {
     /// What identifies an event: auto (the event id), row (all columns) or none
     #[arg(long, value_parser = ["auto", "row", "none"])]
     pub dedupe: Option<String>,
-    /// Format of the timestamps, such as %d/%m/%Y; `excel` for spreadsheet numbers
+    /// Formats of the timestamps, such as %d/%m/%Y, with | between them; `excel` for spreadsheet numbers
     #[arg(long, value_name = "STRFTIME")]
     pub timestamp_format: Option<String>,
-    /// Time zone of timestamps without an offset
+    /// Time zone of times without an offset; by default that of the service
     #[arg(long, value_name = "ZONE")]
     pub time_zone: Option<String>,
-    /// Labels of the known columns, such as `user_id:candidate_id,timestamp:when`
+    /// The known columns, such as `user_id:candidate_id,timestamp:date+time,event_type:="call"`
     #[arg(long, value_name = "NAME:COLUMN,…")]
     pub columns: Option<String>,
+    /// Whether the first line names the columns, or which column it leaves out
+    #[arg(long, value_parser = ["auto", "none", "unnamed-first", "unnamed-last"])]
+    pub header: Option<String>,
+    /// What stands for a missing value in the known columns
+    #[arg(long, value_name = "TEXT,…")]
+    pub null_values: Option<String>,
+    /// Effect of a row without a user: reject, or keep (an event without a user)
+    #[arg(long, value_parser = ["reject", "keep"])]
+    pub anonymous: Option<String>,
     /// Encoding, such as windows-1252; detected by default
     #[arg(long, value_name = "LABEL")]
     pub encoding: Option<String>,
     /// Delimiter: a character, or comma, semicolon, tab, pipe or space; detected by default
     #[arg(long, value_name = "CHAR")]
     pub delimiter: Option<String>,
-    /// Quote character, " or '; detected by default
+    /// Quote character, " or ', or none; detected by default
     #[arg(long, value_name = "CHAR")]
     pub quote: Option<String>,
     /// Escape of a quote within quotes: doubled or backslash; detected by default
@@ -65,6 +74,9 @@ impl UploadArgs {
             timestamp_format,
             time_zone,
             columns,
+            header,
+            null_values,
+            anonymous,
             encoding,
             delimiter,
             quote,
@@ -83,6 +95,9 @@ impl UploadArgs {
             ("timestamp_format", timestamp_format),
             ("time_zone", time_zone),
             ("columns", columns),
+            ("header", header),
+            ("null_values", null_values),
+            ("anonymous", anonymous),
             ("encoding", encoding),
             ("delimiter", delimiter),
             ("quote", quote),

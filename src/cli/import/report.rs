@@ -48,6 +48,46 @@ pub(super) fn receipt(name: &str, receipt: &Receipt) -> String {
     text + &events(sample)
 }
 
+/// The counts of several files.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    files: u64,
+    counts: [u64; 4],
+}
+
+impl Sums {
+    /// Adds a file.
+    pub(super) fn add(&mut self, receipt: &Receipt) {
+        self.files += 1;
+        let Receipt {
+            received_count,
+            inserted_count,
+            failed_count,
+            blank_count,
+            ..
+        } = receipt;
+        let counts = [received_count, inserted_count, failed_count, blank_count];
+        for (sum, count) in self.counts.iter_mut().zip(counts) {
+            *sum += count;
+        }
+    }
+
+    /// Returns the sums of all files; nothing for a single one.
+    pub(super) fn text(&self) -> String {
+        if self.files < 2 {
+            return String::new();
+        }
+        let mut text = format!("\n{} files\n", grouped(self.files));
+        for (label, count) in ["received", "inserted", "failed", "blank"]
+            .iter()
+            .zip(self.counts)
+        {
+            let _ = writeln!(text, "  {label:<9} {:>13}", grouped(count));
+        }
+        text
+    }
+}
+
 /// Returns where the rejected rows were saved, and how to import them.
 pub(super) fn saved_errors(to: &Path, batch_id: &str) -> String {
     format!(
@@ -134,6 +174,7 @@ pub(super) fn problem(problem: &Problem) -> String {
         detail,
         code,
         errors,
+        proposals: _,
     } = problem;
     let what = if detail.is_empty() { title } else { detail };
     let mut text = as_argument(&plain(what));
@@ -177,12 +218,51 @@ pub(super) fn table(days: &[Day]) -> String {
     text
 }
 
-/// Replaces options of the service in a hint by the arguments of the command.
+/// Replaces options of the service in a hint by the arguments of the command, quoted for a shell.
 fn as_argument(text: &str) -> String {
-    text.replace("send `columns=", "pass `--columns ")
-        .replace("timestamp_format=", "--timestamp-format ")
-        .replace("`key=", "`--key ")
-        .replace("`delimiter=", "`--delimiter ")
+    let mut parts = text.split('`');
+    let mut hint = parts.next().unwrap_or_default().to_owned();
+    let mut is_inside = true;
+    let rest: Vec<_> = parts.collect();
+    for (at, part) in rest.iter().enumerate() {
+        let is_closed = at + 1 < rest.len();
+        match part.split_once('=') {
+            Some((name, value)) if is_inside && is_closed && ARGUMENTS.contains(&name) => {
+                let argument = name.replace('_', "-");
+                hint += &format!("`--{argument} {}`", quoted(value));
+            }
+            _ if is_inside && is_closed => hint += &format!("`{part}`"),
+            _ if is_inside => hint += &format!("`{part}"),
+            _ => hint += part,
+        }
+        is_inside = !is_inside;
+    }
+    hint.replace("send `--", "pass `--")
+}
+
+/// The options of the service that are arguments of the command.
+const ARGUMENTS: [&str; 12] = [
+    "columns",
+    "timestamp_format",
+    "time_zone",
+    "key",
+    "dedupe",
+    "delimiter",
+    "quote",
+    "encoding",
+    "header",
+    "anonymous",
+    "null_values",
+    "parent",
+];
+
+/// Returns a value as one word of a shell.
+fn quoted(value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,+@".contains(c);
+    if !value.is_empty() && value.chars().all(is_plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\'', "'\\''"))
 }
 
 /// Formats `1234567` as `1,234,567`.
@@ -208,6 +288,28 @@ pub(super) fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_in_hints_are_quoted_for_a_shell() {
+        for (hint, text) in [
+            (
+                "send `timestamp_format=%d/%m/%Y %H:%M`",
+                "pass `--timestamp-format '%d/%m/%Y %H:%M'`",
+            ),
+            (
+                "x: send `columns=user_id:Who's`, or rename it",
+                "x: pass `--columns 'user_id:Who'\\''s'`, or rename it",
+            ),
+            (
+                "`time_zone=Asia/Tokyo` and `a=b`",
+                "`--time-zone Asia/Tokyo` and `a=b`",
+            ),
+            ("a lone ` stays", "a lone ` stays"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(as_argument(hint), text);
+        }
+    }
 
     #[test]
     fn counts_are_grouped_by_thousands() {

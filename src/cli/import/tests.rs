@@ -68,6 +68,7 @@ fn options(url: &str, file: &Path) -> Import {
         },
         errors: None,
         server: Some(url.into()),
+        follow_proposals: false,
         force: false,
     }
 }

@@ -35,6 +35,9 @@ pub(super) struct Event {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Proposal {
+    pub(super) option: String,
+    pub(super) value: String,
+    pub(super) proven: bool,
     pub(super) detail: String,
 }
 
@@ -137,4 +140,5 @@ pub(super) struct Problem {
     pub(super) detail: String,
     pub(super) code: String,
     pub(super) errors: Vec<RowError>,
+    pub(super) proposals: Vec<Proposal>,
 }

@@ -10,6 +10,7 @@ use crate::model::{
     Instant, ProfileName, Proposal, ProposalScope, Receipt,
     receipt::{RowCounts, ValueCounts, Warning},
 };
+use crate::parse::Dialect;
 
 /// The part of a batch that describes its file.
 #[derive(Debug, Serialize)]
@@ -113,7 +114,8 @@ struct DialectReply<'a> {
     encoding_known: &'a str,
     bom: bool,
     delimiter: char,
-    quote: char,
+    /// None if no quotes are read.
+    quote: Option<char>,
     escape: &'a str,
     line_ending: &'a str,
     preamble_lines: u32,
@@ -147,7 +149,7 @@ fn file_and_dialect(file: &FileOrigin) -> (FileReply<'_>, DialectReply<'_>) {
         encoding_known: encoding_source,
         bom: *bom,
         delimiter: *delimiter,
-        quote: *quote,
+        quote: Some(*quote).filter(|quote| *quote != char::from(Dialect::NO_QUOTE)),
         escape,
         line_ending,
         preamble_lines: *preamble_lines,

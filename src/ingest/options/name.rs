@@ -30,6 +30,9 @@ pub enum OptionName {
     TimestampFormat,
     TimeZone,
     Columns,
+    Header,
+    NullValues,
+    Anonymous,
     OnError,
     MaxErrors,
     MaxErrorRatio,
@@ -41,7 +44,7 @@ pub enum OptionName {
 
 impl OptionName {
     /// Every option, with its name and scope, in the order of the reply to an unknown one.
-    const TABLE: [(Self, &'static str, OptionScope); 17] = [
+    const TABLE: [(Self, &'static str, OptionScope); 20] = [
         (Self::Source, "source", OptionScope::Meaning),
         (Self::Key, "key", OptionScope::Meaning),
         (Self::Dedupe, "dedupe", OptionScope::Meaning),
@@ -56,6 +59,9 @@ impl OptionName {
         ),
         (Self::TimeZone, "time_zone", OptionScope::Meaning),
         (Self::Columns, "columns", OptionScope::Meaning),
+        (Self::Header, "header", OptionScope::Reading),
+        (Self::NullValues, "null_values", OptionScope::Meaning),
+        (Self::Anonymous, "anonymous", OptionScope::Meaning),
         (Self::OnError, "on_error", OptionScope::Reading),
         (Self::MaxErrors, "max_errors", OptionScope::Reading),
         (Self::MaxErrorRatio, "max_error_ratio", OptionScope::Reading),

@@ -1,6 +1,7 @@
 //! Which options are valid, and the errors of those that are not.
 
 use super::{value::NAME_BYTES, *};
+use crate::parse::ColumnSource;
 use crate::parse::EventField;
 
 #[test]
@@ -15,8 +16,8 @@ fn options_are_parsed_and_invalid_ones_refused() {
     assert_eq!(
         options.parse.columns,
         [
-            (EventField::UserId, "Who".into()),
-            (EventField::Timestamp, "When".into())
+            (EventField::UserId, ColumnSource::Named("Who".into())),
+            (EventField::Timestamp, ColumnSource::Named("When".into()))
         ]
     );
     for (pairs, reason) in [

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Dedupe, OptionFault, OptionName};
 use crate::{
     model::BatchId,
-    parse::{self, Escape, EventField},
+    parse::{self, Dialect, Escape, EventField, HeaderOption, Mapping, parse_mapping},
     receive::Encoding,
 };
 
@@ -89,12 +89,15 @@ impl<'a> Stated<'a> {
     }
 
     pub(super) fn delimiter(self) -> Result<u8> {
-        let expected = "it is one ASCII character, or comma, semicolon, tab, pipe or space";
+        let expected = "it is one ASCII character, or comma, semicolon, tab, pipe, space, or ^A to ^_ for a control character";
         self.character(expected)
     }
 
     pub(super) fn quote(self) -> Result<u8> {
-        self.character("it is one ASCII character, such as \" or '")
+        match self.value.trim() {
+            "none" => Ok(Dialect::NO_QUOTE),
+            _ => self.character("it is `none`, or one ASCII character, such as \" or '"),
+        }
     }
 
     /// Returns an ASCII character, stated by itself or by its name.
@@ -105,6 +108,7 @@ impl<'a> Stated<'a> {
             "tab" | "\\t" => Ok(b'\t'),
             "pipe" => Ok(b'|'),
             "space" => Ok(b' '),
+            control if is_caret_form(control) => Ok(control.as_bytes()[1] - b'@'),
             other => match other.as_bytes() {
                 [one] if one.is_ascii() => Ok(*one),
                 _ => Err(self.invalid(expected)),
@@ -134,24 +138,43 @@ impl<'a> Stated<'a> {
     }
 
     /// Returns the label of each mapped column.
-    pub(super) fn columns(self) -> Result<Vec<(EventField, String)>> {
-        let parts = self.at_most(VALUE_BYTES)?.split(',');
-        let mapping: Option<_> = parts
-            .filter(|part| !part.trim().is_empty())
-            .map(|part| {
-                let (field, label) = part.split_once(':')?;
-                let field = EventField::ALL
-                    .into_iter()
-                    .find(|known| known.name() == field.trim())?;
-                Some((field, label.trim().to_owned())).filter(|(_, label)| !label.is_empty())
-            })
-            .collect();
+    pub(super) fn columns(self) -> Result<Mapping> {
+        let mapping = parse_mapping(self.at_most(VALUE_BYTES)?);
         mapping.ok_or_else(|| {
             let names = EventField::ALL.map(|field| field.name()).join(", ");
             self.invalid(format!(
-                "it is a list such as `user_id:candidate_id,event_type:action`, of {names}"
+                "it is a list such as `user_id:candidate_id,timestamp:Date+Time,event_type:=\"call\"`, or an object in JSON, of {names}"
             ))
         })
+    }
+
+    pub(super) fn header(self) -> Result<HeaderOption> {
+        let named = HeaderOption::ALL
+            .iter()
+            .find(|(name, _)| *name == self.value.trim());
+        let names = HeaderOption::ALL
+            .map(|(name, _)| format!("`{name}`"))
+            .join(", ");
+        named
+            .map(|(_, option)| *option)
+            .ok_or_else(|| self.invalid(format!("it is one of {names}")))
+    }
+
+    /// Returns what stands for a missing value; nothing does if the value is empty.
+    pub(super) fn null_values(self) -> Result<Vec<String>> {
+        let markers = self.at_most(VALUE_BYTES)?.split(',').map(str::trim);
+        Ok(markers
+            .filter(|marker| !marker.is_empty())
+            .map(str::to_owned)
+            .collect())
+    }
+
+    pub(super) fn anonymous(self) -> Result<bool> {
+        match self.value.trim() {
+            "keep" => Ok(true),
+            "reject" => Ok(false),
+            _ => Err(self.invalid("it is `reject` or `keep`")),
+        }
     }
 
     pub(super) fn on_error(self) -> Result<bool> {
@@ -195,6 +218,11 @@ fn is_invisible(c: char) -> bool {
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
                 | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
         )
+}
+
+/// Whether a text stands for a control character, such as `^A` for U+0001.
+fn is_caret_form(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'^', b'A'..=b'_'])
 }
 
 /// Returns a file name to show to people: without folders and characters that are not seen, and not too long. Returns

@@ -191,8 +191,8 @@ fn parse(
     let end = chunks.blocking_send(Bytes::new());
     end.expect("the channel is open");
     let (messages, mut received) = mpsc::channel(1_000);
-    let parser =
-        ParserThread::new(options, Survey::new(1_000, 4_000), &limits()).expect("valid options");
+    let parser = ParserThread::new(options, Survey::new(1_000, 4_000, i64::MAX / 2), &limits())
+        .expect("valid options");
     parser.run(received_chunks, &messages);
     drop(messages);
     let (mut rows, mut summary) = (Vec::new(), None);
@@ -236,7 +236,7 @@ fn the_thread_ends_with_its_upload_even_if_the_text_has_no_rows() {
     let (chunks, received_chunks) = mpsc::channel(4);
     let (messages, received) = mpsc::channel(1_000);
     let options = UploadOptions::default();
-    let parser = ParserThread::new(&options, Survey::new(1_000, 4_000), &limits());
+    let parser = ParserThread::new(&options, Survey::new(1_000, 4_000, i64::MAX / 2), &limits());
     let parser = parser.expect("valid options");
     drop(received);
     let thread = std::thread::spawn(move || parser.run(received_chunks, &messages));

@@ -24,6 +24,7 @@ impl CellReader {
         let reader = AsyncReaderBuilder::new()
             .delimiter(dialect.delimiter)
             .quote(dialect.quote)
+            .quoting(dialect.quote != Dialect::NO_QUOTE)
             .double_quote(true)
             .escape((dialect.escape == Escape::Backslash).then_some(b'\\'))
             .terminator(Terminator::Any(b'\n'))

@@ -1,21 +1,23 @@
 //! Detects where the header of a CSV file is, and which dialect the file is written in, from a bounded head of it.
 //! A guess counts only if the header under it has every required column, so that a wrong guess is an error.
 
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use memchr::{memchr, memchr2};
 
 use super::{
     cells::CellReader,
-    dialect::{Dialect, DialectOptions, Escape},
-    frame::{RecordBlock, RecordFramer, RecordKind},
-    scan::FramingOptions,
+    dialect::{Dialect, DialectOptions},
+    head::{LikelyHeader, likely_header, records},
+    refine::refine_by_rows,
 };
 use crate::parse::{
     Limits,
-    header::Header,
-    value::{
-        field::{EventField, trim},
-        timestamp::TimestampParser,
+    header::{
+        Header, HeaderContext,
+        sample::{Sample, SampleRow},
+        source::Mapping,
     },
+    options::HeaderOption,
+    value::{field::trim, timestamp::TimestampParser},
 };
 
 /// Bytes in which the header is searched.
@@ -24,6 +26,12 @@ pub(crate) const HEAD_BYTES: usize = 128 * 1024;
 const PREAMBLE_LINES: usize = 30;
 /// Delimiters that are tried, the most likely first.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+/// Delimiters that are tried if none of these gives a header.
+const RARE_DELIMITERS: &[u8] = b"^~\x01\x1f\x1e\x02:!#$%&*+/=?@ ";
+/// Rows below the header by whose values columns are told apart.
+const SAMPLE_ROWS: usize = 50;
+/// The start of the line that names the columns of a W3C log.
+const FIELDS_LINE: &[u8] = b"#Fields:";
 /// Quotes that are tried.
 const QUOTES: [u8; 2] = [b'"', b'\''];
 
@@ -36,26 +44,39 @@ pub(super) struct Detection {
     /// Lines above the header.
     pub(super) preamble_lines: u32,
     /// Number of columns; 0 if no header was found.
-    columns: usize,
+    pub(super) columns: usize,
+}
+
+/// A detection, with what else the head tells.
+#[derive(Debug, Clone)]
+pub(super) struct Detected {
+    pub(super) detection: Detection,
+    /// The first rows below the header.
+    pub(super) sample: Vec<SampleRow>,
+    /// The line of the header of another table.
+    pub(super) other_table: Option<u32>,
 }
 
 /// What makes a record a header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeaderRequirements<'a> {
-    /// The labels that the upload maps to event fields.
-    pub(super) columns: &'a [(EventField, String)],
+    /// What the upload states of the columns.
+    pub(super) columns: &'a Mapping,
+    /// What the upload states of the header.
+    pub(super) header: HeaderOption,
     /// Whether the upload says that the file is an `errors.csv`.
     pub(super) from_errors_csv: bool,
     pub(super) limits: Limits,
+    pub(super) timestamps: &'a TimestampParser,
 }
 
 /// Detects header and dialect of a file that starts with `head`. Where there is no header, returns the most likely
-/// dialect, under which reading the header reports what is missing.
+/// one, reading which reports what is missing.
 pub(super) fn detect(
     head: &[u8],
     stated: DialectOptions,
     requirements: HeaderRequirements<'_>,
-) -> Detection {
+) -> Detected {
     let (separator, preamble_bytes) = separator_line(head);
     let first = Detection {
         dialect: Dialect::default(),
@@ -67,80 +88,191 @@ pub(super) fn detect(
         Some(one) => vec![one],
         None => DELIMITERS.to_vec(),
     };
+    let has_header = requirements.header != HeaderOption::None;
+    let fields = fields_line(head).filter(|_| has_header && stated.delimiter.is_none());
+    if let Some((start, delimiter)) = fields {
+        let dialects = dialects(&[delimiter], stated);
+        return found_at(head, start, &dialects, stated, requirements)
+            .unwrap_or_else(|| at_line(head, start, dialects[0], requirements));
+    }
+    if has_header {
+        let candidates: Vec<_> = header_candidates(head, first).collect();
+        let common = dialects(&delimiters, stated);
+        let mut starts = candidates.iter();
+        let found = starts.find_map(|start| found_at(head, *start, &common, stated, requirements));
+        if let Some(found) = found {
+            return found;
+        }
+        if stated.delimiter.or(separator).is_none() {
+            let rare = dialects(RARE_DELIMITERS, stated);
+            let mut starts = candidates.iter();
+            let found =
+                starts.find_map(|start| found_at(head, *start, &rare, stated, requirements));
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+    likely(head, first, &dialects(&delimiters, stated), requirements)
+}
+
+/// Returns every usable dialect with one of these delimiters.
+fn dialects(delimiters: &[u8], stated: DialectOptions) -> Vec<Dialect> {
     let quotes: Vec<u8> = match stated.quote {
         Some(one) => vec![one],
         None => QUOTES.to_vec(),
     };
     let escape = stated.escape.unwrap_or_default();
-    let dialects = || {
-        let pairs = delimiters
-            .iter()
-            .flat_map(|delimiter| quotes.iter().map(move |quote| (*delimiter, *quote)));
-        let dialects = pairs.map(|(delimiter, quote)| Dialect {
-            delimiter,
-            quote,
-            escape,
-        });
-        dialects.filter(|dialect| dialect.is_usable())
-    };
-    for (preamble_bytes, preamble_lines) in header_candidates(head, first) {
-        let text = &head[preamble_bytes..];
-        for dialect in dialects() {
-            if let Some(columns) = header_columns(text, dialect, requirements) {
-                let limits = requirements.limits;
-                return Detection {
-                    dialect: refine_by_rows(text, dialect, stated, columns, limits),
-                    preamble_bytes,
-                    preamble_lines,
-                    columns,
-                };
-            }
-        }
-    }
-    let delimiter = match &delimiters[..] {
-        [one] => *one,
-        several => most_frequent(&head[preamble_bytes..], several),
-    };
-    let dialect = Dialect {
-        delimiter,
-        quote: quotes[0],
-        escape,
-    };
-    Detection { dialect, ..first }
-}
-
-/// Detects the parts of the dialect that are not stated, and that show in the rows rather than in the header.
-fn refine_by_rows(
-    text: &[u8],
-    dialect: Dialect,
-    stated: DialectOptions,
-    columns: usize,
-    limits: Limits,
-) -> Dialect {
-    let dialect = match stated.quote {
-        None => detect_quote(text, dialect),
-        Some(_) => dialect,
-    };
-    match stated.escape {
-        None => detect_escape(text, dialect, columns, limits),
-        Some(_) => dialect,
-    }
-}
-
-/// Returns the delimiter that occurs most often in the first line. Used where no delimiter gives a header, to name the
-/// labels in the error.
-fn most_frequent(text: &[u8], delimiters: &[u8]) -> u8 {
-    let line = text
-        .split(|byte| *byte == b'\n')
-        .find(|line| !line.trim_ascii().is_empty());
-    let count = |delimiter: u8| memchr_iter(delimiter, line.unwrap_or_default()).count();
-    // `max_by_key` returns the last of equals; reversed, that is the most likely one.
-    let best = delimiters
+    let pairs = delimiters
         .iter()
-        .copied()
-        .rev()
-        .max_by_key(|delimiter| count(*delimiter));
-    best.unwrap_or(b',')
+        .flat_map(|delimiter| quotes.iter().map(move |quote| (*delimiter, *quote)));
+    let dialects = pairs.map(|(delimiter, quote)| Dialect {
+        delimiter,
+        quote,
+        escape,
+    });
+    dialects.filter(|dialect| dialect.is_usable()).collect()
+}
+
+/// Returns the detection of a header at a line, if one of the dialects gives one.
+fn found_at(
+    head: &[u8],
+    (preamble_bytes, preamble_lines): (usize, u32),
+    dialects: &[Dialect],
+    stated: DialectOptions,
+    requirements: HeaderRequirements<'_>,
+) -> Option<Detected> {
+    let text = &head[preamble_bytes..];
+    let first_line = text.trim_ascii_start();
+    let first_line = &first_line[..memchr(b'\n', first_line).unwrap_or(first_line.len())];
+    dialects.iter().find_map(|dialect| {
+        // A line with neither the delimiter nor a quote has one column, which is never enough.
+        let is_blank = dialect.delimiter.is_ascii_whitespace();
+        if !is_blank && memchr2(dialect.delimiter, dialect.quote, first_line).is_none() {
+            return None;
+        }
+        let (columns, sample) = header_columns(text, preamble_lines + 1, *dialect, requirements)?;
+        let dialect = refine_by_rows(text, *dialect, stated, columns, requirements.limits);
+        Some(Detected {
+            detection: Detection {
+                dialect,
+                preamble_bytes,
+                preamble_lines,
+                columns,
+            },
+            sample,
+            other_table: None,
+        })
+    })
+}
+
+/// Returns the detection of a line as the header, whatever it lacks.
+fn at_line(
+    head: &[u8],
+    (preamble_bytes, preamble_lines): (usize, u32),
+    dialect: Dialect,
+    requirements: HeaderRequirements<'_>,
+) -> Detected {
+    let text = &head[preamble_bytes..];
+    let limits = requirements.limits;
+    let records = records(text, preamble_lines + 1, dialect, limits, SAMPLE_ROWS + 1);
+    Detected {
+        detection: Detection {
+            dialect,
+            preamble_bytes,
+            preamble_lines,
+            columns: 0,
+        },
+        sample: records
+            .into_iter()
+            .skip(1)
+            .map(|record| record.row)
+            .collect(),
+        other_table: None,
+    }
+}
+
+/// Returns the detection of the most likely header, by the dialect under which most records have the same number of cells.
+fn likely(
+    head: &[u8],
+    first: Detection,
+    dialects: &[Dialect],
+    requirements: HeaderRequirements<'_>,
+) -> Detected {
+    let text = &head[first.preamble_bytes..];
+    let line = first.preamble_lines + 1;
+    let (limits, timestamps) = (requirements.limits, requirements.timestamps);
+    let last = line + u32::try_from(PREAMBLE_LINES).unwrap_or(0);
+    let guess = |dialect: &Dialect| {
+        let records = records(text, line, *dialect, limits, usize::MAX);
+        (*dialect, likely_header(&records, last, timestamps), records)
+    };
+    let score = |likely: &Option<LikelyHeader>| {
+        likely
+            .as_ref()
+            .map_or(0, |likely| likely.records * likely.columns.min(8))
+    };
+    // Quotes show in the rows, which are not known to be rows.
+    let quote = dialects.first().map(|dialect| dialect.quote);
+    let guesses = dialects
+        .iter()
+        .filter(|dialect| Some(dialect.quote) == quote)
+        .map(guess);
+    // Of equals, the first wins.
+    let best = guesses.reduce(|best, next| {
+        if score(&next.1) > score(&best.1) {
+            next
+        } else {
+            best
+        }
+    });
+    let none = (
+        dialects.first().copied().unwrap_or_default(),
+        None,
+        Vec::new(),
+    );
+    let (dialect, likely, records) = best.unwrap_or(none);
+    let likely = likely.unwrap_or_default();
+    let is_below = requirements.header != HeaderOption::None;
+    let at = if is_below { likely.preamble_lines } else { 0 };
+    let rows = records.into_iter().map(|record| record.row);
+    let rows = rows.filter(|row| !is_below || row.line > at.max(line - 1) + 1);
+    Detected {
+        detection: Detection {
+            dialect,
+            columns: if is_below { 0 } else { likely.columns },
+            preamble_bytes: first.preamble_bytes + if is_below { likely.preamble_bytes } else { 0 },
+            preamble_lines: at.max(first.preamble_lines),
+        },
+        sample: rows.take(SAMPLE_ROWS).collect(),
+        other_table: likely.other_table,
+    }
+}
+
+/// Returns where the labels of a W3C log start, with the lines above, and its delimiter.
+fn fields_line(head: &[u8]) -> Option<((usize, u32), u8)> {
+    let mut start = 0;
+    for line_number in 0..u32::try_from(PREAMBLE_LINES).unwrap_or(0) {
+        let line = &head[start..];
+        let end = memchr(b'\n', line).map_or(line.len(), |end| end + 1);
+        if line.first() != Some(&b'#') {
+            return None;
+        }
+        if let Some(labels) = line[..end].strip_prefix(FIELDS_LINE) {
+            let space = labels
+                .iter()
+                .take_while(|byte| matches!(byte, b' ' | b'\t'))
+                .count();
+            let delimiter = if labels[space..].contains(&b'\t') {
+                b'\t'
+            } else {
+                b' '
+            };
+            return Some(((start + FIELDS_LINE.len() + space, line_number), delimiter));
+        }
+        start += end;
+    }
+    None
 }
 
 /// Returns the delimiter and the length of a first line such as `sep=;`, which Excel writes.
@@ -187,44 +319,39 @@ fn header_candidates(head: &[u8], first: Detection) -> impl Iterator<Item = (usi
     })
 }
 
-/// Returns the number of columns if the first record of `text` is a header with every required column.
+/// Returns the number of columns and the first rows, if the first record of `text` is a header with every required column.
 fn header_columns(
     text: &[u8],
+    line: u32,
     dialect: Dialect,
     requirements: HeaderRequirements<'_>,
-) -> Option<usize> {
-    let HeaderRequirements {
-        columns,
-        from_errors_csv,
-        limits,
-    } = requirements;
-    let options = framing(dialect, limits, None);
-    let (mut framer, mut block, mut cells) = (
-        RecordFramer::new(options, 1, 0),
-        RecordBlock::default(),
-        CellReader::new(dialect),
-    );
-    framer.push(text);
-    framer.end_input();
-    if !framer.next_block(&mut block) || !block.damaged.is_empty() {
+) -> Option<(usize, Vec<SampleRow>)> {
+    let mut records =
+        records(text, line, dialect, requirements.limits, SAMPLE_ROWS + 1).into_iter();
+    let header = records.next()?;
+    if !header.is_clean {
         return None;
     }
-    let crlf = block.records.first().is_some_and(|record| record.crlf);
-    cells.load(&mut block.text);
-    let cells = cells.next()?;
-    let cells = if crlf { cells.without_cr() } else { cells };
-    let labels = cells.to_text()?;
-    let header = Header::read(&labels, columns, &limits, from_errors_csv).ok()?;
-    Some(header.labels.len())
-}
-
-fn framing(dialect: Dialect, limits: Limits, columns: Option<usize>) -> FramingOptions {
-    FramingOptions {
-        dialect,
-        record_bytes: limits.record_bytes,
-        record_lines: limits.record_lines,
-        columns,
-    }
+    let labels: Vec<_> = header.row.cells.iter().map(String::as_str).collect();
+    let rows: Vec<_> = records.map(|record| record.row).collect();
+    let context = HeaderContext {
+        mapped: requirements.columns,
+        limits: requirements.limits,
+        from_errors_csv: requirements.from_errors_csv,
+        header: requirements.header,
+        timestamp_format: None,
+        sample: Sample {
+            rows: &rows,
+            timestamps: Some(requirements.timestamps),
+        },
+    };
+    let columns = match Header::read(&labels, &context) {
+        Ok(header) => header.labels.len(),
+        // The columns are all there; which of them is meant is a question.
+        Err(why) if why.is_of_found_header() => labels.len(),
+        Err(_) => return None,
+    };
+    Some((columns, rows))
 }
 
 /// Returns the first line above the header that is a row rather than a title: it is as wide as the header, with at least
@@ -248,78 +375,6 @@ pub(super) fn row_above_header(
                 && filled().any(|cell| timestamps.read(cell).is_ok());
             is_row.then_some(line)
         })
-}
-
-/// Detects whether the quote is an apostrophe, which a header without quotes does not show: at least two cells of the
-/// rows are enclosed by it, few only start with it, and there is no double quote.
-fn detect_quote(text: &[u8], dialect: Dialect) -> Dialect {
-    if dialect.quote != b'"' || memchr(b'"', text).is_some() {
-        return dialect;
-    }
-    let (mut enclosed, mut only_started) = (0, 0);
-    // The last line may be cut off by the end of the head.
-    let end = memrchr(b'\n', text).unwrap_or(text.len());
-    for line in text[..end].split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        for cell in line.split(|byte| *byte == dialect.delimiter) {
-            match cell {
-                [b'\'', .., b'\''] => enclosed += 1,
-                [b'\'', ..] => only_started += 1,
-                _ => {}
-            }
-        }
-    }
-    // A quoted cell that contains the delimiter counts as one that only starts with the quote.
-    if enclosed >= 2 && enclosed > 2 * only_started + 1 {
-        return Dialect {
-            quote: b'\'',
-            ..dialect
-        };
-    }
-    dialect
-}
-
-/// Detects whether a backslash escapes quotes: only if that makes more records valid, since a cell may end in a
-/// backslash of its own.
-fn detect_escape(text: &[u8], dialect: Dialect, columns: usize, limits: Limits) -> Dialect {
-    let escaped = Dialect {
-        escape: Escape::Backslash,
-        ..dialect
-    };
-    let escaped_quote = [b'\\', dialect.quote];
-    if !escaped.is_usable() || memmem::find(text, &escaped_quote).is_none() {
-        return dialect;
-    }
-    let count = |dialect| count_valid_records(text, framing(dialect, limits, Some(columns)));
-    if count(escaped) > count(dialect) {
-        escaped
-    } else {
-        dialect
-    }
-}
-
-/// Counts the records with the right number of cells and without text after a closing quote.
-fn count_valid_records(mut text: &[u8], options: FramingOptions) -> usize {
-    let (mut framer, mut block) = (RecordFramer::new(options, 1, 0), RecordBlock::default());
-    let mut reader = CellReader::new(options.dialect);
-    let mut valid = 0;
-    while !text.is_empty() {
-        text = &text[framer.push(text)..];
-        if text.is_empty() {
-            framer.end_input();
-        }
-        while framer.next_block(&mut block) {
-            reader.load(&mut block.text);
-            let records = block.records.iter();
-            for record in records.filter(|record| record.kind != RecordKind::Damaged) {
-                let fits = reader
-                    .next()
-                    .is_some_and(|cells| Some(cells.len()) == options.columns);
-                valid += usize::from(fits && record.kind == RecordKind::Clean);
-            }
-        }
-    }
-    valid
 }
 
 #[cfg(test)]

@@ -51,13 +51,17 @@ impl Default for Dialect {
 }
 
 impl Dialect {
+    /// Stands for no quote at all. A line ends before it could be one.
+    pub const NO_QUOTE: u8 = b'\n';
+
     /// Whether the bytes differ from each other, from line ends, and from the bytes of multi-byte characters.
     #[must_use]
     pub fn is_usable(self) -> bool {
         let plain = |byte: u8| byte.is_ascii() && !matches!(byte, 0 | b'\n' | b'\r');
         let escape = self.escape == Escape::Backslash;
         let apart = !escape || (self.delimiter != b'\\' && self.quote != b'\\');
-        plain(self.delimiter) && plain(self.quote) && self.delimiter != self.quote && apart
+        let quote = plain(self.quote) || self.quote == Self::NO_QUOTE;
+        plain(self.delimiter) && quote && self.delimiter != self.quote && apart
     }
 }
 
@@ -107,7 +111,13 @@ mod tests {
         };
         assert!(Dialect::default().is_usable());
         assert!(dialect(b';', b'\'').is_usable());
-        for (delimiter, quote) in [(b',', b','), (b'\n', b'"'), (b',', b'\r'), (0xe9, b'"')] {
+        for (delimiter, quote) in [
+            (b',', b','),
+            (b'\n', b'"'),
+            (b'\n', b'\n'),
+            (b',', b'\r'),
+            (0xe9, b'"'),
+        ] {
             assert!(!dialect(delimiter, quote).is_usable());
         }
         let escaped = |delimiter, quote| Dialect {

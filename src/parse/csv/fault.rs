@@ -63,8 +63,8 @@ pub(super) fn extra_cell(header: &Header, cells: Cells<'_>, quote: u8) -> Fault 
 pub(super) fn stray_quote() -> Fault {
     row_fault(
         FaultCode::StrayQuote,
-        "a cell goes on after its closing quote".to_owned(),
-        "write a quote inside a quoted cell twice, and nothing between the closing quote and the delimiter",
+        "a cell goes on after its closing quote, or a quoted cell starts without a delimiter before it".to_owned(),
+        "write a quote inside a quoted cell twice, a delimiter before its opening quote, and nothing between the closing quote and the delimiter",
     )
 }
 

@@ -40,6 +40,8 @@ pub(super) struct FramedRecord {
     pub(super) kind: RecordKind,
     /// Whether it ends in CR LF, so that the CR is not part of its last cell.
     pub(super) crlf: bool,
+    /// Whether a blank line stands before it.
+    pub(super) after_blank: bool,
 }
 
 /// What is wrong with a damaged record.
@@ -110,6 +112,8 @@ pub(super) struct RecordFramer {
     scan: RecordScan,
     /// Whether the rest of the current line must be dropped.
     skips_line: bool,
+    /// Whether the line before the current record is blank.
+    after_blank: bool,
     open_quote: Option<OpenQuote>,
     /// The physical line at `start`. It may exceed the numbers of rows; then the file is refused.
     line: u64,
@@ -131,6 +135,7 @@ impl RecordFramer {
             uncopied: 0,
             scan: RecordScan::default(),
             skips_line: false,
+            after_blank: false,
             open_quote: None,
             line: u64::from(line),
             bytes_before,
@@ -258,7 +263,7 @@ impl RecordFramer {
             }
             self.end_open_quote(block);
         }
-        let kind = if scan.has_stray_quote {
+        let kind = if scan.has_stray_quote || scan.has_misplaced_quote && scan.line_breaks == 0 {
             RecordKind::StrayQuote
         } else {
             RecordKind::Clean
@@ -270,6 +275,7 @@ impl RecordFramer {
             byte: self.bytes_before + self.start as u64,
             kind,
             crlf,
+            after_blank: std::mem::take(&mut self.after_blank),
         });
         self.start = end;
         self.line += u64::from(scan.line_breaks) + 1;
@@ -294,6 +300,7 @@ impl RecordFramer {
 
     fn blank_line(&mut self, length: usize, block: &mut RecordBlock) -> bool {
         self.count_line_end(self.start + length);
+        self.after_blank = true;
         match &mut self.open_quote {
             Some(open) => open.blank += 1,
             None => self.counts.blank += 1,
@@ -379,6 +386,7 @@ impl RecordFramer {
                 byte: record.byte,
                 kind: RecordKind::Damaged,
                 crlf: false,
+                after_blank: false,
             });
             block.damaged.push(record);
         }

@@ -7,9 +7,12 @@ mod detect;
 mod dialect;
 mod fault;
 mod frame;
+mod head;
 mod reader;
 mod record;
+mod refine;
 mod scan;
+mod stage;
 
 pub use dialect::{Dialect, DialectOptions, Escape};
 

@@ -1,24 +1,22 @@
 //! Reads one CSV file whose start is known: joins framing, splitting and row validation.
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
 use super::{
-    cells::{CellReader, Cells},
-    damaged,
-    detect::{self, HeaderRequirements},
+    cells::CellReader,
+    detect::{self, Detected, HeaderRequirements},
     dialect::{Dialect, DialectOptions},
-    frame::{
-        DamagedRecord, FramedRecord, LineCounts, RecordBlock, RecordDamage, RecordFramer,
-        RecordKind,
-    },
-    record::{CsvRecord, NotARow},
+    frame::{LineCounts, RecordBlock, RecordFramer, RecordKind},
+    refine,
     scan::FramingOptions,
+    stage::{HeaderStage, RowStage},
 };
 use crate::parse::{
     Limits, LineEnding, ParseError, ParseSummary, ParsedRows,
-    header::Header,
-    row::RowValidator,
-    value::{field::EventField, timestamp::TimestampParser},
+    header::{Header, source::Mapping},
+    options::HeaderOption,
+    row::ValueOptions,
+    value::timestamp::TimestampParser,
 };
 
 /// Blank lines that every file may have: more than a spreadsheet has rows.
@@ -28,8 +26,10 @@ const BLANK_RATIO: u64 = 4;
 
 /// What is known of a file before its first byte.
 pub(crate) struct CsvReaderOptions {
-    /// The labels that the upload maps to event fields.
-    pub(crate) columns: Vec<(EventField, String)>,
+    /// What the upload states of the columns.
+    pub(crate) columns: Mapping,
+    /// What the upload states of the header.
+    pub(crate) header: HeaderOption,
     /// Whether the upload says that the file is an `errors.csv`.
     pub(crate) from_errors_csv: bool,
     pub(crate) limits: Limits,
@@ -37,6 +37,8 @@ pub(crate) struct CsvReaderOptions {
     pub(crate) timestamps: TimestampParser,
     /// The stated formats, as stated.
     pub(crate) timestamp_format: Option<String>,
+    /// How values are read.
+    pub(crate) values: ValueOptions,
 }
 
 /// Reads one file whose dialect is known.
@@ -52,6 +54,8 @@ pub(crate) struct CsvReader {
     blank_above_header: u64,
     /// Set if lines end in CR alone: a buffer for the text with LF in place of CR.
     old_mac_lines: Option<Vec<u8>>,
+    /// Whether the head of the file makes sense without quotes, and with them it does not.
+    quotes_are_text: bool,
 }
 
 enum Stage {
@@ -59,28 +63,6 @@ enum Stage {
     Header(Box<HeaderStage>),
     /// The header is read.
     Rows(Box<RowStage>),
-}
-
-/// Reads the header.
-struct HeaderStage {
-    columns: Vec<(EventField, String)>,
-    from_errors_csv: bool,
-    limits: Limits,
-    dialect: Dialect,
-    timestamps: Option<TimestampParser>,
-    timestamp_format: Option<String>,
-    /// Whether the delimiter was detected among several.
-    delimiter_was_guessed: bool,
-}
-
-/// Reads the rows below the header.
-struct RowStage {
-    header: Header,
-    limits: Limits,
-    dialect: Dialect,
-    validator: RowValidator,
-    blank: u64,
-    repeated_headers: u64,
 }
 
 impl CsvReader {
@@ -91,11 +73,13 @@ impl CsvReader {
     ) -> Result<(Self, usize), ParseError> {
         let CsvReaderOptions {
             columns,
+            header,
             from_errors_csv,
             limits,
             dialect,
             timestamps,
             timestamp_format,
+            values,
         } = options;
         // Detection reads a fixed number of bytes, so its result does not depend on how the file arrives.
         let sample_bytes = head.len().min(detect::HEAD_BYTES);
@@ -107,10 +91,16 @@ impl CsvReader {
         let sample = &head[..sample_bytes];
         let requirements = HeaderRequirements {
             columns: &columns,
+            header,
             from_errors_csv,
             limits,
+            timestamps: &timestamps,
         };
-        let detection = detect::detect(sample, dialect, requirements);
+        let Detected {
+            detection,
+            sample: sample_rows,
+            other_table,
+        } = detect::detect(sample, dialect, requirements);
         if let Some(line) = detect::row_above_header(sample, &detection, &timestamps) {
             let header = detection.preamble_lines + 1;
             return Err(ParseError::RowAboveHeader { line, header });
@@ -122,25 +112,53 @@ impl CsvReader {
             columns: None,
         };
         let first_line = detection.preamble_lines + 1;
-        let reader = Self {
+        let quotes_are_text = dialect.quote.is_none()
+            && refine::quotes_are_text(
+                &sample[detection.preamble_bytes..],
+                detection.dialect,
+                detection.columns,
+                limits,
+            );
+        let mut reader = Self {
             framer: RecordFramer::new(framing, first_line, detection.preamble_bytes as u64),
             block: RecordBlock::default(),
             cells: CellReader::new(detection.dialect),
             stage: Stage::Header(Box::new(HeaderStage {
                 columns,
+                header,
+                sample: sample_rows,
+                other_table,
                 from_errors_csv,
                 limits,
                 dialect: detection.dialect,
                 timestamps: Some(timestamps),
                 timestamp_format,
+                values,
                 delimiter_was_guessed: dialect.delimiter.is_none(),
             })),
             dialect: detection.dialect,
             preamble_lines: detection.preamble_lines,
             blank_above_header: 0,
             old_mac_lines: is_old_mac.then(Vec::new),
+            quotes_are_text,
         };
+        if header == HeaderOption::None {
+            reader.start_without_header(detection.columns)?;
+        }
         Ok((reader, detection.preamble_bytes))
+    }
+
+    /// Starts with the rows: the columns have no labels, only positions.
+    fn start_without_header(&mut self, columns: usize) -> Result<(), ParseError> {
+        let line = self.preamble_lines + 1;
+        if let Stage::Header(header) = &mut self.stage {
+            let labels: Vec<_> = (1..=columns).map(|at| format!("column_{at}")).collect();
+            let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+            let rows = header.rows(&labels, line)?;
+            self.framer.set_columns(columns);
+            self.stage = Stage::Rows(Box::new(rows));
+        }
+        Ok(())
     }
 
     /// Reads the next part of the text.
@@ -194,6 +212,7 @@ impl CsvReader {
         if counts.inserted + counts.failed == 0 {
             return Err(ParseError::HeaderOnly);
         }
+        let proposals = rows.proposals(self.quotes_are_text);
         let blank = rows.blank + rows.repeated_headers + self.blank_above_header + lines.blank;
         Ok(ParseSummary {
             received: counts.inserted + counts.failed + blank,
@@ -204,7 +223,7 @@ impl CsvReader {
             preamble_lines: self.preamble_lines,
             line_ending: line_ending(lines, self.old_mac_lines.is_some()),
             dialect: self.dialect,
-            proposals: rows.validator.proposals(),
+            proposals,
             values: rows.validator.value_counts(),
             warnings: rows.validator.warnings(&rows.header),
         })
@@ -277,100 +296,6 @@ impl CsvReader {
     }
 }
 
-impl HeaderStage {
-    /// Reads the header from a record and returns the stage for the rows below it; none if the record is blank.
-    fn read(
-        &mut self,
-        cells: Cells<'_>,
-        line: u32,
-        is_text: bool,
-    ) -> Result<Option<RowStage>, ParseError> {
-        if cells.are_blank() {
-            return Ok(None);
-        }
-        if cells.iter().any(has_lone_cr) {
-            return Err(ParseError::CarriageReturnOnly { line });
-        }
-        if cells.len() > self.limits.columns {
-            let (found, limit) = (cells.len(), self.limits.columns);
-            return Err(ParseError::TooManyColumns { found, limit });
-        }
-        let (Some(labels), true) = (cells.to_text(), is_text) else {
-            return Err(ParseError::HeaderNotText { line });
-        };
-        let header = Header::read(&labels, &self.columns, &self.limits, self.from_errors_csv)
-            .map_err(|why| why.with_guessed_delimiter(self.delimiter_was_guessed))?;
-        let timestamps = self.timestamps.take();
-        let timestamps = timestamps.ok_or(ParseError::FramingMismatch { line })?;
-        Ok(Some(RowStage {
-            validator: RowValidator::new(
-                &header,
-                self.limits,
-                timestamps,
-                self.timestamp_format.take(),
-            ),
-            header,
-            limits: self.limits,
-            dialect: self.dialect,
-            blank: 0,
-            repeated_headers: 0,
-        }))
-    }
-
-    /// Returns the error of a file whose header is a damaged record.
-    fn damaged(&self, record: &DamagedRecord) -> ParseError {
-        let (line, limit) = (record.line, self.limits.record_bytes);
-        match record.damage {
-            _ if has_lone_cr(&record.text) => ParseError::CarriageReturnOnly { line },
-            RecordDamage::TooLong => ParseError::HeaderTooLong { line, limit },
-            RecordDamage::UnclosedQuote(_) => ParseError::HeaderUnclosedQuote { line },
-        }
-    }
-}
-
-impl RowStage {
-    /// Reads one record. `is_text` means that its cells are known to be UTF-8 without NUL.
-    #[inline]
-    fn read(
-        &mut self,
-        cells: Cells<'_>,
-        framed: &FramedRecord,
-        is_text: bool,
-    ) -> Result<(), ParseError> {
-        let cells = if self.header.from_errors_csv {
-            cells.of_errors_csv()
-        } else {
-            cells
-        };
-        let record = CsvRecord {
-            cells,
-            header: &self.header,
-            framed,
-            is_text,
-            quote: self.dialect.quote,
-        };
-        if self.validator.insert(&record) {
-            return Ok(());
-        }
-        match record.not_a_row(&self.limits) {
-            None => self.validator.reject(&record),
-            Some(NotARow::Blank) => self.blank += 1,
-            Some(NotARow::RepeatedHeader) => self.repeated_headers += 1,
-            Some(NotARow::OtherHeader) => {
-                return Err(ParseError::AnotherHeader { line: framed.line });
-            }
-        }
-        Ok(())
-    }
-
-    fn reject_damaged(&mut self, record: &DamagedRecord) {
-        let row = self.validator.next_row();
-        let (header, limits) = (&self.header, &self.limits);
-        let rejection = damaged::rejection(record, row, header, self.dialect, limits);
-        self.validator.push_rejection(rejection);
-    }
-}
-
 fn line_ending(lines: LineCounts, is_old_mac: bool) -> LineEnding {
     match (lines.lf, lines.crlf) {
         _ if is_old_mac => LineEnding::Cr,
@@ -385,10 +310,6 @@ fn replace_cr(text: &mut [u8]) {
     for byte in text.iter_mut().filter(|byte| **byte == b'\r') {
         *byte = b'\n';
     }
-}
-
-fn has_lone_cr(text: &[u8]) -> bool {
-    memchr_iter(b'\r', text).any(|at| text.get(at + 1) != Some(&b'\n'))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use crate::{
     model::rejection::Fault,
     parse::{
         Limits,
-        header::{Header, normalize_label},
+        header::{Header, HeaderContext, normalize_label, sample::Sample, source::FieldSource},
+        options::HeaderOption,
         record::{Record, RecordCell, RecordPosition},
         value::field::{EventField, trim},
     },
@@ -38,6 +39,32 @@ pub(super) struct CsvRecord<'a> {
     pub(super) is_text: bool,
     /// The quote of the file.
     pub(super) quote: u8,
+    /// Whether a line of a single cell stands before it, as a title does.
+    pub(super) after_title: bool,
+    /// The values of fields that are joined of several columns.
+    pub(super) joined: &'a JoinedValues,
+}
+
+/// The values of the fields that are joined of several columns, in the order of [`EventField::ALL`].
+#[derive(Debug, Clone, Default)]
+pub(super) struct JoinedValues([Vec<u8>; EventField::ALL.len()]);
+
+impl JoinedValues {
+    /// Joins the cells of a record, with a space between them.
+    pub(super) fn join(&mut self, header: &Header, cells: Cells<'_>) {
+        for (value, source) in self.0.iter_mut().zip(&header.fields) {
+            let Some(FieldSource::Joined(columns)) = source else {
+                continue;
+            };
+            value.clear();
+            for cell in columns.iter().map(|column| trim(cells.get(*column))) {
+                if !value.is_empty() {
+                    value.push(b' ');
+                }
+                value.extend_from_slice(cell);
+            }
+        }
+    }
 }
 
 impl CsvRecord<'_> {
@@ -65,8 +92,31 @@ impl CsvRecord<'_> {
         self.has_one_cell_per_column() && self.cells.iter().zip(labels).all(is_label)
     }
 
+    /// Whether the record is the header of a second table: it stands below a blank line, is as wide as the rows, and has
+    /// words in all columns, also in that of timestamps.
+    fn is_header_of_another_table(&self) -> bool {
+        let is_word = |cell: &[u8]| {
+            let text = trim(cell);
+            text.first()
+                .is_some_and(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
+                && !text.iter().any(u8::is_ascii_digit)
+        };
+        let mut cells: Vec<_> = self.cells.iter().collect();
+        cells.sort_unstable();
+        let is_repeated = cells.windows(2).any(|pair| pair[0] == pair[1]);
+        (self.framed.after_blank || self.after_title)
+            && self.has_one_cell_per_column()
+            && cells.len() > 2
+            && cells.iter().all(|cell| is_word(cell))
+            && !is_repeated
+    }
+
     fn is_other_header(&self, limits: &Limits) -> bool {
-        let own_label = self.header.labels[self.header.timestamp].as_bytes();
+        if self.is_header_of_another_table() {
+            return true;
+        }
+        let own_label = self.header.label(EventField::Timestamp);
+        let own_label = own_label.as_bytes();
         let is_timestamp_label = |cell: &[u8]| {
             let cell = trim(cell);
             let is_name = |name: &str| cell.eq_ignore_ascii_case(name.as_bytes());
@@ -85,7 +135,19 @@ impl CsvRecord<'_> {
         };
         let labels = &mut self.header.labels.iter().map(String::as_str);
         sorted(&mut cells.iter().copied()) == sorted(labels)
-            || Header::read(&cells, &[], limits, false).is_ok()
+            || Header::read(&cells, &without_rows(limits)).is_ok()
+    }
+}
+
+/// Returns the context of a header among the rows.
+fn without_rows(limits: &Limits) -> HeaderContext<'static> {
+    HeaderContext {
+        mapped: const { &Vec::new() },
+        limits: *limits,
+        from_errors_csv: false,
+        header: HeaderOption::Detect,
+        timestamp_format: None,
+        sample: Sample::NONE,
     }
 }
 
@@ -100,8 +162,12 @@ impl Record for CsvRecord<'_> {
 
     #[inline]
     fn value(&self, field: EventField) -> &[u8] {
-        let column = self.header.column(field);
-        column.map_or(&b""[..], |column| self.cells.get(column))
+        match self.header.source(field) {
+            Some(FieldSource::Column(column)) => self.cells.get(*column),
+            None => b"",
+            Some(FieldSource::Joined(_)) => &self.joined.0[field as usize],
+            Some(FieldSource::Constant(value)) => value.as_bytes(),
+        }
     }
 
     #[inline]

@@ -69,7 +69,11 @@ pub(super) struct RecordScan {
     pub(super) second_line: usize,
     /// Whether text follows a closing quote.
     pub(super) has_stray_quote: bool,
+    /// Whether the separator before a quoted cell seems to be missing.
+    pub(super) has_misplaced_quote: bool,
     state: QuoteState,
+    /// One past a quote in the middle of an unquoted cell; 0 while there is none.
+    middle_quote: usize,
     delimiters: usize,
     /// First byte at which delimiters are not counted yet.
     uncounted: usize,
@@ -124,8 +128,31 @@ impl RecordScan {
         if found == 0 || text[found - 1] == delimiter {
             self.count_delimiters(text, found, delimiter);
             self.state = QuoteState::Quoted;
+            return None;
         }
+        let ends_cell = match text[self.at..] {
+            [] | [b'\r'] if !is_last || text.len() > options.record_bytes => {
+                self.at = found;
+                return Some(self.end_of_text(text, options));
+            }
+            [] | [b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..] => true,
+            [byte, ..] => byte == delimiter,
+        };
+        self.middle_quote_at(text, found, ends_cell, delimiter);
         None
+    }
+
+    /// Notes a quote inside an unquoted cell. A quote in the middle of one cell and a quote at the end of a later one are
+    /// those of a quoted cell whose separator is missing: its delimiters would shift the cells after it.
+    #[cold]
+    fn middle_quote_at(&mut self, text: &[u8], at: usize, ends_cell: bool, delimiter: u8) {
+        if !ends_cell {
+            if self.middle_quote == 0 {
+                self.middle_quote = at + 1;
+            }
+        } else if self.middle_quote > 0 && text[self.middle_quote..at].contains(&delimiter) {
+            self.has_misplaced_quote = true;
+        }
     }
 
     fn scan_quoted(

@@ -1,14 +1,21 @@
-//! The header: finds out what each column means by the labels of the first record.
+//! The header: finds out what each column means by the labels of the first record, and by the values below them.
 //! Labels that the upload maps win over canonical names, canonical names over aliases. All other columns are attributes.
 
+mod assign;
 mod column_proposal;
+mod names;
+pub(crate) mod sample;
+pub(crate) mod source;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use column_proposal::missing_columns;
+use assign::Assignment;
+use column_proposal::unsettled;
+use names::Labels;
+use sample::Sample;
+use source::{FieldSource, Mapping};
 
-use super::{Limits, error::ParseError, value::field::EventField};
-use crate::export::errors_csv::{appended_positions, is_errors_csv, strip_apostrophe};
+use super::{Limits, error::ParseError, options::HeaderOption, value::field::EventField};
 
 /// Maximum bytes of a label. It is part of each fault of its column, so a long one would enlarge every rejection.
 const LABEL_BYTES: usize = 256;
@@ -16,16 +23,11 @@ const LABEL_BYTES: usize = 256;
 /// The columns of a file and their meaning. Columns are identified by their position, from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// The labels in the file without surrounding space. Blank labels are replaced by generated ones.
+    /// The labels in the file without surrounding space. Blank labels are replaced by generated ones, repeated ones are
+    /// numbered.
     pub labels: Vec<String>,
-    /// Column of the event type.
-    pub event_type: usize,
-    /// Column of the timestamp.
-    pub timestamp: usize,
-    /// Column of the user id.
-    pub user_id: usize,
-    /// Column of the event id, if there is one.
-    pub event_id: Option<usize>,
+    /// Where the values of each field are, in the order of [`EventField::ALL`].
+    pub fields: [Option<FieldSource>; EventField::ALL.len()],
     /// Columns stored as attributes.
     pub attributes: Vec<usize>,
     /// Whether the file is an `errors.csv`: rejected rows, corrected and uploaded again.
@@ -34,71 +36,155 @@ pub struct Header {
     pub appended: Vec<usize>,
     /// Whether there is no event id but a column `id`, which may be meant as one.
     pub has_unused_id_column: bool,
+    /// Whether the event id is a column known only as `uuid`, which may be the id of something else.
+    pub has_doubtful_event_id: bool,
+}
+
+/// What a header is read by, beside its labels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeaderContext<'a> {
+    /// What the upload states of the columns.
+    pub(crate) mapped: &'a Mapping,
+    pub(crate) limits: Limits,
+    /// Whether the upload says that the file is an `errors.csv`.
+    pub(crate) from_errors_csv: bool,
+    /// What the upload states of the header.
+    pub(crate) header: HeaderOption,
+    /// The stated formats of timestamps, as stated.
+    pub(crate) timestamp_format: Option<&'a str>,
+    /// The first rows below it.
+    pub(crate) sample: Sample<'a>,
 }
 
 impl Header {
-    /// Reads the header from the cells of a record. `mapped` are the labels that the upload maps to event fields;
-    /// `from_errors_csv` means that the upload says that the file is an `errors.csv`.
-    pub(crate) fn read(
-        cells: &[&str],
-        mapped: &[(EventField, String)],
-        limits: &Limits,
-        from_errors_csv: bool,
+    /// Reads the header from the cells of a record.
+    pub(crate) fn read(cells: &[&str], context: &HeaderContext<'_>) -> Result<Self, ParseError> {
+        let limit = context.limits.columns;
+        if cells.len() > limit {
+            let found = cells.len();
+            return Err(ParseError::TooManyColumns { found, limit });
+        }
+        let one_short = context.sample.width() == Some(cells.len() + 1) && cells.len() > 1;
+        let first = || [&[""], cells].concat();
+        let last = || [cells, &[""]].concat();
+        match context.header {
+            HeaderOption::UnnamedFirst => Self::of_labels(&first(), context),
+            HeaderOption::UnnamedLast => Self::of_labels(&last(), context),
+            HeaderOption::Detect if one_short => {
+                Self::with_unnamed_column(&first(), &last(), context)
+            }
+            HeaderOption::Detect | HeaderOption::None => Self::of_labels(cells, context),
+        }
+    }
+
+    /// Reads a header with one label fewer than the rows have cells: R leaves out the label of the first column, others
+    /// that of the last. The timestamps of the rows tell which.
+    fn with_unnamed_column(
+        first: &[&str],
+        last: &[&str],
+        context: &HeaderContext<'_>,
     ) -> Result<Self, ParseError> {
-        if cells.len() > limits.columns {
-            return Err(ParseError::TooManyColumns {
-                found: cells.len(),
-                limit: limits.columns,
-            });
+        let fits = |header: &Self| {
+            let columns = header.columns_of(EventField::Timestamp);
+            columns.is_empty() || context.sample.fits(&columns, EventField::Timestamp)
+        };
+        let (first, last) = (
+            Self::of_labels(first, context),
+            Self::of_labels(last, context),
+        );
+        let labels = |read: &Result<Self, ParseError>| read.as_ref().is_ok_and(fits);
+        match (labels(&first), labels(&last)) {
+            (true, false) => first,
+            (false, true) => last,
+            (false, false) if first.is_err() && last.is_err() => last,
+            _ => Err(ParseError::LabelMissing {
+                labels: context.sample.width().unwrap_or(1) - 1,
+            }),
+        }
+    }
+
+    fn of_labels(cells: &[&str], context: &HeaderContext<'_>) -> Result<Self, ParseError> {
+        let labels = Labels::read(cells, context.from_errors_csv)?;
+        let assignment = Assignment::new(&labels, context)?;
+        if !assignment.is_settled() {
+            return Err(unsettled(&labels, &assignment, context));
         }
         let Labels {
             labels,
             normalized,
+            joined,
             appended,
-        } = Labels::read(cells, from_errors_csv)?;
-        let fields = assign_fields(&labels, &normalized, mapped)?;
-        let column = |field| fields.get(&field).copied();
-        let (Some(event_type), Some(timestamp), Some(user_id)) = (
-            column(EventField::EventType),
-            column(EventField::Timestamp),
-            column(EventField::UserId),
-        ) else {
-            return Err(missing_columns(labels, mapped, &fields));
+            ..
+        } = labels;
+        let is_mapped = |field| context.mapped.iter().any(|(mapped, _)| *mapped == field);
+        let fields = assignment.fields;
+        let event_id = fields[EventField::EventId as usize].as_ref();
+        let has_doubtful_event_id = match event_id {
+            Some(FieldSource::Column(at)) => {
+                joined[*at] == "uuid" && !is_mapped(EventField::EventId)
+            }
+            _ => false,
         };
-        let assigned: HashSet<_> = fields.values().copied().collect();
-        let event_id = column(EventField::EventId);
+        let column = |source: &FieldSource| match source {
+            FieldSource::Column(at) => Some(*at),
+            FieldSource::Joined(_) | FieldSource::Constant(_) => None,
+        };
+        let assigned: HashSet<_> = fields.iter().flatten().filter_map(column).collect();
         Ok(Self {
-            event_type,
-            timestamp,
-            user_id,
-            event_id,
             attributes: (0..labels.len())
                 .filter(|at| !assigned.contains(at) && !appended.contains(at))
                 .collect(),
-            from_errors_csv: from_errors_csv || !appended.is_empty(),
-            appended,
+            from_errors_csv: context.from_errors_csv || !appended.is_empty(),
             has_unused_id_column: event_id.is_none() && normalized.iter().any(|l| l == "id"),
+            has_doubtful_event_id,
+            appended,
+            fields,
             labels,
         })
     }
 
-    /// Returns the column of an event field.
+    /// Returns where the values of a field are.
+    #[inline]
+    #[must_use]
+    pub fn source(&self, field: EventField) -> Option<&FieldSource> {
+        self.fields[field as usize].as_ref()
+    }
+
+    /// Returns the column of an event field; none if it has no column of its own.
     #[inline]
     #[must_use]
     pub fn column(&self, field: EventField) -> Option<usize> {
-        match field {
-            EventField::EventType => Some(self.event_type),
-            EventField::Timestamp => Some(self.timestamp),
-            EventField::UserId => Some(self.user_id),
-            EventField::EventId => self.event_id,
+        match self.source(field) {
+            Some(FieldSource::Column(at)) => Some(*at),
+            Some(FieldSource::Joined(_) | FieldSource::Constant(_)) | None => None,
+        }
+    }
+
+    /// Returns the columns that the values of a field come from.
+    fn columns_of(&self, field: EventField) -> Vec<usize> {
+        match self.source(field) {
+            Some(FieldSource::Column(at)) => vec![*at],
+            Some(FieldSource::Joined(columns)) => columns.clone(),
+            Some(FieldSource::Constant(_)) | None => Vec::new(),
         }
     }
 
     /// Returns the label of an event field in this file; its canonical name if there is no such column.
-    pub(crate) fn label(&self, field: EventField) -> &str {
-        self.column(field)
-            .and_then(|column| self.labels.get(column))
-            .map_or(field.name(), String::as_str)
+    #[must_use]
+    pub fn label(&self, field: EventField) -> String {
+        match self.columns_of(field).as_slice() {
+            [] => field.name().to_owned(),
+            columns => {
+                let labels = columns.iter().map(|at| self.labels[*at].as_str());
+                labels.collect::<Vec<_>>().join("+")
+            }
+        }
+    }
+
+    /// Whether the values of a field are joined of several columns.
+    pub(crate) fn has_joined_field(&self) -> bool {
+        let is_joined = |source: &FieldSource| matches!(source, FieldSource::Joined(_));
+        self.fields.iter().flatten().any(is_joined)
     }
 
     /// Returns the column with a label, or else the column of the event field with that canonical name.
@@ -131,98 +217,7 @@ pub fn normalize_label(label: &str) -> String {
 }
 
 fn trim_label(label: &str) -> &str {
-    label.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
-}
-
-/// The labels of a file, before the columns have a meaning.
-struct Labels {
-    labels: Vec<String>,
-    /// The labels in the form in which they are compared.
-    normalized: Vec<String>,
-    /// Columns that were appended to an `errors.csv`.
-    appended: Vec<usize>,
-}
-
-impl Labels {
-    fn read(cells: &[&str], from_errors_csv: bool) -> Result<Self, ParseError> {
-        let mut labels = complete_labels(cells)?;
-        let mut normalized: Vec<_> = labels.iter().map(|label| normalize_label(label)).collect();
-        let mut appended = appended_positions(normalized.iter().map(String::as_str));
-        if from_errors_csv || is_errors_csv(appended.len()) {
-            for label in labels.iter_mut().chain(&mut normalized) {
-                if strip_apostrophe(label.as_bytes()).len() < label.len() {
-                    label.remove(0);
-                }
-            }
-        } else {
-            appended.clear();
-        }
-        Ok(Self {
-            labels,
-            normalized,
-            appended,
-        })
-    }
-}
-
-/// Returns the label of every column, which is `column_N` where the cell is blank.
-fn complete_labels(cells: &[&str]) -> Result<Vec<String>, ParseError> {
-    if let Some(at) = cells
-        .iter()
-        .position(|cell| trim_label(cell).len() > LABEL_BYTES)
-    {
-        let (column, limit) = (at + 1, LABEL_BYTES);
-        return Err(ParseError::LabelTooLong { column, limit });
-    }
-    let mut used = HashSet::new();
-    let filled = cells.iter().filter(|cell| !trim_label(cell).is_empty());
-    for cell in filled.copied() {
-        if !used.insert(normalize_label(cell)) {
-            let label = trim_label(cell).to_owned();
-            return Err(ParseError::DuplicateColumn { label });
-        }
-    }
-    let complete = |(at, cell): (usize, &&str)| {
-        let label = trim_label(cell);
-        if !label.is_empty() {
-            return label.to_owned();
-        }
-        let mut generated = format!("column_{}", at + 1);
-        while !used.insert(generated.clone()) {
-            generated.push('_');
-        }
-        generated
-    };
-    Ok(cells.iter().enumerate().map(complete).collect())
-}
-
-/// Returns the column of each event field that the labels name.
-fn assign_fields(
-    labels: &[String],
-    normalized: &[String],
-    mapped: &[(EventField, String)],
-) -> Result<HashMap<EventField, usize>, ParseError> {
-    let position = |name: &str| normalized.iter().position(|label| label == name);
-    let mut fields = HashMap::new();
-    for (field, label) in mapped {
-        let unknown = || ParseError::UnknownMappedColumn {
-            column: *field,
-            label: label.clone(),
-            found: labels.to_vec(),
-        };
-        let column = position(&normalize_label(label)).ok_or_else(unknown)?;
-        fields.insert(*field, column);
-    }
-    for field in EventField::ALL {
-        if fields.contains_key(&field) {
-            continue;
-        }
-        let is_free = |column: &usize| !fields.values().any(|assigned| assigned == column);
-        if let Some(column) = field.names().filter_map(position).find(is_free) {
-            fields.insert(field, column);
-        }
-    }
-    Ok(fields)
+    label.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c == '\u{200b}')
 }
 
 #[cfg(test)]

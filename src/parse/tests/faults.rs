@@ -158,7 +158,7 @@ fn invalid_options_are_rejected_before_any_text() {
     let columns = |columns: &[(EventField, &str)]| Options {
         columns: columns
             .iter()
-            .map(|(column, label)| (*column, (*label).to_owned()))
+            .map(|(column, label)| (*column, ColumnSource::Named((*label).to_owned())))
             .collect(),
         ..Options::default()
     };

@@ -12,7 +12,7 @@ use super::{
 const WEEKDAYS: [&str; 3] = ["", "%a, ", "%a "];
 
 /// Dates. Those whose numbers may stand in another order are listed in each order, the most common first.
-const DATES: [&str; 58] = [
+const DATES: [&str; 61] = [
     // Excel, Google Sheets, SharePoint, bank statements, Strava, Moodle.
     "%d/%m/%Y",
     "%m/%d/%Y",
@@ -70,6 +70,10 @@ const DATES: [&str; 58] = [
     "%Y년 %m월 %d일",
     "%Y. %m. %d.",
     "%Y. %m. %d",
+    // Times that are not read without a format stand after these.
+    "%Y/%m/%d",
+    "%Y-%m-%d",
+    "%Y.%m.%d",
     // Digits alone: SAP, banks, log files.
     "%Y%m%d",
     "%d%m%Y",
@@ -330,7 +334,10 @@ mod tests {
                 "01-MAY-25 05.01.22.213763000 PM",
                 &["%d-%b-%y %I.%M.%S.%f %p", "%y-%b-%d %I.%M.%S.%f %p"],
             ),
-            ("2025/11/10 3:04:05 PM GMT+1", &[]),
+            (
+                "2025/11/10 3:04:05 PM GMT+1",
+                &["%Y/%m/%d %I:%M:%S%.f %p %Z"],
+            ),
             ("25.11.2025 15.04", &["%d.%m.%Y %H.%M"]),
             ("20251110101112", &["%Y%m%d%H%M%S"]),
             ("2025111010", &["%Y%m%d%H", "%s"]),

@@ -1,14 +1,18 @@
 //! Tests of the detection of header, delimiter, quote and escape.
 
 use super::*;
+use crate::parse::Escape;
 
 fn detection(head: &str) -> Detection {
+    let timestamps = TimestampParser::new(chrono_tz::Tz::UTC, chrono_tz::Tz::UTC, Vec::new());
     let requirements = HeaderRequirements {
-        columns: &[],
+        columns: &Vec::new(),
+        header: HeaderOption::Detect,
         from_errors_csv: false,
         limits: Limits::default(),
+        timestamps: &timestamps,
     };
-    detect(head.as_bytes(), DialectOptions::default(), requirements)
+    detect(head.as_bytes(), DialectOptions::default(), requirements).detection
 }
 
 /// Delimiter, quote, bytes and lines above the header.

@@ -77,6 +77,8 @@ struct Naive {
     length: usize,
     breaks: u32,
     stray: bool,
+    /// Whether a quote in the middle of a cell has its partner at the end of a later one.
+    misplaced: bool,
     closed: bool,
 }
 
@@ -84,6 +86,7 @@ fn naive_record(text: &[u8]) -> Naive {
     let (mut cells, mut cell) = (Vec::new(), Vec::new());
     let (mut quoted, mut start, mut after) = (false, true, false);
     let (mut breaks, mut stray, mut at) = (0, false, 0);
+    let (mut middle, mut misplaced) = (None, false);
     while at < text.len() && (quoted || text[at] != b'\n') {
         let byte = text[at];
         let ends_line = byte == b'\r' && matches!(text[at + 1..], [] | [b'\n', ..]);
@@ -101,6 +104,17 @@ fn naive_record(text: &[u8]) -> Naive {
                 continue;
             }
             byte => {
+                if byte == b'"' {
+                    let ends = matches!(
+                        text[at + 1..],
+                        [] | [b',' | b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..]
+                    );
+                    if ends {
+                        misplaced |= middle.is_some_and(|middle| middle < cells.len());
+                    } else {
+                        middle.get_or_insert(cells.len());
+                    }
+                }
                 stray |= after && !quoted && !ends_line;
                 breaks += u32::from(byte == b'\n');
                 cell.push(byte);
@@ -121,6 +135,7 @@ fn naive_record(text: &[u8]) -> Naive {
         length,
         breaks,
         stray,
+        misplaced,
         closed: !quoted,
     }
 }
@@ -179,7 +194,8 @@ fn naive(text: &[u8], rules: &FramingOptions) -> (Vec<Outcome>, u64) {
             }
             None => {}
         }
-        let kind = match (damage, record.stray) {
+        let misplaced = record.misplaced && record.breaks == 0;
+        let kind = match (damage, record.stray || misplaced) {
             (Some(_), _) => RecordKind::Damaged,
             (None, true) => RecordKind::StrayQuote,
             (None, false) => RecordKind::Clean,

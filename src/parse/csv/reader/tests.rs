@@ -11,11 +11,13 @@ type Lines = Result<(Vec<u32>, Vec<(u32, u32)>), ParseError>;
 fn read_from(line: u32, rows: &str) -> Lines {
     let options = CsvReaderOptions {
         columns: Vec::new(),
+        header: HeaderOption::Detect,
         from_errors_csv: false,
         limits: Limits::default(),
         dialect: DialectOptions::default(),
         timestamps: TimestampParser::new(Tz::UTC, Tz::UTC, Vec::new()),
         timestamp_format: None,
+        values: ValueOptions::default(),
     };
     let mut head = b"user_id,event_type,timestamp\n".to_vec();
     let (mut reader, _) = CsvReader::new(options, &mut head)?;

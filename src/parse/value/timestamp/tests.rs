@@ -448,7 +448,83 @@ fn formats_without_a_full_date_are_rejected() {
     assert!(TimestampFormat::new(&"%d".repeat(65)).is_err());
 }
 
+/// The native forms as chrono writes them, each with the microseconds to which it is exact.
+const FORMS: [(&str, i64); 16] = [
+    ("%Y-%m-%dT%H:%M:%S%.6f%:z", 1),
+    ("%Y-%m-%d %H:%M:%S%.9f %z", 1),
+    ("%Y-%m-%d %H:%M:%S,%3f%z", 1_000),
+    ("%Y/%m/%d %H:%M:%S%.3f%z", 1_000),
+    ("%Y.%m.%d %-H:%M:%S %z", SECOND),
+    ("%Y/%m/%d %-I:%M:%S %p %z", SECOND),
+    ("%Y%m%dT%H%M%S%z", SECOND),
+    ("%a, %d %b %Y %H:%M:%S %z", SECOND),
+    ("%a %b %d %Y %H:%M:%S GMT%z (Some Zone)", SECOND),
+    ("%a %b %e %H:%M:%S %z %Y", SECOND),
+    ("%d/%b/%Y:%H:%M:%S %z", SECOND),
+    ("%b %-d, %Y @ %H:%M:%S%.3f %z", 1_000),
+    ("%d-%b-%Y %-I:%M:%S%.6f %p %z", 1),
+    ("%A, %-d %B %Y, %-I:%M:%S %p %z", SECOND),
+    ("%Y-%b-%d %H:%M:%S %z", SECOND),
+    ("%d%b%Y %H:%M:%S%.6f%:z", 1),
+];
+
+/// The forms without an offset, which are in UTC here.
+const LOCAL_FORMS: [(&str, i64); 5] = [
+    ("%Y-%m-%d-%H.%M.%S%.6f", 1),
+    ("%a %b %e %H:%M:%S %Y", SECOND),
+    ("%b %-d %Y %l:%M:%S%p", SECOND),
+    ("%Y-%m-%d %H:%M:%S UTC", SECOND),
+    ("%Y-%m-%dT%H:%M:%SZ[Europe/Berlin]", SECOND),
+];
+
 proptest! {
+    #[test]
+    fn instants_in_every_native_form_come_back(micros in 0..END, minutes in -720_i32..=840, form in 0..FORMS.len()) {
+        let (format, unit) = FORMS[form];
+        let micros = micros - micros % unit;
+        let zone = chrono::FixedOffset::east_opt(minutes * 60).expect("under a day");
+        let written = DateTime::from_timestamp_micros(micros).expect("in range").with_timezone(&zone);
+        let text = written.format(format).to_string();
+        prop_assert_eq!(read(&text), Ok(micros), "{}", text);
+    }
+
+    #[test]
+    fn instants_without_an_offset_come_back_in_the_zone(micros in 0..END, form in 0..LOCAL_FORMS.len()) {
+        let (format, unit) = LOCAL_FORMS[form];
+        let micros = micros - micros % unit;
+        let text = DateTime::from_timestamp_micros(micros).expect("in range").format(format).to_string();
+        prop_assert_eq!(read(&text), Ok(micros), "{}", text);
+    }
+
+    #[test]
+    fn numbers_since_1970_come_back_or_are_a_question(micros in 1_000_000_000 * SECOND..END, digits in 0_usize..5) {
+        let (text, unit) = match digits {
+            0 => ((micros / SECOND).to_string(), SECOND),
+            1 => ((micros / 1_000).to_string(), 1_000),
+            2 => (micros.to_string(), 1),
+            3 => (format!("{micros}123"), 1),
+            _ => (format!("{}.{:06}", micros / SECOND, micros % SECOND), 1),
+        };
+        match read(&text) {
+            Ok(read) => prop_assert_eq!(read, micros - micros % unit, "{}", text),
+            Err(fault) => prop_assert_eq!(fault, TimestampFault::DateOrEpoch, "{}", text),
+        }
+    }
+
+    #[test]
+    fn no_form_reads_the_text_of_another_as_another_instant(
+        micros in 0..END, minutes in -720_i32..=840, form in 0..FORMS.len(), other in 0..FORMS.len(),
+    ) {
+        let (format, unit) = FORMS[form];
+        let micros = micros - micros % unit;
+        let zone = chrono::FixedOffset::east_opt(minutes * 60).expect("under a day");
+        let written = DateTime::from_timestamp_micros(micros).expect("in range").with_timezone(&zone);
+        let text = written.format(format).to_string();
+        if let Ok(read) = read_by(&parser(Tz::UTC, FORMS[other].0), &text) {
+            prop_assert_eq!(read, micros, "{} as {}", text, FORMS[other].0);
+        }
+    }
+
     #[test]
     fn days_since_1970_equal_those_of_chrono(year in 0_u32..10_000, month in 0_u32..14, day in 0_u32..33) {
         let days = date_days(format!("{year:04}-{month:02}-{day:02}").as_bytes()).ok();
