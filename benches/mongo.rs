@@ -127,6 +127,7 @@ async fn bare(uri: &str, file: &str, plain: bool) {
         bulk_documents: most,
         bulks_in_flight: in_flight,
         command_hook: _,
+        span_size: _,
     } = MongoOptions::default();
     let all = documents(file);
     let rows = all.len();
