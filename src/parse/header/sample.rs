@@ -55,6 +55,13 @@ impl Sample<'_> {
         self.rows.iter().all(is_same).then_some(width)
     }
 
+    /// Whether several rows prove a number of cells. A single row may be a bad one, and a backslash may be an escape, by
+    /// which the cells are to be split otherwise.
+    pub(crate) fn proves_width(&self, width: usize) -> bool {
+        let mut cells = self.rows.iter().flat_map(|row| &row.cells);
+        self.rows.len() > 1 && self.width() == Some(width) && !cells.any(|cell| cell.contains('\\'))
+    }
+
     /// Returns the values of the columns, joined with spaces, with row and line. Missing values are left out.
     pub(crate) fn values(&self, columns: &[usize]) -> Vec<(u32, u32, String)> {
         let value = |(row, sample): (u32, &SampleRow)| {

@@ -233,8 +233,14 @@ fn columns_whose_values_do_not_fit_are_not_proposed() {
 #[test]
 fn a_missing_label_is_placed_by_the_timestamps() {
     let labels = ["user_id", "event_type", "timestamp"];
-    let first: &[&[&str]] = &[&["1", "u1", "login", "2025-11-10"]];
-    let last: &[&[&str]] = &[&["u1", "login", "2025-11-10", "x"]];
+    let first: &[&[&str]] = &[
+        &["1", "u1", "login", "2025-11-10"],
+        &["1", "u1", "login", "2025-11-10"],
+    ];
+    let last: &[&[&str]] = &[
+        &["u1", "login", "2025-11-10", "x"],
+        &["u1", "login", "2025-11-10", "x"],
+    ];
     for (rows, columns) in [
         (first, [Some(2), Some(3), Some(1), None]),
         (last, [Some(1), Some(2), Some(0), None]),
@@ -242,7 +248,10 @@ fn a_missing_label_is_placed_by_the_timestamps() {
         let header = read_rows(&labels, rows, HeaderOption::Detect).expect("ok");
         assert_eq!(columns_of(&header), columns);
     }
-    let both: &[&[&str]] = &[&["1", "u1", "2025-11-10", "2025-11-11"]];
+    let both: &[&[&str]] = &[
+        &["1", "u1", "2025-11-10", "2025-11-11"],
+        &["1", "u1", "2025-11-10", "2025-11-11"],
+    ];
     let error = read_rows(&labels, both, HeaderOption::Detect);
     assert!(
         matches!(error, Err(ParseError::LabelMissing { labels: 3 })),
