@@ -128,7 +128,6 @@ async fn bare(uri: &str, file: &str, plain: bool) {
         bulks_in_flight: in_flight,
         span_size: _,
         command_hook: _,
-        span_size: _,
     } = MongoOptions::default();
     let all = documents(file);
     let rows = all.len();

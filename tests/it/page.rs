@@ -191,14 +191,21 @@ async fn remedies_of_a_refusal_are_applied_with_one_click() {
         std::fs::write(&path, csv).expect("writes");
         path.display().to_string()
     };
-    let slashes = "User ID;event_type;timestamp\nu1;login;10/11/2025\nu2;login;25/11/2025\n";
-    choose(&browser, &file("slashes.csv", slashes)).await;
+    // One refusal settles columns and format.
+    let both = "Who;event_type;timestamp\nu1;login;10/11/2025\nu2;login;25/11/2025\n";
+    choose(&browser, &file("both.csv", both)).await;
     browser.click("#upload-button").await;
     browser
-        .see("#mapping-user_id option:checked[value='User ID']")
+        .see("#mapping-user_id option:checked[value='Who']")
         .await;
     browser.shoot("8-column-mapping").await;
     browser.click("#mapping-button").await;
+    browser.see("#receipt[data-file='both.csv']").await;
+    assert_eq!(count(&browser, "inserted").await, "2");
+
+    let slashes = "user_id;event_type;timestamp\nu1;login;10/11/2025\nu2;login;25/11/2025\n";
+    choose(&browser, &file("slashes.csv", slashes)).await;
+    browser.click("#upload-button").await;
     let label = browser.text("#upload-problem .retry-format").await;
     assert!(label.contains("%d/%m/%Y"), "{label}");
     browser.shoot("9-timestamp-format").await;

@@ -4,7 +4,7 @@ import { batchPath, downloadRejectedRows, get, request, urlOf } from './api.js';
 import { button, byId, el, fill, focusOn, setText, withBusy, withCode } from './dom.js';
 import { rejectionList } from './errors.js';
 import { emit } from './event-bus.js';
-import { fileName, instant, number, plural } from './format.js';
+import { fileName, instant, number, plural, words } from './format.js';
 import { poll } from './poll.js';
 import { clearProblem, showProblem } from './problem.js';
 import { fileFacts, overlaps } from './receipt-parts.js';
@@ -229,10 +229,10 @@ function rejections(batch) {
   const { failed_count: failed } = batch;
   if (!failed) return null;
   const list = rejectionList(batch, `Rejected rows of ${fileName(batch)}`, error => showProblem(problem, error));
-  const formats = (batch.proposals ?? []).filter(({ option }) => option === 'timestamp_format');
-  const retries = formats.map(({ option, value, rows }) => button(
-    `Upload these rows again with timestamp format ${value} (${plural(rows, 'row')})`,
-    event => withBusy(event.currentTarget, () => retryRejected(batch.batch_id, timestampColumn(batch), { [option]: value })),
+  const proposals = (batch.proposals ?? []).filter(({ scope }) => scope === 'rejected_rows');
+  const retries = proposals.map(({ option, value, rows }) => button(
+    `Upload these rows again with ${words(option).toLowerCase()} ${value} (${plural(rows, 'row')})`,
+    event => withBusy(event.currentTarget, () => retryRejected(batch.batch_id, option === 'timestamp_format' ? timestampColumn(batch) : undefined, { [option]: value })),
     { class: 'retry-rejected' }));
   const corrections = el('p', { class: 'small' });
   showCorrections(batch, corrections);

@@ -204,11 +204,18 @@ function giveBack() {
   before.clear();
 }
 
+/** Adds a field for an option that the form does not show. An empty one is not sent. */
+function hiddenField(name) {
+  const field = el('input', { type: 'hidden', name });
+  byId('upload-form').append(field);
+  return field;
+}
+
 /** Uploads the file again with additional options, which are set in the form for the user to see. */
 function retryWith(options) {
   byId('options').open = true;
   for (const [name, value] of Object.entries(options)) {
-    const field = byId('upload-form').elements.namedItem(name);
+    const field = byId('upload-form').elements.namedItem(name) ?? hiddenField(name);
     if (!before.has(field)) before.set(field, field.value);
     // Mappings of other columns stay valid.
     field.value = name === 'columns' && field.value.trim() ? `${field.value.trim()},${value}` : value;

@@ -164,7 +164,7 @@ async fn accepted_options_are_of_one_file_and_repeats_are_of_the_same() {
     );
     choose(&browser, &odd).await;
     browser.click("#upload-button").await;
-    browser.see("#mapping-timestamp").await;
+    browser.see("#mapping-event_type").await;
     let map = "for (const [field, label] of [['timestamp', 'When'], ['user_id', 'Who'], ['event_type', 'What']]) {
         const select = document.getElementById(`mapping-${field}`);
         if (select) select.value = label;
