@@ -1,6 +1,8 @@
 //! Detects where the header of a CSV file is, and which dialect the file is written in, from a bounded head of it.
 //! A guess counts only if the header under it has every required column, so that a wrong guess is an error.
 
+use std::cell::Cell;
+
 use memchr::{memchr, memchr2};
 
 use super::{
@@ -68,6 +70,8 @@ pub(super) struct HeaderRequirements<'a> {
     pub(super) from_errors_csv: bool,
     pub(super) limits: Limits,
     pub(super) timestamps: &'a TimestampParser,
+    /// What may be spent on the columns of all lines that may be the header.
+    pub(super) budget: Option<&'a Cell<u32>>,
 }
 
 /// Detects header and dialect of a file that starts with `head`. Where there is no header, returns the most likely
@@ -343,6 +347,7 @@ fn header_columns(
         sample: Sample {
             rows: &rows,
             timestamps: Some(requirements.timestamps),
+            budget: requirements.budget,
         },
     };
     let columns = match Header::read(&labels, &context) {

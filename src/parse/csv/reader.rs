@@ -1,5 +1,7 @@
 //! Reads one CSV file whose start is known: joins framing, splitting and row validation.
 
+use std::cell::Cell;
+
 use memchr::memchr;
 
 use super::{
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::parse::{
     Limits, LineEnding, ParseError, ParseSummary, ParsedRows,
-    header::{Header, source::Mapping},
+    header::{Header, sample::BUDGET, source::Mapping},
     options::HeaderOption,
     row::ValueOptions,
     value::timestamp::TimestampParser,
@@ -89,12 +91,14 @@ impl CsvReader {
             replace_cr(head);
         }
         let sample = &head[..sample_bytes];
+        let budget = Cell::new(BUDGET);
         let requirements = HeaderRequirements {
             columns: &columns,
             header,
             from_errors_csv,
             limits,
             timestamps: &timestamps,
+            budget: Some(&budget),
         };
         let Detected {
             detection,

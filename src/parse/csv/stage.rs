@@ -1,5 +1,7 @@
 //! The two stages of reading a file: its header, then the rows below it.
 
+use std::cell::Cell;
+
 use memchr::memchr_iter;
 
 use super::{
@@ -15,7 +17,7 @@ use crate::{
         Limits, ParseError,
         header::{
             Header, HeaderContext,
-            sample::{Sample, SampleRow},
+            sample::{BUDGET, Sample, SampleRow},
             source::Mapping,
         },
         options::HeaderOption,
@@ -86,6 +88,7 @@ impl HeaderStage {
 
     /// Returns the stage for the rows below a header with these labels.
     pub(super) fn rows(&mut self, labels: &[&str], line: u32) -> Result<RowStage, ParseError> {
+        let budget = Cell::new(BUDGET);
         let context = HeaderContext {
             mapped: &self.columns,
             limits: self.limits,
@@ -95,6 +98,7 @@ impl HeaderStage {
             sample: Sample {
                 rows: &self.sample,
                 timestamps: self.timestamps.as_ref(),
+                budget: Some(&budget),
             },
         };
         let header = Header::read(labels, &context)

@@ -79,7 +79,7 @@ impl Assignment {
             _ => candidates.iter().copied().filter(fits).collect(),
         };
         let joined = match field {
-            EventField::Timestamp => date_and_time(&candidates, context),
+            EventField::Timestamp => self.date_and_any_time(&candidates, &fitting, labels, context),
             _ => None,
         };
         self.fields[field as usize] = match (fitting.as_slice(), joined) {
@@ -96,6 +96,29 @@ impl Assignment {
                 None
             }
         };
+    }
+
+    /// Returns a column of days among the candidates, joined with a column of times of day, whatever its label.
+    fn date_and_any_time(
+        &self,
+        candidates: &[usize],
+        fitting: &[usize],
+        labels: &Labels,
+        context: &HeaderContext<'_>,
+    ) -> Option<FieldSource> {
+        if let Some(joined) = date_and_time(candidates, context) {
+            return Some(joined);
+        }
+        let [only] = fitting else { return None };
+        let kinds = context.sample.kinds(&[*only]);
+        if kinds.values == 0 || kinds.days < kinds.values {
+            return None;
+        }
+        let is_free =
+            |at: &usize| *at != *only && !self.is_assigned(*at) && !labels.appended.contains(at);
+        let free = (0..labels.labels.len()).filter(is_free);
+        let columns: Vec<usize> = std::iter::once(*only).chain(free).collect();
+        date_and_time(&columns, context)
     }
 
     /// Finds the column of timestamps by its values. Digits alone may be anything, so that they prove nothing.
@@ -164,10 +187,7 @@ fn column(labels: &Labels, name: &str) -> Option<usize> {
 fn date_and_time(columns: &[usize], context: &HeaderContext<'_>) -> Option<FieldSource> {
     let sample = &context.sample;
     let kinds = |at: &usize| sample.kinds(&[*at]);
-    let mut clocks = columns.iter().filter(|at| {
-        let kinds = kinds(at);
-        kinds.values > 0 && kinds.clocks == kinds.values
-    });
+    let mut clocks = columns.iter().filter(|at| sample.are_clocks(**at));
     let time = *clocks.next()?;
     let joins = |date: &&usize| {
         let (alone, joined) = (kinds(date), sample.kinds(&[**date, time]));

@@ -158,6 +158,36 @@ pub(super) fn unsettled(
     }
 }
 
+/// Returns the error of a header that is a row, though the fields have columns by their positions or values: the label of
+/// the timestamps is a timestamp.
+pub(super) fn row_as_header(
+    labels: &Labels,
+    assignment: &Assignment,
+    context: &HeaderContext<'_>,
+) -> Option<ParseError> {
+    let Some(FieldSource::Column(at)) = assignment.fields[EventField::Timestamp as usize] else {
+        return None;
+    };
+    let label = &labels.labels[at];
+    let is_timestamp = context.header == HeaderOption::Detect
+        && !label.bytes().all(|byte| byte.is_ascii_digit())
+        && context
+            .sample
+            .timestamps
+            .is_some_and(|timestamps| timestamps.read(label.as_bytes()).is_ok());
+    is_timestamp.then(|| ParseError::NoHeader {
+        proposals: vec![Proposal {
+            option: "header".to_owned(),
+            value: "none".to_owned(),
+            scope: ProposalScope::File,
+            proven: false,
+            rows: context.sample.rows.len() as u64 + 1,
+            evidence: None,
+            reason: format!("`{label}` in the first row is a timestamp, not a label"),
+        }],
+    })
+}
+
 /// Whether what should be the header is a row: no field has a label, and one of the cells is a timestamp.
 fn is_row(labels: &Labels, missing: &[EventField], context: &HeaderContext<'_>) -> bool {
     let is_timestamp = |label: &String| {

@@ -10,7 +10,7 @@ pub(crate) mod source;
 use std::collections::HashSet;
 
 use assign::Assignment;
-use column_proposal::unsettled;
+use column_proposal::{row_as_header, unsettled};
 use names::Labels;
 use sample::Sample;
 use source::{FieldSource, Mapping};
@@ -108,6 +108,9 @@ impl Header {
         let assignment = Assignment::new(&labels, context)?;
         if !assignment.is_settled() {
             return Err(unsettled(&labels, &assignment, context));
+        }
+        if let Some(error) = row_as_header(&labels, &assignment, context) {
+            return Err(error);
         }
         let Labels {
             labels,

@@ -1,5 +1,7 @@
 //! The first rows below a header, by whose values columns are told apart.
 
+use std::cell::Cell;
+
 use crate::{
     model::{Evidence, Fault, Proposal, ProposalScope},
     parse::value::{
@@ -24,7 +26,14 @@ pub(crate) struct SampleRow {
 pub(crate) struct Sample<'a> {
     pub(crate) rows: &'a [SampleRow],
     pub(crate) timestamps: Option<&'a TimestampParser>,
+    /// What may still be spent on telling columns apart; none is no bound.
+    pub(crate) budget: Option<&'a Cell<u32>>,
 }
+
+/// What may be spent on the columns of one file: a value read costs 1.
+pub(crate) const BUDGET: u32 = 400_000;
+/// The cost of a search for the format of a value.
+const SEARCH_COST: u32 = 100;
 
 /// What the values of a column are, as far as they are not missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,8 +46,6 @@ pub(crate) struct ValueKinds {
     pub(crate) digits: usize,
     /// Timestamps that some format reads.
     pub(crate) formatted: usize,
-    /// Times of day.
-    pub(crate) clocks: usize,
 }
 
 impl Sample<'_> {
@@ -46,6 +53,7 @@ impl Sample<'_> {
     pub(crate) const NONE: Self = Self {
         rows: &[],
         timestamps: None,
+        budget: None,
     };
 
     /// Returns the cells of every row, if all rows have the same number.
@@ -78,17 +86,39 @@ impl Sample<'_> {
         (1..).zip(self.rows).filter_map(value).collect()
     }
 
-    /// Returns what the values of columns are.
+    /// Spends some of the budget. Returns false once it is used up.
+    fn spend(&self, cost: u32) -> bool {
+        self.budget.is_none_or(|budget| {
+            let left = budget.get().checked_sub(cost);
+            budget.set(left.unwrap_or(0));
+            left.is_some()
+        })
+    }
+
+    /// Whether all values of a column are times of day.
+    pub(crate) fn are_clocks(&self, column: usize) -> bool {
+        let cells = self.rows.iter().filter_map(|row| row.cells.get(column));
+        let mut values = cells
+            .map(|cell| field_text(cell.trim().as_bytes()))
+            .filter(|text| !text.is_empty() && !is_null_marker(text))
+            .peekable();
+        values.peek().is_some() && values.all(|value| self.spend(1) && is_clock(value))
+    }
+
+    /// Returns what the values of columns are; nothing once the budget is used up.
     pub(crate) fn kinds(&self, columns: &[usize]) -> ValueKinds {
         let mut kinds = ValueKinds::default();
         let Some(timestamps) = self.timestamps else {
             return kinds;
         };
         let mut unparsed = UnparsedTimestamps::default();
+        let cost = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        if !self.spend(cost) {
+            return kinds;
+        }
         for (row, line, value) in self.values(columns) {
             let value = value.as_bytes();
             kinds.values += 1;
-            kinds.clocks += usize::from(is_clock(value));
             match timestamps.read(value) {
                 Ok(reading) => {
                     kinds.timestamps += 1;
@@ -97,6 +127,7 @@ impl Sample<'_> {
                         |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b',');
                     kinds.digits += usize::from(value.iter().all(is_number));
                 }
+                Err(_) if !self.spend(SEARCH_COST) => {}
                 Err(found) => {
                     let formats = unparsed.add((row, line), value, found, timestamps);
                     let is_number = formats

@@ -38,6 +38,7 @@ fn read_rows(
     let sample = Sample {
         rows: &rows,
         timestamps: Some(&parser),
+        budget: None,
     };
     let mapped = Mapping::new();
     let context = HeaderContext {
@@ -391,4 +392,51 @@ fn the_number_of_columns_is_limited() {
             limit: 512
         })
     );
+}
+
+#[test]
+fn a_row_in_place_of_the_header_is_not_lost_though_columns_are_stated() {
+    let parser = TimestampParser::new(chrono_tz::Tz::UTC, chrono_tz::Tz::UTC, Vec::new());
+    let rows = [SampleRow {
+        line: 2,
+        cells: ["u2", "view", "2025-11-11"].map(str::to_owned).to_vec(),
+    }];
+    let mapped: Mapping = [
+        EventField::UserId,
+        EventField::EventType,
+        EventField::Timestamp,
+    ]
+    .into_iter()
+    .zip(["#1", "#2", "#3"])
+    .map(|(field, at)| (field, ColumnSource::Named(at.to_owned())))
+    .collect();
+    let read = |header| {
+        let context = HeaderContext {
+            header,
+            sample: Sample {
+                rows: &rows,
+                timestamps: Some(&parser),
+                budget: None,
+            },
+            ..context(&mapped)
+        };
+        Header::read(&["u1", "click", "2025-11-10"], &context)
+    };
+    assert!(matches!(
+        read(HeaderOption::Detect),
+        Err(ParseError::NoHeader { .. })
+    ));
+}
+
+#[test]
+fn a_day_beside_a_time_of_day_is_a_question() {
+    let read = read_rows(
+        &["action", "date", "clock", "user"],
+        &[
+            &["buy", "2025-11-10", "10:00", "u1"],
+            &["buy", "2025-11-10", "11:30", "u2"],
+        ],
+        HeaderOption::Detect,
+    );
+    assert!(matches!(read, Err(ParseError::AmbiguousColumns { .. })));
 }

@@ -201,9 +201,10 @@ fn time_after(moment: Moment, rest: &[u8]) -> Result<Moment> {
         [] => return Ok(moment),
         // A day has no offset: it counts as the day that it names.
         [b'Z' | b'z'] => return Ok(moment),
-        [b'+' | b'-', _, ..] if civil::signed_offset(rest).is_some_and(|offset| offset.is_ok()) => {
+        [b'+' | b'-', _, ..] => {
             return match civil::signed_offset(rest) {
-                Some(Ok((_, []))) => Ok(moment),
+                // What follows a hyphen may as well be a time of day: `2025-11-10-10:11`.
+                Some(Ok((seconds, []))) if rest[0] == b'+' || is_in_use(seconds) => Ok(moment),
                 _ => Err(TimestampFault::UnknownForm),
             };
         }
@@ -224,6 +225,13 @@ fn time_after(moment: Moment, rest: &[u8]) -> Result<Moment> {
         rest => rest,
     };
     clock(moment, trimmed)
+}
+
+/// Whether some zone is or was behind UTC by these seconds since 1970.
+fn is_in_use(seconds: i64) -> bool {
+    const HALF_HOURS: [i64; 4] = [150, 210, 270, 570];
+    let minutes = -seconds / 60;
+    (0..=720).contains(&minutes) && (minutes % 60 == 0 || HALF_HOURS.contains(&minutes))
 }
 
 /// Reads `H:MM[:SS[.fraction]]`, perhaps with AM or PM, and the offset or zone after it.
@@ -270,6 +278,8 @@ fn dotted_time(moment: Moment, text: &[u8]) -> Result<Moment> {
 /// Reads what follows a time: an offset, the name of UTC, and what repeats them.
 pub(super) fn place_after(mut moment: Moment, rest: &[u8]) -> Result<Moment> {
     let rest = &rest[space(rest)..];
+    // RFC 9557: `Z` and `-00:00` say that the local offset is not known, `+00:00` that it is zero.
+    let stated_offset = rest.first() == Some(&b'+');
     let (offset, rest) = match rest {
         [] => return Ok(moment),
         [b'[', ..] => (None, rest),
@@ -294,7 +304,8 @@ pub(super) fn place_after(mut moment: Moment, rest: &[u8]) -> Result<Moment> {
         return Ok(moment);
     }
     if rest.first() == Some(&b'[') {
-        return bracketed(moment, rest);
+        let is_local = offset == Some(0) && stated_offset;
+        return bracketed(moment, rest, is_local);
     }
     match offset {
         Some(seconds) => repeated(moment, seconds, rest),
@@ -322,7 +333,7 @@ fn after_utc(text: &[u8]) -> Result<&[u8]> {
 }
 
 /// Reads the zone of RFC 9557: `[Europe/Berlin]`, and tags such as `[u-ca=gregory]`, which do not change the instant.
-fn bracketed(mut moment: Moment, mut rest: &[u8]) -> Result<Moment> {
+fn bracketed(mut moment: Moment, mut rest: &[u8], is_local: bool) -> Result<Moment> {
     let mut is_first = true;
     while let [b'[', inner @ ..] = rest {
         let end = memchr::memchr(b']', inner).ok_or(TimestampFault::UnknownForm)?;
@@ -331,7 +342,7 @@ fn bracketed(mut moment: Moment, mut rest: &[u8]) -> Result<Moment> {
         rest = &inner[end + 1..];
         let is_tag = name.contains('=');
         if is_first && !is_tag {
-            moment.place = in_zone(moment.place, name)?;
+            moment.place = in_zone(moment.place, name, is_local)?;
         } else if !is_tag {
             return Err(TimestampFault::UnknownForm);
         }
@@ -344,7 +355,8 @@ fn bracketed(mut moment: Moment, mut rest: &[u8]) -> Result<Moment> {
     }
 }
 
-fn in_zone(place: Place, name: &str) -> Result<Place> {
+/// Adds a zone in brackets to an offset; `is_local` of an offset of zero that is that of the zone.
+fn in_zone(place: Place, name: &str, is_local: bool) -> Result<Place> {
     if let Some(offset) = civil::signed_offset(name.as_bytes()) {
         let (seconds, rest) = offset?;
         let agrees = place == Place::Unsaid || place == Place::Offset(seconds);
@@ -359,8 +371,7 @@ fn in_zone(place: Place, name: &str) -> Result<Place> {
     };
     Ok(match place {
         Place::Unsaid => Place::Zone(zone),
-        // RFC 9557: `Z` says that the instant is known and the local offset is not.
-        Place::Offset(0) => Place::Offset(0),
+        Place::Offset(0) if !is_local => Place::Offset(0),
         Place::Offset(seconds) => Place::Both(seconds, zone),
         other => other,
     })
@@ -380,7 +391,9 @@ fn repeated(moment: Moment, seconds: i64, rest: &[u8]) -> Result<Moment> {
         .unwrap_or(rest.len());
     let (name, rest) = rest.split_at(end);
     let is_utc = matches!(name, b"UTC" | b"GMT" | b"Z");
-    let is_abbreviation = (1..=5).contains(&name.len()) && name.iter().all(u8::is_ascii_uppercase);
+    let is_abbreviation = (2..=5).contains(&name.len())
+        && name.iter().all(u8::is_ascii_uppercase)
+        && !matches!(name, b"AM" | b"PM");
     let is_number = civil::signed_offset(name).is_some_and(|other| other == Ok((seconds, &[])));
     if is_utc && seconds != 0 {
         return Err(TimestampFault::Contradiction);
@@ -389,7 +402,7 @@ fn repeated(moment: Moment, seconds: i64, rest: &[u8]) -> Result<Moment> {
         let number = rest.strip_prefix(b" m=+").or(rest.strip_prefix(b" m=-"));
         number.is_some_and(|n| !n.is_empty() && n.iter().all(|b| b.is_ascii_digit() || *b == b'.'))
     };
-    if (is_abbreviation || is_number) && (rest.is_empty() || is_clock(rest)) {
+    if (is_utc || is_abbreviation || is_number) && (rest.is_empty() || is_clock(rest)) {
         Ok(moment)
     } else {
         Err(TimestampFault::UnknownForm)

@@ -105,11 +105,15 @@ impl Pattern {
                 |item: &Item| matches!(item, Item::Number { part: of, .. } if *of == part);
             self.items.iter().any(is_part)
         };
-        if let Some(Item::Literal(last)) = self.items.last() {
-            let last = last.trim_matches('\'');
-            if ["Z", "UTC", "GMT"].iter().any(|zone| last.ends_with(zone)) {
-                return Err(PatternFault::LiteralZone);
-            }
+        let names_zone = |item: &Item| match item {
+            Item::Literal(text) => text
+                .split(|c: char| !c.is_alphanumeric())
+                .any(|word| ["Z", "UTC", "GMT"].contains(&word)),
+            _ => false,
+        };
+        let reads_zone = has(&Item::Offset) || has(&Item::ZoneName);
+        if !reads_zone && self.items.iter().any(names_zone) {
+            return Err(PatternFault::LiteralZone);
         }
         let year = counts(Part::Year) || counts(Part::ShortYear);
         let month = counts(Part::Month) || has(&Item::MonthName);

@@ -27,7 +27,8 @@ async fn request(app: &TestApp, path: &str) -> Attacker {
 
 #[tokio::test]
 async fn unread_downloads_are_closed_and_hold_their_share_until_then() {
-    let app = TestApp::with(&[("STALL_SECONDS", "2")]).await;
+    // Longer than a busy machine takes for the requests below.
+    let app = TestApp::with(&[("STALL_SECONDS", "10")]).await;
     let path = rejected_rows(&app).await;
     let mut unread = Vec::new();
     for _ in 0..4 {

@@ -11,6 +11,7 @@ fn detection(head: &str) -> Detection {
         from_errors_csv: false,
         limits: Limits::default(),
         timestamps: &timestamps,
+        budget: None,
     };
     detect(head.as_bytes(), DialectOptions::default(), requirements).detection
 }

@@ -546,3 +546,38 @@ proptest! {
         let _ = NumericDate::recognize(value.as_bytes()).map(|numeric| numeric.order());
     }
 }
+
+#[test]
+fn what_is_no_offset_of_a_day_is_not_dropped() {
+    let parser = TimestampParser::new(chrono_tz::Tz::UTC, chrono_tz::Tz::UTC, Vec::new());
+    for value in [
+        "2025-11-10-10:11",
+        "2025-11-10-23:15",
+        "2025-11-10-1011",
+        "2025/11/10-13",
+        "Nov 10 2025-11:20",
+        "2025-11-10 03:00:00 +0000 PM",
+        "Nov 10 2025 3:00:00 UTC PM",
+        "2025-11-10T10:00+00:00[Europe/Berlin]",
+    ] {
+        assert!(parser.read(value.as_bytes()).is_err(), "{value}");
+    }
+    for value in [
+        "2025-11-10T10:00Z[Europe/Berlin]",
+        "2025-07-10T10:00+00:00[Europe/London]",
+    ] {
+        let read = parser.read(value.as_bytes());
+        assert_eq!(read.is_ok(), value.contains('Z'), "{value}");
+    }
+}
+
+#[test]
+fn a_literal_zone_is_refused_wherever_it_stands() {
+    for format in [
+        "%a %b %d %H:%M:%S UTC %Y",
+        "%Y-%m-%dT%H:%M:%SZ",
+        "%H:%M 'GMT' %d.%m.%Y",
+    ] {
+        assert!(TimestampFormat::new(format).is_err(), "{format}");
+    }
+}
