@@ -84,6 +84,11 @@ async fn create(
     check_length(&context, length)?;
     let options = headers.options()?;
     uploads::check_rate(&context, &caller).await?;
+    // Before anything is stored: a refusal stores nothing.
+    let _place = headers
+        .has_chunk()
+        .then(|| places::upload(&context, &caller))
+        .transpose()?;
     let sender = caller.address.map(transfer::sender);
     let mut progress = context.transfers.open(length, options, sender).await?;
     let location = format!("/uploads/tus/{}", progress.transfer.id);
@@ -94,7 +99,6 @@ async fn create(
             .transfers
             .begin_append(id, headers.append_request(0)?);
         let append = append.await?;
-        let _place = places::upload(&context, &caller)?;
         progress = match append_body(&context, append, payload).await {
             Ok(progress) => progress,
             Err(why) => {

@@ -14,7 +14,7 @@ const FEW: [(&str, &str); 2] = [
 /// Returns the reply to an upload that is refused before its end; none if it takes a place.
 async fn refusal(upload: &mut Attacker) -> Option<String> {
     let reply = upload.read_until("UPLOADS_AT_ONCE_PER_CLIENT");
-    tokio::time::timeout(Duration::from_secs(1), reply)
+    tokio::time::timeout(Duration::from_secs(3), reply)
         .await
         .ok()
 }
@@ -155,5 +155,25 @@ async fn requests_with_keys_are_rate_limited() {
         app.post(&format!("/batches/{batch}/process")).await.status,
         202
     );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_resumable_upload_that_gets_no_place_is_not_created() {
+    let app = TestApp::with(&[("UPLOADS_AT_ONCE_PER_CLIENT", "1")]).await;
+    let mut holder = Attacker::begin_upload(&app, "user_id,").await;
+    assert_eq!(refusal(&mut holder).await, None);
+    let mut creation = Attacker::connect(&app).await;
+    creation
+        .send("POST /uploads/tus HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 9\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 9\r\n\r\nuser_id,e")
+        .await;
+    let refused = creation.read_until("UPLOADS_AT_ONCE_PER_CLIENT").await;
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    let db = rusqlite::Connection::open(app.dir.path().join("tallymill.db")).expect("opens");
+    let created: u64 = db
+        .query_row("SELECT count(*) FROM transfers", [], |row| row.get(0))
+        .expect("reads");
+    assert_eq!(created, 0);
+    drop(holder);
     app.stop().await;
 }
