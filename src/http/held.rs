@@ -1,4 +1,4 @@
-//! Replies that hold a place until their last byte is sent or the client is gone. They are passed on in small pieces,
+//! Replies that hold a place until their last byte is sent or the client has disconnected. They are passed on in small pieces,
 //! each only when the one before it has been written.
 
 use std::{

@@ -39,7 +39,7 @@ const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 /// [`StoreError::Setup`] if it has files of someone else, if a link leads out of it, or if the system refuses.
 pub fn claim_directory(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir)
-        // A file in its place is told by the error of reading it.
+        // A file in its place is reported by the error of reading it.
         .map_err(|why| fs::read_dir(dir).err().unwrap_or(why))
         .map_err(|why| StoreError::unusable_path(dir, &why))?;
     let marker = dir.join(MARKER);

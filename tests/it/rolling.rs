@@ -44,7 +44,7 @@ impl Balancer {
         ready.iter().any(|known| known == url)
     }
 
-    /// Asks a backend again and again, until it has gone.
+    /// Asks a backend again and again, until it no longer answers.
     async fn watch(self: Arc<Self>, url: String) {
         let client = http_client();
         while let Ok(answer) = client.get(format!("{url}/ready")).send().await {

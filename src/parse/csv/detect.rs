@@ -30,7 +30,7 @@ const PREAMBLE_LINES: usize = 30;
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// Delimiters that are tried if none of these gives a header.
 const RARE_DELIMITERS: &[u8] = b"^~\x01\x1f\x1e\x02:!#$%&*+/=?@ ";
-/// Rows below the header by whose values columns are told apart.
+/// Rows below the header by whose values columns are distinguished.
 const SAMPLE_ROWS: usize = 50;
 /// The start of the line that names the columns of a W3C log.
 const FIELDS_LINE: &[u8] = b"#Fields:";

@@ -1,4 +1,4 @@
-//! The first rows below a header, by whose values columns are told apart.
+//! The first rows below a header, by whose values columns are distinguished.
 
 use std::cell::Cell;
 
